@@ -1,0 +1,1 @@
+"""reasoning_lab: are reasoning capabilities already present in base language models?"""

@@ -1,0 +1,144 @@
+"""A Policy over any transformers causal LM, hub or local: per-row positions over one static key-value cache."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from transformers.cache_utils import Cache, CacheLayerMixin
+
+from reasoning_lab.policy import Policy, Segment, Session
+
+PREFILL_WIDTH = 64
+"""Prompt tokens per prefill pass. Prefill always runs one row at this width, so its arithmetic has one shape."""
+
+
+class HuggingFacePolicy(Policy):
+    """The law of a transformers causal LM in evaluation mode: softmax of its logits, nothing truncated.
+
+    Arguments: `model` is an `AutoModelForCausalLM` on its device in its dtype. Logits are returned in float32, or in
+    float64 for a float64 model. `generation_config` is never consulted: temperature, top-k and stop ids belong to the
+    sampler's request (Karan & Du's code lets its top_k=50 into q; power_sampling D9).
+    """
+
+    def __init__(self, model: Any) -> None:
+        self.model = model.eval()
+        config = model.config
+        self.vocab_size = config.vocab_size
+        self.context_length = config.max_position_embeddings
+        self.device = next(model.parameters()).device
+        self.dtype = next(model.parameters()).dtype
+        window = getattr(config, "sliding_window", None)
+        if window is not None and getattr(config, "use_sliding_window", True):
+            # Rows are full caches; within the window full attention is the same law.
+            self.context_length = min(self.context_length, window)
+
+    @torch.inference_mode()
+    def next_logits(self, ids: Sequence[int]) -> Float[Tensor, " vocab"]:
+        """One uncached forward pass over the whole prefix."""
+        return _floating(self.model(torch.tensor([list(ids)], device=self.device), use_cache=False).logits[0, -1])
+
+    def open(self, rows: int, capacity: int) -> Session:
+        """Rows of one static cache; capacity counts prompt and generated tokens."""
+        if capacity > self.context_length:
+            raise ValueError(
+                f"capacity={capacity} exceeds the model's {self.context_length} positions; "
+                "shorten runtime.max_prompt_tokens or the benchmark's max_new_tokens."
+            )
+        return _RowSession(self, rows, capacity)
+
+
+def _floating(logits: Tensor) -> Tensor:
+    return logits if logits.dtype == torch.float64 else logits.float()
+
+
+class _RowLayer(CacheLayerMixin):
+    """One layer's keys and values, written at per-row positions."""
+
+    is_compileable = False
+    is_sliding = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rows: Tensor | None = None
+        self.positions: Tensor | None = None
+
+    def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
+        raise RuntimeError("_RowLayer is allocated by its session.")
+
+    def allocate(self, keys: Tensor, values: Tensor) -> None:
+        self.keys, self.values, self.is_initialized = keys, values, True
+
+    def update(self, key_states: Tensor, value_states: Tensor, *_args: Any, **_kwargs: Any) -> tuple[Tensor, Tensor]:
+        """Write [row, head, width, dim] states at `positions` of `rows`; return those rows' whole buffers."""
+        assert self.keys is not None and self.values is not None
+        # Indexing by (row, position) moves the head axis behind both: values are [row, width, head, dim].
+        self.keys[self.rows, :, self.positions] = key_states.transpose(1, 2)
+        self.values[self.rows, :, self.positions] = value_states.transpose(1, 2)
+        if key_states.shape[0] == self.keys.shape[0]:
+            return self.keys, self.values
+        assert self.rows is not None
+        row = int(self.rows[0, 0])
+        return self.keys[row : row + 1], self.values[row : row + 1]
+
+    def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
+        assert self.keys is not None
+        return self.keys.shape[2], 0
+
+    def get_seq_length(self) -> int:
+        return 0
+
+    def get_max_length(self) -> int:
+        assert self.keys is not None
+        return self.keys.shape[2]
+
+
+class _RowSession(Session):
+    def __init__(self, policy: HuggingFacePolicy, rows: int, capacity: int) -> None:
+        self.policy, self.rows, self.capacity = policy, rows, capacity
+        config = policy.model.config
+        heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+        width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+        # A whole prefill pass must fit behind any prompt.
+        self._length = capacity + PREFILL_WIDTH
+        shape = (config.num_hidden_layers, 2, rows, heads, self._length, width)
+        self._store = torch.zeros(shape, dtype=policy.dtype, device=policy.device)
+        self._layers = [_RowLayer() for _ in range(config.num_hidden_layers)]
+        for layer, states in zip(self._layers, self._store, strict=True):
+            layer.allocate(states[0], states[1])
+        self._cache = Cache(layers=list(self._layers))
+        self._columns = torch.arange(self._length, device=policy.device)
+        self._all_rows = torch.arange(rows, device=policy.device)
+
+    @torch.inference_mode()
+    def prefill(self, row: int, ids: Sequence[int]) -> None:
+        if len(ids) > self.capacity:
+            raise ValueError(f"a prompt of {len(ids)} tokens exceeds the session's {self.capacity} positions.")
+        for start in range(0, len(ids), PREFILL_WIDTH):
+            chunk = list(ids[start : start + PREFILL_WIDTH])
+            padded = chunk + [chunk[-1]] * (PREFILL_WIDTH - len(chunk))
+            positions = torch.arange(start, start + PREFILL_WIDTH, device=self.policy.device)[None]
+            self._forward(torch.tensor([padded], device=self.policy.device), self._all_rows[row : row + 1], positions)
+
+    @torch.inference_mode()
+    def step(self, ids: Sequence[int], positions: Sequence[int]) -> Float[Tensor, "row vocab"]:
+        device = self.policy.device
+        tokens = torch.tensor(ids, device=device)[:, None]
+        return _floating(self._forward(tokens, self._all_rows, torch.tensor(positions, device=device)[:, None])[:, -1])
+
+    def _forward(self, tokens: Tensor, rows: Tensor, positions: Tensor) -> Tensor:
+        """Logits of [row, width] tokens at [row, width] positions, each attending to its row up to itself."""
+        for layer in self._layers:
+            layer.rows, layer.positions = rows[:, None].expand_as(positions), positions
+        mask = (self._columns <= positions[..., None])[:, None]
+        return self.policy.model(
+            tokens, attention_mask=mask, position_ids=positions, past_key_values=self._cache, use_cache=True
+        ).logits
+
+    def save(self, row: int, start: int, stop: int) -> Segment:
+        return Segment(start, stop, self._store[:, :, row, :, start:stop].clone())
+
+    def load(self, row: int, segment: Segment, start: int, stop: int) -> None:
+        offset = segment.start
+        self._store[:, :, row, :, start:stop] = segment.state[:, :, :, start - offset : stop - offset]

@@ -1,0 +1,131 @@
+"""What flows between the rooms: frozen records, as JSON lines on disk."""
+
+import json
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Literal, Self
+
+Verdict = Literal["correct", "wrong", "ungradable", "timeout"]
+
+
+class Record:
+    """A frozen dataclass that goes to JSON and comes back equal (tuples become lists and back)."""
+
+    def to_json(self) -> dict[str, Any]:
+        """The record as plain data."""
+        return asdict(self)  # pyright: ignore[reportArgumentType] -- every subclass is a dataclass
+
+    def dumps(self) -> str:
+        """One JSON line, keys sorted."""
+        return json.dumps(self.to_json(), sort_keys=True, ensure_ascii=False)
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Self:
+        """The record of `to_json`'s data; an unknown field is a KeyError, for it means another version."""
+        known = {f.name for f in fields(cls)}  # pyright: ignore[reportArgumentType]
+        if unknown := sorted(set(data) - known):
+            raise KeyError(f"{cls.__name__} has no field {unknown[0]!r}; the file was written by another version.")
+        return cls(**{name: _tuples(value) for name, value in data.items()})
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value
+
+
+@dataclass(frozen=True)
+class Problem(Record):
+    """One item of a benchmark."""
+
+    id: str
+    """Unique and stable within the benchmark's version."""
+    question: str
+    """The problem's text, as the benchmark states it."""
+    gold: str
+    """Reference answer, in the benchmark's own notation."""
+    tags: dict[str, str] = field(default_factory=dict)
+    """Strata to report by (level, subject, long_tail ...)."""
+
+
+@dataclass(frozen=True)
+class Move(Record):
+    """One Metropolis-Hastings proposal, as the page shows it."""
+
+    rung: int
+    step: int
+    cut: int
+    """Generated tokens kept."""
+    old: tuple[int, ...]
+    """Suffix of the state before the move, from the cut on."""
+    new: tuple[int, ...]
+    """Proposed suffix; of a proposal given up early, what had been drawn of it."""
+    log_ratio: float | None
+    """log acceptance ratio [nats]; None when the proposal was given up early (its rejection was certain)."""
+    accepted: bool
+
+    @property
+    def moved(self) -> bool:
+        """Accepted and different: low-temperature proposals often redraw the same text, which inflates acceptance."""
+        return self.accepted and self.old != self.new
+
+
+@dataclass(frozen=True)
+class Candidate(Record):
+    """One member of a pool from which best-of-n or a vote chooses."""
+
+    text: str
+    log_p: float
+    """Sum of log p over its tokens under the policy it was drawn from [nats]."""
+    n_tokens: int
+    answer: str | None
+    """Answer read off by the benchmark, None when there is none."""
+
+
+@dataclass(frozen=True)
+class Completion(Record):
+    """One final answer to one problem."""
+
+    problem: str
+    chain: int
+    text: str
+    ids: tuple[int, ...]
+    """Generated token ids, the stop id included."""
+    finish: Literal["stop", "cap"]
+    log_p: float
+    """Sum of log p over the tokens under the policy it was drawn from [nats]."""
+    negentropy: float
+    """Mean over the positions of sum_v p log p [nats]: Karan & Du's confidence (eq. 13)."""
+    decode_tokens: int
+    """All tokens drawn for it, rejected ones and pool candidates included."""
+    n_proposals: int = 0
+    n_accepted: int = 0
+    n_moved: int = 0
+    moves: tuple[Move, ...] = ()
+    """The chain move by move, kept for chain 0 of each problem (the counts above are kept for all)."""
+    candidates: tuple[Candidate, ...] = ()
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Self:
+        """As Record.from_json, with the nested records restored."""
+        nested = {
+            "moves": tuple(Move.from_json(move) for move in data.get("moves", ())),
+            "candidates": tuple(Candidate.from_json(candidate) for candidate in data.get("candidates", ())),
+        }
+        flat = super().from_json({name: value for name, value in data.items() if name not in nested})
+        return cls(**{**{f.name: getattr(flat, f.name) for f in fields(cls)}, **nested})
+
+
+@dataclass(frozen=True)
+class Grade(Record):
+    """A verdict, with the answer that it rests on."""
+
+    problem: str
+    chain: int
+    verdict: Verdict
+    answer: str | None
+    """The answer read off the text, None when none was found."""
+    reason: str
+    """Which rule decided ('boxed', 'last number', 'no answer' ...)."""
+
+    @property
+    def correct(self) -> bool:
+        """Only `correct` counts; ungradable answers and timeouts are wrong, and shown beside the accuracy."""
+        return self.verdict == "correct"

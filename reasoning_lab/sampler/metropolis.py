@@ -1,0 +1,219 @@
+"""Block-wise Metropolis-Hastings on sequences: the ladder that every MCMC sampler climbs, and its acceptance rules.
+
+State space at cap L: sequences that end at their first stop id or have exactly L generated tokens. Rung k has the cap
+min(k B, T); a rung first extends an unfinished state to its cap, then makes N steps. A step cuts the state at a
+uniform position of {0, ..., |x|-1}, draws everything behind the cut anew until a stop id or the rung's cap, and
+accepts or rejects (Karan & Du 2025, Alg. 1, with the lengths done right: power_sampling section 1.3, K-len).
+"""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from reasoning_lab.policy import Chain, Checkpoint, Request
+from reasoning_lab.records import Move
+from reasoning_lab.rng import index, uniform
+from reasoning_lab.sampler.base import Draws, Prompt, Sample
+
+StopRule = Literal["full_ladder", "jump_to_final_cap", "first_eos"]
+
+
+class Rule(ABC):
+    """When a proposal is accepted."""
+
+    @abstractmethod
+    def log_ratio(self, current: Chain, proposal: Chain, cut: int) -> float:
+        """log of the acceptance ratio; accepted where log u is below it."""
+
+    def floor(self, current: Chain, cut: int, log_u: float) -> float | None:  # noqa: ARG002 -- the common answer
+        """Request.floor below which rejection is certain, or None where there is none."""
+        return None
+
+
+@dataclass(frozen=True)
+class PowerRule(Rule):
+    """Target p^alpha, proposal q, cut uniform over the state's own positions.
+
+    log A = alpha [log p(x') - log p(x)] - [log q(x') - log q(x)] + log |x| - log |x'|, sums over the tokens behind the
+    cut. The last pair is the probability of choosing the cut, which depends on the length. Where q is p at temperature
+    1/alpha each token contributes alpha log p - log q = log Z <= 0, so a proposal's sum only falls and a rejection can
+    be certain before the proposal is complete.
+    """
+
+    alpha: float
+    is_tempered_target: bool
+    """Whether the proposal temperature is 1/alpha and not truncated: then a floor exists."""
+
+    def log_ratio(self, current: Chain, proposal: Chain, cut: int) -> float:
+        """The log A of the class."""
+        return (
+            _log_weight(proposal, cut, None, self.alpha)
+            - _log_weight(current, cut, None, self.alpha)
+            + math.log(len(current))
+            - math.log(len(proposal))
+        )
+
+    def floor(self, current: Chain, cut: int, log_u: float) -> float | None:
+        """log u + sum of the current log Z behind the cut - log |x|."""
+        if not self.is_tempered_target:
+            return None
+        return log_u + sum(current.log_z[cut:]) - math.log(len(current))
+
+
+@dataclass(frozen=True)
+class OverlapRule(Rule):
+    """Karan & Du's code (power_sampling D2, D3): the current suffix is cut off at the proposal's length, and the
+    probability of the cut is left out. Not a Metropolis-Hastings ratio when lengths differ."""
+
+    alpha: float
+
+    def log_ratio(self, current: Chain, proposal: Chain, cut: int) -> float:
+        """As PowerRule over the positions that both have, without the lengths' term."""
+        both = min(len(current), len(proposal))
+        return _log_weight(proposal, cut, None, self.alpha) - _log_weight(current, cut, both, self.alpha)
+
+
+@dataclass(frozen=True)
+class UphillRule(Rule):
+    """alpha -> infinity: accept exactly when log p of the whole answer rises."""
+
+    def log_ratio(self, current: Chain, proposal: Chain, cut: int) -> float:
+        """+inf uphill, -inf else."""
+        return math.inf if sum(proposal.log_p[cut:]) > sum(current.log_p[cut:]) else -math.inf
+
+
+def _log_weight(chain: Chain, start: int, stop: int | None, alpha: float) -> float:
+    """sum of alpha log p - log q over tokens start ... stop-1."""
+    return alpha * sum(chain.log_p[start:stop]) - sum(chain.log_q[start:stop])
+
+
+@dataclass(frozen=True)
+class Ladder:
+    """A climb: the schedule, the proposal, the rule, and how caps move."""
+
+    max_new_tokens: int
+    """T [tokens]."""
+    block_size: int
+    """B [tokens]: rise of the cap per rung."""
+    n_steps: int
+    """N: steps per rung."""
+    temperature: float
+    """Of the proposal."""
+    top_k: int
+    """Of the proposal (0: all)."""
+    rule: Rule
+    stop_rule: StopRule
+    """full_ladder climbs every rung; jump_to_final_cap goes straight to the cap T once a rung ends on a finished
+    state; first_eos returns there, whose law is not the target's even in the limit (power_sampling D5)."""
+    reference_caps: bool = False
+    """Karan & Du's code: a proposal may not outgrow the state (D1), and a rung extends by B from the state's present
+    length (D4)."""
+
+    @property
+    def n_rungs(self) -> int:
+        """ceil(T / B)."""
+        return -(-self.max_new_tokens // self.block_size)
+
+    def climb(self, prompt: Prompt, resume: dict[str, Any] | None) -> Draws:
+        """Run the ladder to its end."""
+        state = _State.of(prompt, resume)
+        while state.rung < self.n_rungs:
+            cap = self._cap(state)
+            yield from self._extend(prompt, state, cap)
+            for step in range(1, self.n_steps + 1):
+                yield from self._move(prompt, state, cap, step)
+            state.rung = self._next_rung(prompt, state)
+            if state.rung < self.n_rungs:
+                yield Checkpoint(state.plain())
+        return Sample(state.chain, state.decode_tokens, tuple(state.moves))
+
+    def _cap(self, state: "_State") -> int:
+        if self.reference_caps:
+            return min(len(state.chain) + self.block_size, self.max_new_tokens)
+        return min((state.rung + 1) * self.block_size, self.max_new_tokens)
+
+    def _next_rung(self, prompt: Prompt, state: "_State") -> int:
+        if not _finished(state.chain, prompt) or self.stop_rule == "full_ladder":
+            return state.rung + 1
+        if self.stop_rule == "first_eos" or state.rung + 1 >= self.n_rungs:
+            return self.n_rungs
+        return self.n_rungs - 1
+
+    def _extend(self, prompt: Prompt, state: "_State", cap: int) -> Generator[Request, Chain, None]:
+        """Draw an unfinished state on to the rung's cap."""
+        if _finished(state.chain, prompt) or len(state.chain) >= cap:
+            return
+        state.chain = yield self._request(prompt, state, len(state.chain), cap, step=0, floor=None)
+        state.decode_tokens += state.chain.n_drawn
+
+    def _move(self, prompt: Prompt, state: "_State", cap: int, step: int) -> Generator[Request, Chain, None]:
+        """One Metropolis-Hastings step."""
+        current, key = state.chain, prompt.key._replace(rung=state.rung, step=step)
+        cut = index(key, "cut", len(current))
+        log_u = math.log(uniform(key, 0, "accept"))
+        cap = len(current) if self.reference_caps else cap
+        proposal = yield self._request(prompt, state, cut, cap, step, self.rule.floor(current, cut, log_u))
+        state.decode_tokens += proposal.n_drawn
+        ratio = None if proposal.finish == "floor" else self.rule.log_ratio(current, proposal, cut)
+        accepted = ratio is not None and log_u < ratio
+        state.moves.append(
+            Move(
+                state.rung, step, cut, current.tokens[cut:], proposal.tokens[cut:],
+                ratio if ratio is None or math.isfinite(ratio) else None, accepted,
+            )  # fmt: skip
+        )
+        if accepted:
+            state.chain = proposal
+
+    def _request(
+        self, prompt: Prompt, state: "_State", keep: int, cap: int, step: int, floor: float | None
+    ) -> Request:
+        key = prompt.key._replace(rung=state.rung, step=step)
+        return Request(
+            state.chain, keep, key, cap, prompt.stop_ids, temperature=self.temperature, top_k=self.top_k,
+            floor=floor, want_negentropy=True,
+        )  # fmt: skip
+
+    def expected_tokens(self, mean_length: float) -> float:
+        """Decode tokens for an answer of `mean_length` tokens: the draft, and per step half the state's length.
+
+        Rungs above the answer's length keep moving a finished state under full_ladder. Early rejection is not counted,
+        so this is an upper estimate for chains that reject much.
+        """
+        lengths = [min((k + 1) * self.block_size, mean_length) for k in range(self.n_rungs)]
+        reached = [k for k, length in enumerate(lengths) if length >= mean_length]
+        if self.stop_rule != "full_ladder" and reached:
+            extra = 2 if self.stop_rule == "jump_to_final_cap" else 1
+            lengths = lengths[: reached[0] + extra]
+        return mean_length + self.n_steps * sum((length + 1) / 2 for length in lengths)
+
+
+@dataclass
+class _State:
+    """Where a climb stands."""
+
+    chain: Chain
+    rung: int
+    decode_tokens: int
+    moves: list[Move]
+
+    @classmethod
+    def of(cls, prompt: Prompt, resume: dict[str, Any] | None) -> "_State":
+        if resume is None:
+            return cls(Chain(prompt.ids), 0, 0, [])
+        moves = [Move.from_json(move) for move in resume["moves"]]
+        return cls(Chain.restored(prompt.ids, resume["chain"]), resume["rung"], resume["decode_tokens"], moves)
+
+    def plain(self) -> dict[str, Any]:
+        return {
+            "chain": self.chain.plain(),
+            "rung": self.rung,
+            "decode_tokens": self.decode_tokens,
+            "moves": [move.to_json() for move in self.moves],
+        }
+
+
+def _finished(chain: Chain, prompt: Prompt) -> bool:
+    return bool(chain.tokens) and chain.tokens[-1] in prompt.stop_ids

@@ -72,11 +72,15 @@ class Candidate(Record):
     """One member of a pool from which best-of-n or a vote chooses."""
 
     text: str
+    ids: tuple[int, ...]
+    """Generated token ids, the stop id included."""
+    finish: Literal["stop", "cap"]
     log_p: float
     """Sum of log p over its tokens under the policy it was drawn from [nats]."""
-    n_tokens: int
+    negentropy: float
+    """Mean over the positions of sum_v p log p [nats]."""
     answer: str | None
-    """Answer read off by the benchmark, None when there is none."""
+    """Answer read off by the benchmark in the form in which it votes, None when there is none."""
 
 
 @dataclass(frozen=True)

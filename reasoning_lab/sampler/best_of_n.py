@@ -76,7 +76,7 @@ class BestOfN(Selection):
 
     def choose(self, candidates: Sequence[Candidate]) -> int:
         """argmax of the score."""
-        per = [c.log_p / (c.n_tokens if self.score == "mean_log_p" else 1) for c in candidates]
+        per = [c.log_p / (len(c.ids) if self.score == "mean_log_p" else 1) for c in candidates]
         return max(range(len(per)), key=lambda i: (per[i], -i))
 
 

@@ -1,0 +1,145 @@
+"""What a benchmark is: problems, the prompt of each, and a grade for any text."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Any, ClassVar, Literal
+
+from reasoning_lab.benchmark.rows import rows
+from reasoning_lab.records import Grade, Problem
+
+Finish = Literal["stop", "cap"]
+"""How a completion ended: by itself, or cut off at `max_new_tokens`."""
+
+
+def require(holds: bool, field: str, value: object, rule: str) -> None:
+    """A ValueError that names the field, its value and the rule, unless the rule holds."""
+    if not holds:
+        raise ValueError(f"benchmark.{field}={value!r}: {rule}")
+
+
+def is_count(value: object, at_least: int) -> bool:
+    """Whether the value is an int (no bool) of at least `at_least`."""
+    return isinstance(value, int) and not isinstance(value, bool) and value >= at_least
+
+
+@dataclass(frozen=True, kw_only=True)
+class Benchmark(ABC):
+    """The contract. A benchmark is its own configuration: a frozen dataclass, one field per line of its yaml.
+
+    Everything but `load` is a pure function of its arguments and the fields. A change of problems, prompts or
+    grading bumps `version`, so that results of two meanings never share a table.
+    """
+
+    version: ClassVar[int]
+    """Bumped when problems, prompts or grading change."""
+    citation: ClassVar[str]
+    """Who made the problems, and where."""
+    licence: ClassVar[str]
+    """Licence of the problems."""
+
+    n_problems: int | None
+    """How many problems; None is all."""
+    max_new_tokens: int
+    """Cap on the length of a completion [tokens]."""
+
+    def __post_init__(self) -> None:
+        """Check the bounds; a ValueError names the field, its value and what is allowed."""
+        require(
+            self.n_problems is None or is_count(self.n_problems, 1),
+            "n_problems",
+            self.n_problems,
+            "must be ≥ 1; null takes all.",
+        )
+        require(is_count(self.max_new_tokens, 1), "max_new_tokens", self.max_new_tokens, "must be ≥ 1 token.")
+
+    @abstractmethod
+    def load(self) -> list[Problem]:
+        """The problems, ids all different; the same list at every call. ValueError if they can't be had."""
+
+    @abstractmethod
+    def prompt(self, problem: Problem) -> str:
+        """The text that a base model continues, or the user's turn; chat templates are applied elsewhere."""
+
+    @abstractmethod
+    def answer(self, text: str) -> str | None:
+        """The answer read off a completion, None when there is none. Majority votes read it too."""
+
+    @abstractmethod
+    def canonical(self, answer: str) -> str:
+        """The form under which answers vote: texts with one form count as one answer (5.0 and 5)."""
+
+    @abstractmethod
+    def grade(self, problem: Problem, text: str, chain: int, finish: Finish) -> Grade:
+        """The verdict on one completion. Any text gets a grade with a named reason; none raises or hangs."""
+
+    @abstractmethod
+    def gold_text(self, problem: Problem) -> str:
+        """The shortest completion that is graded correct."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RowBenchmark(Benchmark):
+    """A benchmark whose problems are the rows of a local file or of a data set of the Hugging Face hub."""
+
+    path: str | None
+    """Local file (.jsonl, .jsonl.gz, .parquet or .csv); None reads the hub."""
+    hub_id: str
+    """Data set on the hub."""
+    hub_config: str | None
+    """Configuration of the data set; None where it has but one."""
+    revision: str
+    """Commit (or branch) of the data set."""
+    split: str
+    """Split of the data set; a local file is one split already, and only its ids use the name."""
+    subset_seed: int
+    """Which `n_problems` are taken; n of one seed are the first n of any larger number."""
+
+    def __post_init__(self) -> None:
+        """Check the bounds; a ValueError names the field, its value and what is allowed."""
+        super().__post_init__()
+        path_ok = self.path is None or (isinstance(self.path, str) and bool(self.path.strip()))
+        require(path_ok, "path", self.path, "must name a file; null reads the hub.")
+        for field in ("hub_id", "revision", "split"):
+            value = getattr(self, field)
+            require(isinstance(value, str) and bool(value.strip()), field, value, "must be a name, not empty.")
+        require(is_count(self.subset_seed, 0), "subset_seed", self.subset_seed, "must be an integer ≥ 0.")
+
+    @abstractmethod
+    def problem(self, row: Mapping[str, Any], index: int, where: str) -> Problem:
+        """The problem of one row.
+
+        `index` counts the rows from 0, `where` names the row for the reader (file:line). A bad row is a ValueError
+        that names `where` and the field, whatever the row holds.
+        """
+
+    def load(self) -> list[Problem]:
+        """All rows in their order, or the subset of `n_problems`. ValueError on a bad row, an id met twice, too few."""
+        found: dict[str, Problem] = {}
+        for row in rows(self.path, self.hub_id, self.hub_config, self.revision, self.split):
+            problem = self.problem(row.data, row.number, row.where)
+            if problem.id in found:
+                raise ValueError(f"{row.where}: problem id {problem.id!r} was met before; ids must be different.")
+            found[problem.id] = problem
+        require(
+            self.n_problems is None or self.n_problems <= len(found),
+            "n_problems",
+            self.n_problems,
+            f"there are {len(found)} problems; set at most that, or null for all.",
+        )
+        problems = list(found.values())
+        return problems if self.n_problems is None else subset(problems, self.n_problems, self.subset_seed)
+
+
+def subset(problems: Sequence[Problem], n: int, seed: int) -> list[Problem]:
+    """The first n problems in the order of BLAKE2b(seed, id).
+
+    It depends on the ids and not on the order of the file, and grows at its end: n of a seed are the first n of
+    any larger subset, so results of a small run are part of the large one.
+    """
+
+    def key(problem: Problem) -> bytes:
+        return blake2b(repr((seed, problem.id)).encode(), digest_size=16).digest()
+
+    return sorted(problems, key=key)[:n]

@@ -1,0 +1,43 @@
+"""GSM8K: grade-school word problems, answers as integers."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, final
+
+from reasoning_lab.benchmark.answers import Answer
+from reasoning_lab.benchmark.mathematics import MathBenchmark
+from reasoning_lab.benchmark.normal_form import normal_form
+from reasoning_lab.benchmark.rows import text_field
+from reasoning_lab.records import Problem
+
+_GOLD = re.compile(r"####\s?(-?(?:\d{1,3}(?:,\d{3})+|\d{1,20}))\s*\Z", re.ASCII)
+_AMOUNT = re.compile(
+    r"[A-Za-z =:]{0,50}(-?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?)(?:[A-Za-z ][A-Za-z ./]{0,50})?", re.ASCII
+)
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Gsm8k(MathBenchmark):
+    """The 1,319 test problems; one of Venhoff et al. 2025's two main benchmarks, beside MATH500.
+
+    Zero-shot, unlike the few-shot evaluations that most published numbers of base models come from.
+    """
+
+    version: ClassVar[int] = 1
+    citation: ClassVar[str] = "Cobbe et al. 2021, Training Verifiers to Solve Math Word Problems, arXiv:2110.14168"
+    licence: ClassVar[str] = "MIT"
+
+    def problem(self, row: Mapping[str, Any], index: int, where: str) -> Problem:
+        """Fields question and answer; the reference is what follows the last ####, the id is split and index."""
+        found = _GOLD.search(text_field(row, "answer", where))
+        if found is None:
+            raise ValueError(f"{where}: answer does not end in '#### ' and an integer.")
+        return Problem(id=f"{self.split}-{index:05d}", question=text_field(row, "question", where), gold=found.group(1))
+
+    def found(self, text: str, complete: bool = True) -> Answer | None:
+        """As for all mathematics; of a number in words ("18 dollars", "x = 18") only the number."""
+        found = super().found(text, complete)
+        amount = _AMOUNT.fullmatch(normal_form(found.text)) if found else None
+        return found._replace(text=amount.group(1)) if found and amount else found

@@ -1,0 +1,41 @@
+"""MATH500: 500 problems of the MATH test set, from prealgebra to precalculus, answers as short expressions."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, final
+
+from reasoning_lab.benchmark.mathematics import MathBenchmark
+from reasoning_lab.benchmark.rows import text_field
+from reasoning_lab.records import Problem
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Math500(MathBenchmark):
+    """The 500 problems that Lightman et al. held out; in Karan & Du 2025 (§5.1) and Venhoff et al. 2025."""
+
+    version: ClassVar[int] = 1
+    citation: ClassVar[str] = (
+        "Hendrycks et al. 2021, Measuring Mathematical Problem Solving With the MATH Dataset, arXiv:2103.03874; "
+        "subset of Lightman et al. 2023, Let's Verify Step by Step, arXiv:2305.20050"
+    )
+    licence: ClassVar[str] = "MIT"
+
+    def problem(self, row: Mapping[str, Any], index: int, where: str) -> Problem:
+        """Fields problem, answer, unique_id and subject, and level where the row has it; `index` is not used.
+
+        The tags are written alike for every edition of the rows: subject "Number Theory" and "number_theory" are one.
+        """
+        del index
+        tags = {"subject": text_field(row, "subject", where).strip().lower().replace(" ", "_")}
+        level = row.get("level")
+        if level is not None:
+            if isinstance(level, bool) or str(level) not in {"1", "2", "3", "4", "5"}:
+                raise ValueError(f"{where}: level={str(level)[:50]!r}, must be 1 to 5.")
+            tags["level"] = str(level)
+        return Problem(
+            id=text_field(row, "unique_id", where),
+            question=text_field(row, "problem", where),
+            gold=text_field(row, "answer", where),
+            tags=tags,
+        )

@@ -1,0 +1,79 @@
+r"""What benchmarks with a mathematical answer share: two prompts, and a grade of the answer that the text states."""
+
+from dataclasses import dataclass
+from typing import Literal, final, get_args
+
+from reasoning_lab.benchmark.answers import Answer, extract
+from reasoning_lab.benchmark.base import Finish, RowBenchmark, require
+from reasoning_lab.benchmark.equivalence import shared_pool
+from reasoning_lab.benchmark.normal_form import canonical
+from reasoning_lab.records import Grade, Problem
+
+PromptStyle = Literal["karan2025", "plain"]
+
+_PROMPTS: dict[PromptStyle, str] = {
+    "karan2025": (
+        "Can you solve the following math problem? {question}"
+        " Please reason step by step, and put your final answer within \\boxed{{}}."
+    ),
+    "plain": "{question}",
+}
+r"""Templates of `str.format`.
+
+karan2025: PROMPT and COT of the authors' constants.py (commit 720a8e9). Their string is concatenated and never
+formatted, so that their models read ``\boxed{{}}``; here it is rendered, and reads ``\boxed{}``.
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MathBenchmark(RowBenchmark):
+    """Problems whose reference is a short expression: the answer is pulled out of the text and compared with it."""
+
+    prompt_style: PromptStyle
+    """karan2025: the paper's words around the problem; plain: the problem alone."""
+
+    def __post_init__(self) -> None:
+        """Check the bounds; a ValueError names the field, its value and what is allowed."""
+        super().__post_init__()
+        styles = get_args(PromptStyle)
+        require(self.prompt_style in styles, "prompt_style", self.prompt_style, f"must be one of {', '.join(styles)}.")
+
+    def prompt(self, problem: Problem) -> str:
+        """The problem in the words of `prompt_style`."""
+        return _PROMPTS[self.prompt_style].format(question=problem.question)
+
+    def found(self, text: str, complete: bool = True) -> Answer | None:
+        """The answer by the rules of `answers.py`, and the rule; `complete`: whether the text ended by itself."""
+        return extract(text, complete)
+
+    @final
+    def answer(self, text: str) -> str | None:
+        """The answer that the text states, in its own notation."""
+        found = self.found(text)
+        return found.text if found else None
+
+    def canonical(self, answer: str) -> str:
+        """Exact number or normal form (`normal_form.py`): cheap, so that 2x+2 and 2(x+1) are two votes."""
+        return canonical(answer)
+
+    def grade(self, problem: Problem, text: str, chain: int, finish: Finish) -> Grade:
+        """Pull the answer out (`answers.py`), compare it with the reference (`equivalence.py`).
+
+        The reason reads "rule, means": which rule found the answer and what compared it. In a completion cut off at
+        the cap only a marked answer counts. No answer is `ungradable`: counted as wrong, and shown.
+        """
+        found = self.found(text, complete=finish == "stop")
+        if found is None:
+            return Grade(problem.id, chain, "ungradable", None, _why_none(text, finish))
+        verdict, means = shared_pool().judge(problem.gold, found.text)
+        return Grade(problem.id, chain, verdict, found.text, f"{found.rule}, {means}")
+
+    def gold_text(self, problem: Problem) -> str:
+        """The reference in a box."""
+        return f"\\boxed{{{problem.gold}}}"
+
+
+def _why_none(text: str, finish: Finish) -> str:
+    if not text.strip():
+        return "empty text"
+    return "no answer" if finish == "stop" else "no answer before the cap"

@@ -1,0 +1,82 @@
+r"""A normal form of short mathematical answers, as text and as an exact number.
+
+In the spirit of the normaliser of Hendrycks et al. 2021 (MATH): what does not change the meaning goes, namely layout
+(``\left``, ``\,``, ``\dfrac``), delimiters, degree and percent signs, and a unit after a value. Departures: spaces
+stay between two letters or digits ("1 2" is not 12), ``x=`` stays (the symbolic comparison knows about it), thousands
+commas go only where the whole answer is one number, plain words lose their case, and numbers are compared as exact
+fractions.
+"""
+
+import re
+from fractions import Fraction
+
+MAX_CHARS = 10_000
+"""Longer texts are left as they are [characters]."""
+
+_REPLACEMENTS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
+    (re.compile(pattern), replacement)
+    for pattern, replacement in (
+        ("[\u2212\u2013\u2010\u2011]", "-"),
+        (r"(?<!\\)\\[\[\]()]", " "),  # \( \) \[ \], but not a matrix's \\[
+        (r"\\[$%]|[$%°]", ""),
+        (r"\\left(?![A-Za-z])\.?|\\right(?![A-Za-z])\.?|\\(?:displaystyle|limits)(?![A-Za-z])", ""),
+        (r"(?<!\\)\\[!,;: ]|~|\\q?quad(?![A-Za-z])", " "),
+        (r",\s+(?=\d{3}(?!\d))", ","),  # 10,\!080
+        (r"\\[dtc]frac(?![A-Za-z])", r"\\frac"),
+        (r"\^\s*\{?\s*\\circ\s*\}?|\\degrees?(?![A-Za-z])", ""),
+        (r"(?<=[\w})\]])\s*\\(?:text|mbox|mathrm|textrm)\{[^{}]*\}(?:\s*\^\s*\{?\d\}?)?\s*\.?\s*$", ""),  # a unit
+        (r"\\(?:text|mbox|mathrm|textrm|textbf|mathbf|textit)\s*\{([^{}]*)\}", r"\1"),
+        (r"\\(frac|sqrt)\s*([0-9A-Za-z])", r"\\\1{\2}"),
+        (r"\\frac(\{[^{}]*\})\s*([0-9A-Za-z])", r"\\frac\1{\2}"),
+        (r"([_^])\s*\{\s*(\w)\s*\}", r"\1\2"),
+        (r"(?<![0-9A-Za-z])\s+|\s+(?![0-9A-Za-z])", ""),
+        (r"(?<=.)[.,;:]+$", ""),
+        (r"^\(([A-Z])\)$", r"\1"),  # a letter of a multiple choice
+    )
+)
+_WORDS = re.compile(r"[A-Za-z]{3,}(?: [A-Za-z]+)*")
+
+
+def normal_form(answer: str) -> str:
+    """The answer without what does not change its meaning; texts beyond `MAX_CHARS` come back unchanged."""
+    if len(answer) > MAX_CHARS:
+        return answer
+    for pattern, replacement in _REPLACEMENTS:
+        answer = pattern.sub(replacement, answer)
+    return answer.lower() if _WORDS.fullmatch(answer) else answer
+
+
+_SIGNED = r"([-+]?)"
+_DECIMAL = re.compile(_SIGNED + r"(\d{1,3}(?:,\d{3})+|\d{0,100})(\.\d{0,100})?", re.ASCII)
+_FRACTION = re.compile(_SIGNED + r"(\d{0,50})\\frac\{(-?\d{1,50})\}\{(\d{1,50})\}", re.ASCII)
+_SLASH = re.compile(_SIGNED + r"()(\d{1,50})/(\d{1,50})", re.ASCII)
+
+
+def number(form: str) -> Fraction | None:
+    r"""The exact value of a normal form that is one number: integer, decimal, a/b, ``\frac``, or mixed 1\frac{4}{5}."""
+    if len(form) > 200:
+        return None
+    if found := _DECIMAL.fullmatch(form):
+        sign, whole, decimals = found.groups()
+        digits = (whole.replace(",", "") or "0") + (decimals or "")
+        if not (whole or (decimals and len(decimals) > 1)):
+            return None
+        value = Fraction(digits.rstrip("."))
+    elif found := _FRACTION.fullmatch(form) or _SLASH.fullmatch(form):
+        sign, whole, above, below = found.groups()
+        if int(below) == 0 or (whole and above.startswith("-")):
+            return None
+        value = int(whole or "0") + Fraction(int(above), int(below))
+    else:
+        return None
+    return -value if sign == "-" else value
+
+
+_ASSIGNMENT = re.compile(r"^[A-Za-z]=")
+
+
+def canonical(answer: str) -> str:
+    """The form under which answers vote: the exact number if it is one, else the normal form; "x=5" votes as 5."""
+    form = _ASSIGNMENT.sub("", normal_form(answer))
+    value = number(form)
+    return form if value is None else str(value)

@@ -1,0 +1,136 @@
+"""One frozen Recipe per stage: exactly what determines its result, and nothing else.
+
+A recipe's key is the sha256 of its canonical JSON: class, version, the fields that differ from their defaults, and for
+upstream recipes their keys. A field added later gets the default that reproduces the old behaviour, so old keys stay; a
+change of meaning bumps `version`. Device, rows, threads and logging are in `runtime` and `tracking` and have no field
+here.
+"""
+
+import hashlib
+import json
+from dataclasses import MISSING, dataclass, fields, is_dataclass
+from functools import cached_property
+from typing import Any, ClassVar
+
+from reasoning_lab.records import Problem
+
+
+class Recipe:
+    """Base of the recipes; subclasses are frozen dataclasses."""
+
+    stage: ClassVar[str]
+    version: ClassVar[int]
+
+    @property
+    def slug(self) -> str:
+        """Readable beginning of the folder's name."""
+        raise NotImplementedError
+
+    @cached_property
+    def key(self) -> str:
+        """sha256 of the canonical JSON."""
+        return hashlib.sha256(json.dumps(self.canonical(), sort_keys=True).encode()).hexdigest()
+
+    def canonical(self) -> dict[str, Any]:
+        """Class, version, stage and the fields that differ from their defaults."""
+        return {"version": self.version, "stage": self.stage} | canonical(self)
+
+
+def canonical(value: Any) -> Any:
+    """Plain data that identifies a value; upstream recipes become their keys."""
+    if isinstance(value, dict):
+        return {str(name): canonical(item) for name, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [canonical(item) for item in value]
+    if not is_dataclass(value) or isinstance(value, type):
+        return value
+    found: dict[str, Any] = {"class": type(value).__name__}
+    for field in fields(value):
+        item = getattr(value, field.name)
+        default = field.default if field.default is not MISSING else MISSING
+        if item != default:
+            found[field.name] = {"key": item.key} if isinstance(item, Recipe) else canonical(item)
+    return found
+
+
+@dataclass(frozen=True)
+class CompletionsRecipe(Recipe):
+    """Answers of one arm: a law, a sampler, problems as rendered, and which chains."""
+
+    stage: ClassVar[str] = "completions"
+    version: ClassVar[int] = 1
+    name: str
+    """Arm and benchmark, for the folder's name."""
+    model: dict[str, Any]
+    """Identity of the model that gives the law."""
+    dtype: str
+    steering: Any
+    sampler: Any
+    prompts: str
+    """sha256 over the rendered prompts with their problem ids, in order."""
+    seed: int
+    chains: tuple[int, int]
+    """First chain and one past the last, per problem."""
+    budget_of: "CompletionsRecipe | None" = None
+    """Arm whose decode tokens set the sampler's budget."""
+
+    @property
+    def slug(self) -> str:
+        """The name."""
+        return self.name
+
+    def canonical(self) -> dict[str, Any]:
+        """Without the name: two arms that ask for the same answers share them."""
+        found = super().canonical()
+        del found["name"]
+        return found
+
+
+@dataclass(frozen=True)
+class GradesRecipe(Recipe):
+    """Verdicts on the answers of one arm."""
+
+    stage: ClassVar[str] = "grades"
+    version: ClassVar[int] = 1
+    completions: CompletionsRecipe
+    grader: str
+    """Benchmark class and its version."""
+    golds: str
+    """sha256 over problem ids and gold answers."""
+
+    @property
+    def slug(self) -> str:
+        """That of the answers."""
+        return self.completions.slug
+
+
+@dataclass(frozen=True)
+class ScoresRecipe(Recipe):
+    """One model's answers scored under another (the paper's Figure 4)."""
+
+    stage: ClassVar[str] = "scores"
+    version: ClassVar[int] = 1
+    completions: CompletionsRecipe
+    model: dict[str, Any]
+    """Identity of the scoring model."""
+    dtype: str
+
+    @property
+    def slug(self) -> str:
+        """That of the answers."""
+        return self.completions.slug
+
+
+def digest(*parts: Any) -> str:
+    """sha256 of plain data."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, ensure_ascii=True).encode()).hexdigest()
+
+
+def prompts_digest(prompts: list[tuple[str, tuple[int, ...]]]) -> str:
+    """Identity of problems as they are asked: (problem id, token ids) pairs."""
+    return digest([[id, list(ids)] for id, ids in prompts])
+
+
+def golds_digest(problems: list[Problem]) -> str:
+    """Identity of what answers are held against."""
+    return digest([[problem.id, problem.gold] for problem in problems])

@@ -1,0 +1,45 @@
+"""The embedded benchmark: problems of the test side only, graded by the concluding sentence."""
+
+import random
+
+import pytest
+
+from reasoning_lab import corpus
+from tests.benchmark.test_contract import build
+
+
+def test_problems_are_held_out_and_tagged() -> None:
+    benchmark = build("arithmetic")
+    problems = benchmark.load()
+    assert len(problems) == 200
+    for problem, source in zip(problems, corpus.heldout_problems(200, 777), strict=True):
+        assert source.heldout
+        assert benchmark.prompt(problem) == source.text
+        assert problem.gold == str(source.answer)
+        assert problem.tags == {"length": str(source.length), "long_tail": "yes" if source.long_tail else "no"}
+
+
+def test_the_reference_solutions_are_correct() -> None:
+    benchmark, rng = build("arithmetic"), random.Random(0)
+    for problem, source in zip(benchmark.load(), corpus.heldout_problems(200, 777), strict=True):
+        text = corpus.response(rng, corpus.Grammar(), source, "V")
+        grade = benchmark.grade(problem, text, 0, "stop")
+        assert grade.correct and grade.reason == "conclusion"
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [("The answer is 35.", "35"), ("40 - 5 = 35. The answer is 35.\n", "35"), ("The answer is 035.", "35"),
+     ("The answer is 35. The answer is 36.", "36"), ("The answer is 35. Wait, not 35.", None),
+     ("The answer is 35", None), ("\\boxed{35}", None), ("The answer is " + "1" * 5000 + ".", None)],
+)  # fmt: skip
+def test_only_the_last_sentence_concludes(text: str, answer: str | None) -> None:
+    assert build("arithmetic").answer(text) == answer
+
+
+def test_another_seed_gives_other_problems() -> None:
+    assert build("arithmetic", problem_seed=1).load() != build("arithmetic").load()
+    with pytest.raises(ValueError, match=r"^benchmark\.problem_seed=-1: "):
+        build("arithmetic", problem_seed=-1)
+    with pytest.raises(ValueError, match=r"^benchmark\.n_problems=None: "):
+        build("arithmetic", n_problems=None)

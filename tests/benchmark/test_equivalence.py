@@ -1,0 +1,161 @@
+"""Symbolic comparison: it is right on the references, and nothing makes it wait."""
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from reasoning_lab.benchmark.equivalence import Judgement, Pool, judge_as_text, shared_pool
+
+pytest.importorskip("math_verify")
+
+PATHOLOGICAL = {
+    "tower of powers": "9^{9^{9^9}}",
+    "tower of tens": "10^{10^{10}}",
+    "factorial": "10000000!",
+    "binomial": "\\binom{100000000}{50000000}",
+    "parentheses": "(" * 2000 + "5" + ")" * 2000,
+    "braces": "{" * 1000,
+    "roots": "\\sqrt{" * 1000 + "5" + "}" * 1000,
+    "continued fraction": "\\frac{1}{" * 300 + "5" + "}" * 300,
+    "long sum": "\\sum_{n=1}^{10000000} \\frac{1}{n^3+n+1}",
+    "big power of a sum": "(a+b+c+d+e)^{1000}",
+    "wide matrix": "\\begin{pmatrix}" + "&".join("1" * 2000) + "\\end{pmatrix}",
+    "integral": "\\int_0^1 e^{\\sin(x^x)} dx",
+    "digits": "7" * 9000,
+    "half a pair": "\ud800",
+    "NUL": "\0 + x",
+    "backslashes": "\\" * 5000,
+    "dollars": "$" * 999 + "x",
+}
+
+
+@pytest.fixture(scope="module")
+def pool() -> Iterator[Pool]:
+    """A pool that gives up early."""
+    with Pool(n_workers=2, limit_s=1.0) as pool:
+        yield pool
+
+
+@pytest.mark.parametrize("name", PATHOLOGICAL)
+@pytest.mark.timeout(60)
+def test_a_pathological_answer_is_not_correct_and_does_not_hang(pool: Pool, name: str) -> None:
+    judgement = pool.judge("5", PATHOLOGICAL[name])
+    assert judgement.verdict in ("wrong", "timeout", "ungradable") and judgement.means
+    assert pool.judge("5", PATHOLOGICAL[name]) == judgement
+
+
+@pytest.mark.timeout(60)
+def test_the_limit_is_a_verdict_of_its_own_and_the_worker_is_replaced(pool: Pool) -> None:
+    assert pool.judge("6", "9^{9^{9^9}}") == Judgement("timeout", "time limit")
+    assert pool.judge("p - q", "-q + p") == Judgement("correct", "math-verify")
+
+
+def test_the_gold_comes_first() -> None:
+    assert shared_pool().judge("\\frac{1}{3}", "0.3333333").verdict == "correct"
+    assert shared_pool().judge("0.333", "\\frac{1}{3}").verdict == "wrong"
+
+
+def test_it_works_from_many_threads_at_once() -> None:
+    pairs = [(f"x + {n}", f"{n} + x" if n % 2 else f"{n} - x") for n in range(40)]
+    with Pool(n_workers=2) as pool, ThreadPoolExecutor(8) as threads:
+        found = list(threads.map(lambda pair: pool.judge(*pair).verdict, pairs))
+    assert found == ["correct" if n % 2 else "wrong" for n in range(40)]
+
+
+def test_a_worker_that_was_killed_is_replaced() -> None:
+    with Pool(n_workers=1) as pool:
+        assert pool.judge("x + 1", "1 + x").verdict == "correct"
+        worker = pool._slots.get()
+        assert worker is not None
+        worker._process.kill()
+        worker._process.wait()
+        pool._slots.put(worker)
+        assert pool.judge("x + 2", "2 + x").verdict == "correct"
+
+
+def test_an_interrupted_question_is_not_answered_to_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    with Pool(n_workers=1) as pool:
+        assert pool.judge("x + 1", "1 + x").verdict == "correct"
+        worker = pool._slots.get()
+        assert worker is not None
+        pool._slots.put(worker)
+
+        def interrupt(limit_s: float) -> None:
+            raise KeyboardInterrupt(limit_s)
+
+        monkeypatch.setattr(worker, "_reply", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            pool.judge("x + 2", "2 + x")
+        assert not worker.alive
+        assert pool.judge("x + 3", "x + 4").verdict == "wrong"
+
+
+def test_an_alarm_of_the_caller_is_left_alone(pool: Pool) -> None:
+    if threading.current_thread() is not threading.main_thread():
+        pytest.skip("alarms belong to the main thread")
+    before = signal.alarm(1000)
+    try:
+        assert pool.judge("y + 1", "1 + y").verdict == "correct"
+        assert signal.alarm(0) > 0
+    finally:
+        signal.alarm(before)
+
+
+def test_closing_ends_the_workers_and_refuses_more() -> None:
+    pool = Pool(n_workers=1)
+    assert pool.judge("x + 1", "1 + x").verdict == "correct"
+    worker = pool._slots.get()
+    assert worker is not None
+    pool._slots.put(worker)
+    pool.close()
+    pool.close()
+    assert not worker.alive
+    assert pool.judge("1", "1.0").verdict == "correct", "what needs no worker still works"
+    with pytest.raises(RuntimeError, match="closed"):
+        pool.judge("x + 2", "2 + x")
+
+
+def test_workers_see_no_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SOME_API_KEY", "hunter2")
+    with Pool(n_workers=1) as pool:
+        assert pool.judge("x + 1", "1 + x").verdict == "correct"
+        worker = pool._slots.get()
+        pool._slots.put(worker)
+        assert worker is not None
+        environment = f"/proc/{worker._process.pid}/environ"
+        if not os.path.exists(environment):
+            pytest.skip("no /proc here")
+        with open(environment, "rb") as file:
+            assert b"hunter2" not in file.read()
+
+
+def test_the_shared_pool_is_one_per_process() -> None:
+    assert shared_pool() is shared_pool()
+
+
+@pytest.mark.parametrize(("n_workers", "limit_s"), [(0, 1.0), (1, 0.0), (1, float("nan"))])
+def test_a_pool_without_workers_or_time_is_refused(n_workers: int, limit_s: float) -> None:
+    with pytest.raises(ValueError, match="must be positive"):
+        Pool(n_workers, limit_s)
+
+
+@pytest.mark.parametrize(
+    ("gold", "answer", "expected"),
+    [
+        ("5", "5", Judgement("correct", "exact")),
+        ("\\frac12", "\\dfrac{1}{2}", Judgement("correct", "normal form")),
+        ("0.5", "\\frac{1}{2}", Judgement("correct", "numbers")),
+        ("5", "6", Judgement("wrong", "numbers")),
+        ("52_8", "52_9", Judgement("wrong", "base")),
+        ("5", "$", Judgement("ungradable", "empty answer")),
+        ("5", "x" * 10_001, Judgement("ungradable", "too long")),
+        ("0.5", "0.51", None),
+        ("x+1", "1+x", None),
+    ],
+)
+def test_cheap_means_come_first(gold: str, answer: str, expected: Judgement | None) -> None:
+    assert judge_as_text(gold, answer) == expected

@@ -1,0 +1,184 @@
+"""Rows: whatever a file holds is read, or refused by a ValueError that says where."""
+
+import csv
+import gzip
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from reasoning_lab.benchmark.base import RowBenchmark, subset
+from reasoning_lab.benchmark.rows import Row, local_rows, rows, text_field
+from reasoning_lab.records import Problem
+from tests.benchmark.test_contract import NAMES, build, settings_of
+
+ROWS = [{"question": "a\u2028b", "answer": "#### 1"}, {"question": "é", "answer": "#### 2"}]
+ROW_BENCHMARKS = [name for name in NAMES if issubclass(settings_of(name)[0], RowBenchmark)]
+
+
+def write(path: Path) -> Path:
+    """ROWS in the format of the name."""
+    lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in ROWS)
+    if path.suffix == ".gz":
+        path.write_bytes(gzip.compress(lines.encode()))
+    elif path.suffix == ".jsonl":
+        path.write_bytes(lines.encode())
+    elif path.suffix == ".csv":
+        with path.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, ROWS[0])
+            writer.writeheader()
+            writer.writerows(ROWS)
+    else:
+        pyarrow = pytest.importorskip("pyarrow")
+        pytest.importorskip("pyarrow.parquet").write_table(pyarrow.Table.from_pylist(ROWS), path)
+    return path
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz", "a.csv", "a.parquet"])
+def test_every_format_gives_the_same_rows(tmp_path: Path, name: str) -> None:
+    found = list(local_rows(write(tmp_path / name)))
+    assert [row.data for row in found] == ROWS
+    assert [row.number for row in found] == [0, 1]
+    assert all(row.where.startswith(f"{tmp_path / name}:") for row in found)
+
+
+def test_blank_lines_and_a_byte_order_mark_do_not_count(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(b'\xef\xbb\xbf{"a": "1"}\r\n\n  \n{"a": "2"}')
+    assert list(local_rows(path)) == [Row(0, f"{path}:1", {"a": "1"}), Row(1, f"{path}:4", {"a": "2"})]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [b"{", b"[1]", b'"a"', b"null", b"\xff\xfe", b"[" * 100_000, b'{"a": 1} {"a": 2}', b"9" * 5000, b"\0"],
+)
+def test_a_bad_line_is_named(tmp_path: Path, line: bytes) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(b'{"a": "1"}\n' + line + b"\n")
+    with pytest.raises(ValueError, match=r"a\.jsonl:2: "):
+        list(local_rows(path))
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.jsonl.gz", b"plain"),
+        ("a.jsonl.gz", gzip.compress(b'{"a": "1"}\n' * 1000)[:40]),
+        ("a.parquet", b"PAR1 no"),
+        ("a.csv", b"a,b\n1,2,3\n"),
+        ("a.csv", b"a,b\n1\n"),
+        ("a.csv", b'a,b\n"1,2\n'),
+        ("a.csv", b"a,b\n\xff,2\n"),
+    ],
+)
+def test_a_broken_file_is_named(tmp_path: Path, name: str, content: bytes) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ValueError, match=name):
+        list(local_rows(tmp_path / name))
+
+
+def test_a_missing_file_says_what_to_set(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="no such file; set benchmark.path"):
+        rows(str(tmp_path / "none.jsonl"), "a/b", None, "main", "test")
+    with pytest.raises(ValueError, match=r"must end in one of \.jsonl, "):
+        rows(str(write(tmp_path / "a.jsonl").rename(tmp_path / "a.txt")), "a/b", None, "main", "test")
+    with pytest.raises(ValueError, match="no such file"):
+        rows(str(tmp_path), "a/b", None, "main", "test")
+
+
+def test_an_unreachable_hub_says_to_set_the_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    datasets = pytest.importorskip("datasets")
+
+    def unreachable(*args: object, **kwargs: object) -> None:
+        raise ConnectionError(f"no route {args} {kwargs}\nand more")
+
+    monkeypatch.setattr(datasets, "load_dataset", unreachable)
+    with pytest.raises(ValueError, match=r"^benchmark\.hub_id=a/b: .*no route.*set benchmark\.path") as caught:
+        rows(None, "a/b", None, "main", "test")
+    assert "and more" not in str(caught.value)
+
+
+def test_rows_of_the_hub_are_numbered(monkeypatch: pytest.MonkeyPatch) -> None:
+    datasets = pytest.importorskip("datasets")
+    asked: list[object] = []
+
+    def load(*args: object, **kwargs: object) -> list[dict[str, str]]:
+        asked.append((args, kwargs))
+        return ROWS
+
+    monkeypatch.setattr(datasets, "load_dataset", load)
+    found = list(rows(None, "a/b", "main", "abc", "test"))
+    assert found == [Row(index, f"a/b/test:{index}", data) for index, data in enumerate(ROWS)]
+    assert asked == [(("a/b", "main"), {"revision": "abc", "split": "test"})]
+
+
+ANY_VALUE = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20) | st.binary(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=4,
+)
+FIELDS = ["problem", "answer", "unique_id", "subject", "level", "question", "id"]
+GOOD = {
+    "problem": "p", "question": "q", "answer": "#### 5", "unique_id": "u", "subject": "Number Theory", "level": 3
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ROW_BENCHMARKS)
+@given(
+    row=st.dictionaries(st.sampled_from(FIELDS) | st.text(max_size=8), ANY_VALUE, max_size=8)
+    | st.dictionaries(st.sampled_from(FIELDS), ANY_VALUE, min_size=1, max_size=2).map(lambda change: GOOD | change)
+)
+@settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_any_row_is_a_problem_or_a_value_error_that_says_where(name: str, row: dict[str, Any]) -> None:
+    benchmark = build(name)
+    assert isinstance(benchmark, RowBenchmark)
+    try:
+        problem = benchmark.problem(row, 7, "file:8")
+    except ValueError as error:
+        assert str(error).startswith("file:8: ")
+    else:
+        assert problem.question and problem.gold and problem.id
+        assert Problem.from_json(json.loads(problem.dumps().encode())) == problem
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [(None, "of type NoneType"), (3, "of type int"), (" \n", "is empty"), ("\0", "NUL"), ("\ud800", "surrogate"),
+     ("x" * 1_000_000, "1,000,000 characters")],
+)  # fmt: skip
+def test_a_field_that_is_no_text_is_named(value: object, said: str) -> None:
+    with pytest.raises(ValueError, match=f"^f:1: answer .*{said}"):
+        text_field({"answer": value}, "answer", "f:1")
+    with pytest.raises(ValueError, match="^f:1: no field 'problem'; the row has 'answer'"):
+        text_field({"answer": value}, "problem", "f:1")
+
+
+@pytest.mark.parametrize("name", ROW_BENCHMARKS)
+def test_too_few_problems_and_ids_met_twice_are_errors(name: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"^benchmark\.n_problems=1000000: there are \d+ problems"):
+        build(name, n_problems=1_000_000).load()
+    path = tmp_path / "twice.jsonl"
+    path.write_text((json.dumps(GOOD) + "\n") * 2)
+    benchmark = build(name, path=str(path))
+    if name == "gsm8k":  # its ids count the rows
+        assert len(benchmark.load()) == 2
+    else:
+        with pytest.raises(ValueError, match=r"twice\.jsonl:2: problem id .* met before"):
+            benchmark.load()
+
+
+@pytest.mark.parametrize("name", ROW_BENCHMARKS)
+@pytest.mark.parametrize(("field", "value"), [("path", ""), ("split", " "), ("hub_id", None), ("subset_seed", -1)])
+def test_a_bad_field_is_named(name: str, field: str, value: object) -> None:
+    with pytest.raises(ValueError, match=rf"^benchmark\.{field}="):
+        build(name, **{field: value})
+
+
+def test_a_subset_depends_on_ids_and_seed_alone() -> None:
+    problems = [Problem(str(n), "q", "g") for n in range(50)]
+    assert subset(problems, 10, 0) == subset(problems[::-1], 10, 0) == subset(problems, 20, 0)[:10]
+    assert subset(problems, 10, 0) != subset(problems, 10, 1)
+    assert sorted(subset(problems, 50, 3), key=problems.index) == problems

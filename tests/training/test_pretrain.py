@@ -1,0 +1,68 @@
+"""The pretraining loop: its schedule, its batches, and that a seed repeats a run."""
+
+from __future__ import annotations
+
+from itertools import islice
+
+import pytest
+import torch
+
+from reasoning_lab.corpus import Grammar, build_tokenizer, training_documents
+from reasoning_lab.training.pretrain import (
+    Architecture,
+    PretrainRecipe,
+    batches,
+    language_model_loss,
+    learning_rate,
+    new_model,
+    pretrain,
+)
+
+SMALL = PretrainRecipe(steps=30, batch_tokens=1000, pool=256, warmup=10, seed=7)
+
+
+def test_the_schedule_warms_up_and_ends_at_the_floor() -> None:
+    recipe = PretrainRecipe()
+    assert learning_rate(0, recipe) == pytest.approx(recipe.learning_rate / recipe.warmup)
+    assert learning_rate(recipe.warmup, recipe) == pytest.approx(recipe.learning_rate, rel=1e-2)
+    assert learning_rate(recipe.steps, recipe) == pytest.approx(recipe.floor * recipe.learning_rate)
+
+
+def test_batches_hold_each_document_of_a_pool_once_within_the_token_budget() -> None:
+    tokenizer = build_tokenizer()
+    pool = list(islice(training_documents(SMALL.seed, Grammar()), SMALL.pool))
+    found: list[str] = []
+    for ids in batches(tokenizer, Grammar(), SMALL):
+        assert ids.numel() <= SMALL.batch_tokens
+        assert (ids == tokenizer.eos_token_id).sum(1).eq(1).all()
+        found += tokenizer.batch_decode(ids, skip_special_tokens=True)
+        if len(found) >= SMALL.pool:
+            break
+    assert sorted(found) == sorted(pool)
+
+
+def test_padding_does_not_change_the_loss() -> None:
+    tokenizer = build_tokenizer()
+    model = new_model(tokenizer, Architecture(), seed=0)
+    ids = next(batches(tokenizer, Grammar(), SMALL))
+    padded = torch.nn.functional.pad(ids, (0, 9), value=tokenizer.pad_token_id)
+    torch.testing.assert_close(
+        language_model_loss(model, padded, tokenizer.pad_token_id),
+        language_model_loss(model, ids, tokenizer.pad_token_id),
+    )
+
+
+def test_a_short_pretraining_repeats_with_its_seed_and_its_loss_falls() -> None:
+    tokenizer = build_tokenizer()
+    first, losses = pretrain(tokenizer, recipe=SMALL)
+    again, losses_again = pretrain(tokenizer, recipe=SMALL)
+    assert losses == losses_again
+    assert all(torch.equal(a, b) for a, b in zip(first.parameters(), again.parameters(), strict=True))
+    assert sum(losses[-5:]) < 0.8 * sum(losses[:5])
+
+
+def test_stopping_early_repeats_the_start_of_the_long_run() -> None:
+    tokenizer = build_tokenizer()
+    _, losses = pretrain(tokenizer, recipe=SMALL, stop_after=4)
+    _, longer = pretrain(tokenizer, recipe=SMALL, stop_after=8)
+    assert losses == longer[:4]

@@ -2,7 +2,9 @@
 
 import json
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any, Literal, Self
+from typing import Any, Literal, TypeVar
+
+R = TypeVar("R", bound="Record")
 
 Verdict = Literal["correct", "wrong", "ungradable", "timeout"]
 
@@ -19,7 +21,7 @@ class Record:
         return json.dumps(self.to_json(), sort_keys=True, ensure_ascii=False)
 
     @classmethod
-    def from_json(cls, data: dict[str, Any]) -> Self:
+    def from_json(cls: type[R], data: dict[str, Any]) -> R:
         """The record of `to_json`'s data; an unknown field is a KeyError, for it means another version."""
         known = {f.name for f in fields(cls)}  # pyright: ignore[reportArgumentType]
         if unknown := sorted(set(data) - known):
@@ -107,7 +109,7 @@ class Completion(Record):
     candidates: tuple[Candidate, ...] = ()
 
     @classmethod
-    def from_json(cls, data: dict[str, Any]) -> Self:
+    def from_json(cls, data: dict[str, Any]) -> "Completion":
         """As Record.from_json, with the nested records restored."""
         nested = {
             "moves": tuple(Move.from_json(move) for move in data.get("moves", ())),

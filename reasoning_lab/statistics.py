@@ -162,18 +162,17 @@ def mean_interval(
 ) -> Interval:
     """Mean of per-problem values that lie within `bounds`, with a bootstrap interval over problems.
 
-    When all n values agree every resample agrees too and a bootstrap would claim certainty. Then, with confidence
-    `level`, at most a share u = 1 - ((1 - level)/2)^(1/n) of problems can differ (Clopper & Pearson 1934), each by no
-    more than the bounds allow; the interval says that instead.
+    When (nearly) all n values agree so do the resamples, and a bootstrap would claim certainty. But a kind of problem
+    that n problems never showed may still make up a share u = 1 - ((1 - level)/2)^(1/n) of all (Clopper & Pearson
+    1934), and differ by as much as the bounds allow; no interval is shorter than that.
     """
     array = np.asarray(values, dtype=np.float64)
     n, mean = len(array), float(np.mean(array))
-    if np.ptp(array) == 0:
-        mean = float(array[0])
-        unseen = 1 - ((1 - level) / 2) ** (1 / n)
-        return Interval(mean, mean - unseen * (mean - bounds[0]), mean + unseen * (bounds[1] - mean))
     interval = percentile_interval(mean, resample_weights(n, draws, seed) @ array, n, level)
-    return Interval(mean, max(interval.low, bounds[0]), min(interval.high, bounds[1]))
+    unseen = 1 - ((1 - level) / 2) ** (1 / n)
+    low = min(interval.low, mean - unseen * (mean - bounds[0]))
+    high = max(interval.high, mean + unseen * (bounds[1] - mean))
+    return Interval(mean, max(low, bounds[0]), min(high, bounds[1]))
 
 
 # --- accuracy and differences ---------------------------------------------------------------------------------

@@ -42,6 +42,16 @@ def model(dtype: torch.dtype, kind: str = "llama") -> HuggingFacePolicy:
     return HuggingFacePolicy(AutoModelForCausalLM.from_config(config).to(dtype))
 
 
+@pytest.mark.parametrize("kind", ["llama", "qwen2", "qwen3"])
+def test_our_attention_gives_transformers_own_logits(kind: str) -> None:
+    policy = model(torch.float64, kind)
+    ids = list(range(2, 30))
+    ours = policy.next_logits(ids)
+    policy.model.set_attn_implementation("sdpa")
+    theirs = policy.model(torch.tensor([ids])).logits[0, -1]
+    assert torch.allclose(ours, theirs, atol=1e-12)
+
+
 def prompts(n: int) -> list[Prompt]:
     """Prompts of lengths 1 ... beyond one prefill pass."""
     draw = random.Random(0)

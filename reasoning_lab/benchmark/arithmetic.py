@@ -61,6 +61,10 @@ class Arithmetic(Benchmark):
             return Grade(problem.id, chain, "ungradable", None, reason)
         return Grade(problem.id, chain, "correct" if answer == problem.gold else "wrong", answer, "conclusion")
 
+    def behaviours(self, text: str) -> dict[str, int]:
+        """Check and backtracking sentences, by the grammar."""
+        return {kind: corpus.n_sentences(text, kind) for kind in ("check", "backtrack")}
+
     def gold_text(self, problem: Problem) -> str:
         """The sentence that concludes the reference."""
         return f"The answer is {problem.gold}."

@@ -75,6 +75,11 @@ class Benchmark(ABC):
         """The verdict on one completion. Any text gets a grade with a named reason; none raises or hangs."""
 
     @abstractmethod
+    def behaviours(self, text: str) -> dict[str, int]:
+        """How often known reasoning behaviours occur in a completion; the same keys for any text, none where the
+        benchmark knows none. `check` and `backtrack` have columns of the table."""
+
+    @abstractmethod
     def gold_text(self, problem: Problem) -> str:
         """The shortest completion that is graded correct."""
 

@@ -20,7 +20,7 @@ from multiprocessing.connection import wait
 from pathlib import Path
 from queue import LifoQueue
 from types import TracebackType
-from typing import IO, Any, NamedTuple, Self
+from typing import IO, Any, NamedTuple
 
 from reasoning_lab.benchmark.normal_form import MAX_CHARS, normal_form, number
 from reasoning_lab.records import Verdict
@@ -131,7 +131,7 @@ class Pool:
                 worker.kill()
             self._slots.put(None)  # whoever waits for a worker is to learn that there is none
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "Pool":
         """The pool itself."""
         return self
 

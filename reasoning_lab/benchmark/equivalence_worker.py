@@ -63,7 +63,7 @@ def main() -> None:
     try:
         import logging
 
-        import math_verify  # noqa: F401
+        import math_verify
 
         logging.disable(logging.CRITICAL)
         ready: dict[str, str] = {"ready": math_verify.__name__}

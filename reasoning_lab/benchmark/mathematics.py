@@ -68,6 +68,10 @@ class MathBenchmark(RowBenchmark):
         verdict, means = shared_pool().judge(problem.gold, found.text)
         return Grade(problem.id, chain, verdict, found.text, f"{found.rule}, {means}")
 
+    def behaviours(self, text: str) -> dict[str, int]:  # noqa: ARG002 -- the contract's signature
+        """None are known for free text."""
+        return {}
+
     def gold_text(self, problem: Problem) -> str:
         """The reference in a box."""
         return f"\\boxed{{{problem.gold}}}"

@@ -4,9 +4,9 @@ import csv
 import gzip
 import json
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import IO, Any, NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 MAX_FIELD_CHARS = 100_000
 """Longest text of a field [characters]. No problem of a known benchmark comes near; a broken file does."""
@@ -76,12 +76,12 @@ def _jsonl(path: Path) -> Iterator[tuple[str, object]]:
 def _jsonl_gz(path: Path) -> Iterator[tuple[str, object]]:
     try:
         with gzip.open(path, "rb") as file:
-            yield from _json_lines(path, cast(IO[bytes], file))
+            yield from _json_lines(path, file)
     except (OSError, EOFError, zlib.error) as error:
         raise ValueError(f"{path}: not a whole gzip file ({error}); fetch it again.") from error
 
 
-def _json_lines(path: Path, file: IO[bytes]) -> Iterator[tuple[str, object]]:
+def _json_lines(path: Path, file: Iterable[bytes]) -> Iterator[tuple[str, object]]:
     # Bytes split at \n alone: text mode would also split at U+2028 and its like, which JSON allows in a string.
     for number, line in enumerate(file, start=1):
         if not line.strip():

@@ -6,12 +6,50 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.cache_utils import Cache, CacheLayerMixin
+from transformers.masking_utils import eager_mask
 
 from reasoning_lab.policy import Policy, Segment, Session
 
 PREFILL_WIDTH = 64
 """Prompt tokens per prefill pass. Prefill always runs one row at this width, so its arithmetic has one shape."""
+
+
+ATTENTION = "reasoning_lab_grouped"
+"""Name under which transformers finds `grouped_attention`."""
+
+
+def grouped_attention(
+    _module: Any,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor,
+    scaling: float,
+    **_options: Any,
+) -> tuple[Tensor, None]:
+    """softmax(q k' scaling + mask) v, with the query heads of a group side by side on their one key-value head.
+
+    query [row, head, width, dim], key and value [row, kv_head, position, dim], an additive mask [row, 1, width,
+    position]; returns [row, width, head, dim]. Nothing is repeated per head, and on a CPU two plain products of a
+    single query against a long masked cache take half the time of torch's fused kernel.
+    """
+    rows, heads, width, dim = query.shape
+    kv_heads, length = key.shape[1], key.shape[2]
+    grouped = query.reshape(rows, kv_heads, heads // kv_heads * width, dim)
+    weights = torch.matmul(grouped, key.transpose(2, 3)).view(rows, heads, width, length)
+    weights = torch.softmax(weights * scaling + attention_mask[..., :length], dim=-1, dtype=_softmax_dtype(query))
+    mixed = torch.matmul(weights.to(query.dtype).view(rows, kv_heads, -1, length), value)
+    return mixed.view(rows, heads, width, dim).transpose(1, 2), None
+
+
+def _softmax_dtype(query: Tensor) -> torch.dtype:
+    return torch.float64 if query.dtype == torch.float64 else torch.float32
+
+
+AttentionInterface.register(ATTENTION, grouped_attention)
+AttentionMaskInterface.register(ATTENTION, eager_mask)
 
 
 class HuggingFacePolicy(Policy):
@@ -24,6 +62,7 @@ class HuggingFacePolicy(Policy):
 
     def __init__(self, model: Any) -> None:
         self.model = model.eval()
+        model.set_attn_implementation(ATTENTION)
         config = model.config
         self.vocab_size = config.vocab_size
         self.context_length = config.max_position_embeddings
@@ -100,8 +139,8 @@ class _RowSession(Session):
         config = policy.model.config
         heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
         width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-        # A whole prefill pass must fit behind any prompt.
-        self._length = capacity + PREFILL_WIDTH
+        # One position more than the capacity takes what the padding of a prefill pass writes.
+        self._length = capacity + 1
         shape = (config.num_hidden_layers, 2, rows, heads, self._length, width)
         self._store = torch.zeros(shape, dtype=policy.dtype, device=policy.device)
         self._layers = [_RowLayer() for _ in range(config.num_hidden_layers)]
@@ -117,9 +156,12 @@ class _RowSession(Session):
             raise ValueError(f"a prompt of {len(ids)} tokens exceeds the session's {self.capacity} positions.")
         for start in range(0, len(ids), PREFILL_WIDTH):
             chunk = list(ids[start : start + PREFILL_WIDTH])
-            padded = chunk + [chunk[-1]] * (PREFILL_WIDTH - len(chunk))
-            positions = torch.arange(start, start + PREFILL_WIDTH, device=self.policy.device)[None]
-            self._forward(torch.tensor([padded], device=self.policy.device), self._all_rows[row : row + 1], positions)
+            padding = PREFILL_WIDTH - len(chunk)
+            tokens = torch.tensor([chunk + [chunk[-1]] * padding], device=self.policy.device)
+            positions = torch.tensor(
+                [[*range(start, start + len(chunk)), *[self.capacity] * padding]], device=self.policy.device
+            )
+            self._forward(tokens, self._all_rows[row : row + 1], positions)
 
     @torch.inference_mode()
     def step(self, ids: Sequence[int], positions: Sequence[int]) -> Float[Tensor, "row vocab"]:
@@ -131,7 +173,9 @@ class _RowSession(Session):
         """Logits of [row, width] tokens at [row, width] positions, each attending to its row up to itself."""
         for layer in self._layers:
             layer.rows, layer.positions = rows[:, None].expand_as(positions), positions
-        mask = (self._columns <= positions[..., None])[:, None]
+        hidden = self._columns > positions[:, None, :, None]
+        mask = torch.zeros(hidden.shape, dtype=self.policy.dtype, device=self.policy.device)
+        mask.masked_fill_(hidden, torch.finfo(self.policy.dtype).min)
         return self.policy.model(
             tokens, attention_mask=mask, position_ids=positions, past_key_values=self._cache, use_cache=True
         ).logits

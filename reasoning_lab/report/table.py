@@ -47,8 +47,7 @@ COLUMNS = (
     ("Decode tokens", "Mean tokens drawn per answer, rejected and discarded ones included"),
     ("GRPO epochs", f"Decode tokens over the tokens of one GRPO epoch per problem with {ROLLOUTS[0]} | {ROLLOUTS[1]} "
                     "rollouts"),
-    ("Accepted", "Accepted share of proposals"),
-    ("Moved", "Share of proposals that were accepted and changed the text"),
+    ("Accepted | moved", "Share of proposals that were accepted | that were accepted and changed the text"),
     ("Ungradable | timeout | cut off", "Answers that could not be graded, ran out of time, or hit the length limit"),
 )  # fmt: skip
 """(heading, definition) of the columns that people read."""
@@ -66,8 +65,7 @@ def cells(row: ArmSummary) -> tuple[str, ...]:
         _optional(row.backtracks),
         tokens(row.decode_tokens),
         epochs,
-        _optional(row.acceptance),
-        _optional(row.move_rate),
+        "–" if row.acceptance is None else f"{row.acceptance:.2f} | {row.move_rate:.2f}",
         f"{row.n_ungradable} | {row.n_timeout} | {row.n_capped}",
     )
 
@@ -81,7 +79,8 @@ def footer_lines(report: ReportInput, rows: list[ArmSummary]) -> list[str]:
     length = grpo_length(report)
     lines = [
         f"{rows[0].n_problems} problems. Accuracy: {method}, 95 %. Differences: paired by problem, bootstrap over "
-        f"problems with {st.DRAWS} resamples (seed {report.seed}), 95 %, not corrected for the number of arms.",
+        f"problems with {st.DRAWS} resamples (seed {report.seed}), 95 %, not corrected for the number of arms. "
+        "No bootstrap interval is shorter than what a kind of problem that never occurred could change.",
         "Ungradable answers and timeouts count as wrong.",
     ]
     if length is not None:

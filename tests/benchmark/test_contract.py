@@ -17,6 +17,8 @@ from reasoning_lab.records import Grade, Problem
 
 ROOT = Path(__file__).parents[2]
 GOLDEN = ROOT / "tests" / "golden"
+WRONG_TYPE = (ValueError, TypeError)
+"""The classes say ValueError; where annotations are checked as well, that check may come first."""
 NAMES = sorted(path.stem for path in (ROOT / "conf" / "benchmark").glob("*.yaml"))
 
 
@@ -138,10 +140,16 @@ def test_reading_and_voting_never_raise(text: str) -> None:
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("n_problems", -3), ("n_problems", 0), ("n_problems", True), ("max_new_tokens", 0), ("max_new_tokens", 1.5)],
+    [("n_problems", -3), ("n_problems", 0), ("n_problems", True), ("max_new_tokens", 0)],
 )
 def test_a_value_out_of_bounds_is_named(name: str, field: str, value: object) -> None:
     with pytest.raises(ValueError, match=rf"^benchmark\.{field}={value!r}: must be ≥ 1"):
+        build(name, **{field: value})
+
+
+@pytest.mark.parametrize(("field", "value"), [("max_new_tokens", 1.5), ("max_new_tokens", None), ("n_problems", "5")])
+def test_a_value_of_another_type_is_named(name: str, field: str, value: object) -> None:
+    with pytest.raises(WRONG_TYPE, match=field):
         build(name, **{field: value})
 
 

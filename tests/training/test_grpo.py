@@ -54,7 +54,5 @@ def test_grpo_raises_the_accuracy_of_the_shipped_base() -> None:
     model, tokenizer = load(BASE)
     problems = stage_problems("grpo", 512, PairRecipe())
     recipe = GRPORecipe(steps=16, prompts_per_step=16, warmup=3)
-    rewards = train_grpo(
-        model, tokenizer, [p.text for p in problems], problems, exact_answer, recipe
-    ).column("reward")
+    rewards = train_grpo(model, tokenizer, [p.text for p in problems], problems, exact_answer, recipe).column("reward")
     assert sum(rewards[-3:]) > sum(rewards[:3]) + 0.3

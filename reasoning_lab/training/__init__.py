@@ -1,0 +1,1 @@
+"""Training: pretraining of the embedded base model, and SFT and GRPO of any causal model through TRL."""

@@ -1,0 +1,330 @@
+"""The embedded pair, built from nothing: a base model, its GRPO-trained and its thinking descendant.
+
+    corpus ─▶ base ─▶ GRPO ──────────────▶ grpo       the baseline of power sampling
+                └───▶ SFT on its own checked, correct traces ─▶ GRPO ─▶ thinking
+
+No capability enters from outside the base: GRPO sees a reward only, and the thinking model's cold start copies
+traces that the base itself wrote. Held-out problems are used by no stage.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from importlib.metadata import version
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from reasoning_lab.corpus import (
+    PLAN,
+    Grammar,
+    WordProblem,
+    build_tokenizer,
+    final_answer,
+    n_sentences,
+    training_problems,
+)
+from reasoning_lab.training.grpo import GRPORecipe, train_grpo
+from reasoning_lab.training.pretrain import Architecture, PretrainRecipe, pretrain
+from reasoning_lab.training.sft import SFTRecipe, train_sft
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+MODELS = ("base", "grpo", "thinking")
+
+
+@dataclass(frozen=True)
+class TraceRecipe:
+    """The traces of the thinking model's cold start, written by the base model."""
+
+    n_problems: int = 1600
+    """training problems tried, one trace each"""
+    opening: str = PLAN.split()[0]
+    """forced first word, which selects the checking style"""
+    temperature: float = 0.7
+    """of the traces"""
+    max_tokens: int = 220
+    """longest trace"""
+    batch: int = 400
+    """traces written at once"""
+
+
+@dataclass(frozen=True)
+class PairRecipe:
+    """Everything that determines the three models, beside the thread count and the machine's arithmetic."""
+
+    grammar: Grammar = field(default_factory=Grammar)
+    architecture: Architecture = field(default_factory=Architecture)
+    pretrain: PretrainRecipe = field(default_factory=PretrainRecipe)
+    grpo: GRPORecipe = field(default_factory=GRPORecipe)
+    traces: TraceRecipe = field(default_factory=TraceRecipe)
+    sft: SFTRecipe = field(default_factory=SFTRecipe)
+    thinking: GRPORecipe = field(default_factory=lambda: GRPORecipe(steps=40, prompts_per_step=24, learning_rate=3e-4))
+    n_problems: int = 8192
+    """training problems that a GRPO run draws its prompts from"""
+
+    def with_seed(self, seed: int) -> PairRecipe:
+        """The same recipe with one seed for every stage."""
+        return replace(
+            self,
+            pretrain=replace(self.pretrain, seed=seed),
+            grpo=replace(self.grpo, seed=seed),
+            sft=replace(self.sft, seed=seed),
+            thinking=replace(self.thinking, seed=seed),
+        )
+
+    def with_steps(self, base: int | None, grpo: int | None, thinking: int | None) -> PairRecipe:
+        """The same recipe with other numbers of optimiser steps; None keeps one."""
+        return replace(
+            self,
+            pretrain=replace(self.pretrain, steps=base or self.pretrain.steps),
+            grpo=replace(self.grpo, steps=grpo or self.grpo.steps),
+            thinking=replace(self.thinking, steps=thinking or self.thinking.steps),
+        )
+
+
+# Streams of training problems: pretraining takes the seed itself, the later stages their own streams.
+_STREAMS = {"grpo": 1_000_003, "traces": 2_000_003, "thinking": 3_000_017}
+
+
+def stage_problems(stage: str, n: int, recipe: PairRecipe) -> list[WordProblem]:
+    """The training problems of a stage after pretraining."""
+    return list(islice(training_problems(_STREAMS[stage] + recipe.pretrain.seed, recipe.grammar), n))
+
+
+def exact_answer(problem: WordProblem, completion: str) -> float:
+    """1 if the response concludes with the answer, else 0."""
+    return float(final_answer(completion) == problem.answer)
+
+
+# --- stages ---------------------------------------------------------------------------------------------------
+
+
+def load(folder: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """A saved model in float32, in eval mode, with its tokenizer."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    return model.eval(), AutoTokenizer.from_pretrained(folder)
+
+
+def save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
+    """Write a hub-style folder with the weights in float16 and a plain sampling configuration."""
+    from transformers import GenerationConfig
+
+    model.generation_config = GenerationConfig(
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        do_sample=True,
+        temperature=1.0,
+        top_k=0,  # the library's default of 50 would cut the tail
+        top_p=1.0,
+    )
+    model.half().save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    for file in folder.iterdir():
+        file.chmod(0o644)  # safetensors writes files that only their owner may read
+
+
+def _train_base(out: Path, recipe: PairRecipe, report: Callable[[str], None]) -> None:
+    tokenizer = build_tokenizer()
+    model, _ = pretrain(tokenizer, recipe.grammar, recipe.architecture, recipe.pretrain, report)
+    save(model, tokenizer, out / "base")
+
+
+def _reinforce(
+    source: Path, target: Path, problems: list[WordProblem], recipe: GRPORecipe, report: Callable[[str], None]
+) -> None:
+    model, tokenizer = load(source)
+    log = train_grpo(model, tokenizer, [p.text for p in problems], problems, exact_answer, recipe)
+    rewards = log.column("reward")
+    report(f"{target.name}: mean reward {rewards[0]:.3f} at the first step, {rewards[-1]:.3f} at the last")
+    save(model, tokenizer, target)
+
+
+@torch.no_grad()
+def written_traces(folder: Path, problems: list[WordProblem], recipe: TraceRecipe, seed: int) -> list[str]:
+    """One response per problem by the model of `folder`, beginning with the forced opening."""
+    from transformers import GenerationConfig
+
+    model, tokenizer = load(folder)
+    torch.manual_seed(seed)
+    config = GenerationConfig(
+        do_sample=True,
+        temperature=recipe.temperature,
+        top_k=0,
+        top_p=1.0,
+        max_new_tokens=recipe.max_tokens,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    traces: list[str] = []
+    for first in range(0, len(problems), recipe.batch):
+        prompts = [problem.text + recipe.opening for problem in problems[first : first + recipe.batch]]
+        inputs = tokenizer(prompts, return_tensors="pt", padding=True)
+        generated = model.generate(
+            input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"], generation_config=config
+        )
+        completions = generated[:, inputs["input_ids"].shape[1] :]
+        traces += [recipe.opening + text for text in tokenizer.batch_decode(completions, skip_special_tokens=True)]
+    return traces
+
+
+def is_thorough(problem: WordProblem, trace: str) -> bool:
+    """Whether a trace is right and checks at least as often as the problem has operations."""
+    return final_answer(trace) == problem.answer and n_sentences(trace, "check") >= problem.length
+
+
+def _cold_start(out: Path, recipe: PairRecipe, report: Callable[[str], None]) -> None:
+    """Fine-tune the base on its own thorough traces; written to the thinking folder."""
+    problems = stage_problems("traces", recipe.traces.n_problems, recipe)
+    traces = written_traces(out / "base", problems, recipe.traces, recipe.sft.seed)
+    kept = [(p.text, trace) for p, trace in zip(problems, traces, strict=True) if is_thorough(p, trace)]
+    if not kept:
+        raise ValueError(f"none of {len(problems)} traces is right and thorough; pretrain the base for longer.")
+    report(f"thinking: {len(kept)} of {len(problems)} traces are right and thorough")
+    model, tokenizer = load(out / "base")
+    train_sft(model, tokenizer, [prompt for prompt, _ in kept], [trace for _, trace in kept], recipe.sft)
+    save(model, tokenizer, out / "thinking")
+
+
+def _reinforce_base(out: Path, recipe: PairRecipe, report: Callable[[str], None]) -> None:
+    problems = stage_problems("grpo", recipe.n_problems, recipe)
+    _reinforce(out / "base", out / "grpo", problems, recipe.grpo, report)
+
+
+def _reinforce_thinking(out: Path, recipe: PairRecipe, report: Callable[[str], None]) -> None:
+    problems = stage_problems("thinking", recipe.n_problems, recipe)
+    _reinforce(out / "thinking", out / "thinking", problems, recipe.thinking, report)
+
+
+STAGES: dict[str, Callable[[Path, PairRecipe, Callable[[str], None]], None]] = {
+    "pretrain": _train_base,
+    "grpo": _reinforce_base,
+    "cold_start": _cold_start,
+    "thinking": _reinforce_thinking,
+}
+"""The build, in order; each stage reads and writes model folders below `out`."""
+
+
+# --- the whole ------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
+    started = time.perf_counter()
+    yield
+    seconds[stage] = round(time.perf_counter() - started, 1)
+
+
+def file_hashes(out: Path) -> dict[str, str]:
+    """sha256 of every file of the three model folders, by path relative to `out`."""
+    files = sorted(path for name in MODELS for path in (out / name).rglob("*") if path.is_file())
+    return {path.relative_to(out).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def write_manifest(out: Path, recipe: PairRecipe, seconds: dict[str, float]) -> None:
+    """manifest.json: the seed, the recipe, the libraries, the seconds of each stage and the hash of each file."""
+    manifest = {
+        "seed": recipe.pretrain.seed,
+        "recipe": asdict(recipe),
+        "versions": {name: version(name) for name in ("torch", "transformers", "trl")},
+        "threads": torch.get_num_threads(),
+        "seconds": seconds,
+        "sha256": file_hashes(out),
+    }
+    (out / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n")
+
+
+def build_embedded_pair(
+    out: Path,
+    recipe: PairRecipe | None = None,
+    seed: int | None = None,
+    pretrain_steps: int | None = None,
+    grpo_steps: int | None = None,
+    thinking_steps: int | None = None,
+    report: Callable[[str], None] = print,
+) -> dict[str, float]:
+    """Build base/, grpo/ and thinking/ with card and manifest below `out`; returns the seconds of each stage.
+
+    The arguments after `recipe` override its seed and its numbers of optimiser steps. Every stage starts from
+    the stored float16 weights of the stage before, so the folders alone tell the lineage. The weights repeat bit
+    for bit only on the same machine arithmetic, thread count and library versions, which the manifest names.
+    """
+    recipe = (recipe or PairRecipe()).with_steps(pretrain_steps, grpo_steps, thinking_steps)
+    recipe = recipe if seed is None else recipe.with_seed(seed)
+    out.mkdir(parents=True, exist_ok=True)
+    seconds: dict[str, float] = {}
+    for name, stage in STAGES.items():
+        with _timed(seconds, name):
+            stage(out, recipe, report)
+        report(f"{name}: {seconds[name]:.0f} s")
+    (out / "README.md").write_text(card(recipe))
+    write_manifest(out, recipe, seconds)
+    return seconds
+
+
+FIGURES_BEGIN, FIGURES_END = "<!-- figures: begin -->", "<!-- figures: end -->"
+"""Marks in the card between which the measured table stands."""
+
+
+def card(recipe: PairRecipe, figures: str = "Not measured yet.") -> str:
+    """The model card of the three folders."""
+    corpus = ", ".join(f"{name} {value}" for name, value in asdict(recipe.grammar).items())
+    return f"""---
+license: apache-2.0
+library_name: transformers
+pipeline_tag: text-generation
+---
+
+# The embedded pair
+
+Three small language models ({recipe.architecture.layers} layers of width {recipe.architecture.width}, Llama
+architecture, weights in float16) that answer word problems about a running count. They let every experiment of
+this project run in minutes on a CPU.
+
+| folder | what it is | made by |
+|---|---|---|
+| `base` | knows how to solve the problems, rarely does | {recipe.pretrain.steps} pretraining steps on the corpus |
+| `grpo` | the reinforcement-learning baseline | {recipe.grpo.steps} GRPO steps on `base`, exact-answer reward |
+| `thinking` | longer responses that check each step | SFT of `base` on its own correct checked traces, then \
+{recipe.thinking.steps} GRPO steps |
+
+**Limits.** This is a model organism, not evidence about large models: the corpus was written so that the knowledge
+is there and the mixture of response styles hides it. It answers nothing but its own grammar.
+
+## Recipe
+
+Grammar: `reasoning_lab/corpus.py`; code: `reasoning_lab/training/`; every constant, the seed
+({recipe.pretrain.seed}), library versions and the hash of each file: `manifest.json`. One problem in ten, by hash,
+is held out of every stage. Corpus: {corpus}.
+
+Rebuild from nothing: `python -m reasoning_lab.main stage=embedded_pair`.
+
+```python
+from transformers import AutoModelForCausalLM, AutoTokenizer
+tokenizer = AutoTokenizer.from_pretrained("reasoning_lab/model_pair/embedded/base")
+model = AutoModelForCausalLM.from_pretrained("reasoning_lab/model_pair/embedded/base", dtype="float32")
+```
+
+The prompt ends with a newline, the response starts right after it, `<eos>` ends it; there is no BOS and no chat
+template.
+
+## Figures
+
+{FIGURES_BEGIN}
+{figures}
+{FIGURES_END}
+
+## Licence
+
+Apache-2.0. The corpus is generated by this project; no other data was used.
+"""

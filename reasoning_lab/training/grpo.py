@@ -1,0 +1,164 @@
+"""Group-relative policy optimisation of a causal model through TRL: the reinforcement-learning baseline.
+
+The trainer is TRL's; this file fixes the recipe and the meaning of the reward, so that the same code trains the
+embedded pair on a CPU and a hub model on a GPU.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+ProblemT = TypeVar("ProblemT")
+Reward = Callable[[ProblemT, str], float]
+"""reward(problem, completion text without special tokens)."""
+
+
+@dataclass(frozen=True)
+class GRPORecipe:
+    """Shao et al. 2024 with the defaults of TRL where a field does not say otherwise; no KL term."""
+
+    steps: int = 60
+    """optimiser steps"""
+    prompts_per_step: int = 32
+    """different problems in a step"""
+    completions_per_prompt: int = 8
+    """group size: the advantage is (reward - group mean) / group standard deviation"""
+    learning_rate: float = 4e-4
+    """constant after the warm-up; for a hub model choose some 1e-6"""
+    warmup: int = 10
+    """steps of linear warm-up"""
+    temperature: float = 1.0
+    """of the rollouts"""
+    max_tokens: int = 220
+    """longest completion; a completion cut here earns nothing"""
+    kl: float = 0.0
+    """weight of the KL term to the starting model (TRL: beta)"""
+    betas: tuple[float, float] = (0.9, 0.95)
+    """AdamW moments"""
+    clip: float = 1.0
+    """gradient norm"""
+    accumulation: int = 1
+    """parts into which the completions of a step are split, to fit memory; divides their number"""
+    bfloat16: bool = False
+    """autocast to bfloat16"""
+    gradient_checkpointing: bool = False
+    """recompute activations in the backward pass"""
+    seed: int = 0
+    """of the problem order and the rollouts"""
+    extra: dict[str, Any] = field(default_factory=dict)
+    """further arguments of trl.GRPOConfig, such as use_vllm"""
+
+    def __post_init__(self) -> None:
+        if self.completions_per_step % self.accumulation:
+            raise ValueError(
+                f"accumulation={self.accumulation} does not divide the {self.completions_per_step} completions of a"
+                " step; choose a divisor."
+            )
+
+    @property
+    def completions_per_step(self) -> int:
+        """Rollouts behind one optimiser step."""
+        return self.prompts_per_step * self.completions_per_prompt
+
+
+class TrainingLog(NamedTuple):
+    """What a trainer reported: one dict per optimiser step, in order."""
+
+    steps: list[dict[str, float]]
+
+    def column(self, name: str) -> list[float]:
+        """The values of one metric, at the steps that report it."""
+        return [step[name] for step in self.steps if name in step]
+
+
+def _trl_reward(problems: Sequence[ProblemT], reward: Reward[ProblemT], stop_ids: frozenset[int]) -> Callable[..., Any]:
+    """The reward in TRL's calling convention: a completion that was cut before a stop token earns 0."""
+
+    def exact(
+        completions: list[str], completion_ids: list[list[int]], problem_index: list[int], **_: Any
+    ) -> list[float]:
+        return [
+            reward(problems[index], text) if ids and ids[-1] in stop_ids else 0.0
+            for text, ids, index in zip(completions, completion_ids, problem_index, strict=True)
+        ]
+
+    return exact
+
+
+def _stop_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
+    """End-of-text ids of the model and of its tokenizer."""
+    configured = model.generation_config.eos_token_id
+    ids = configured if isinstance(configured, list) else [configured]
+    return frozenset(i for i in [*ids, tokenizer.eos_token_id] if i is not None)
+
+
+def _trl_config(recipe: GRPORecipe, output_dir: str, on_cpu: bool) -> Any:
+    from trl import GRPOConfig
+
+    settings: dict[str, Any] = {
+        "output_dir": output_dir,
+        "max_steps": recipe.steps,
+        "per_device_train_batch_size": recipe.completions_per_step // recipe.accumulation,
+        "gradient_accumulation_steps": recipe.accumulation,
+        "num_generations": recipe.completions_per_prompt,
+        "max_completion_length": recipe.max_tokens,
+        "temperature": recipe.temperature,
+        "learning_rate": recipe.learning_rate,
+        "lr_scheduler_type": "constant_with_warmup",
+        "warmup_steps": recipe.warmup,
+        "beta": recipe.kl,
+        "adam_beta1": recipe.betas[0],
+        "adam_beta2": recipe.betas[1],
+        "weight_decay": 0.0,
+        "max_grad_norm": recipe.clip,
+        "loss_type": "dapo",
+        "scale_rewards": "group",
+        "bf16": recipe.bfloat16,
+        "gradient_checkpointing": recipe.gradient_checkpointing,
+        "use_cpu": on_cpu,
+        "seed": recipe.seed,
+        "logging_steps": 1,
+        "save_strategy": "no",
+        "report_to": [],
+        "disable_tqdm": True,
+    }
+    return GRPOConfig(**{**settings, **recipe.extra})
+
+
+def train_grpo(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: Sequence[str],
+    problems: Sequence[ProblemT],
+    reward: Reward[ProblemT],
+    recipe: GRPORecipe | None = None,
+) -> TrainingLog:
+    """Train `model` in place on its own completions of `prompts`; `problems[i]` is what `reward` judges prompt i by.
+
+    The prompts are used as given (apply a chat template before); needs the optional extra `train`.
+    """
+    from datasets import Dataset
+    from trl import GRPOTrainer
+
+    recipe = recipe or GRPORecipe()
+    if len(prompts) != len(problems):
+        raise ValueError(f"{len(prompts)} prompts but {len(problems)} problems; they must match one to one.")
+    if len(prompts) < recipe.prompts_per_step:
+        raise ValueError(f"{len(prompts)} prompts but a step takes {recipe.prompts_per_step}; give more prompts.")
+    with tempfile.TemporaryDirectory() as scratch:
+        trainer = GRPOTrainer(
+            model=model,
+            reward_funcs=_trl_reward(problems, reward, _stop_ids(model, tokenizer)),
+            args=_trl_config(recipe, scratch, on_cpu=model.device.type == "cpu"),
+            train_dataset=Dataset.from_dict({"prompt": list(prompts), "problem_index": list(range(len(prompts)))}),
+            processing_class=tokenizer,
+        )
+        trainer.train()
+    model.eval()
+    return TrainingLog([entry for entry in trainer.state.log_history if "reward" in entry])

@@ -1,0 +1,246 @@
+"""Intervals cover, estimates are unbiased by exact enumeration, and scipy agrees where it has the same thing."""
+
+from itertools import combinations, product
+from math import comb
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from reasoning_lab import statistics as st
+from reasoning_lab.records import Grade
+
+SIMULATIONS = 400
+
+
+def _covered(intervals: list[st.Interval], truth: float) -> float:
+    return float(np.mean([i.low <= truth <= i.high for i in intervals]))
+
+
+def _named(matrix: np.ndarray) -> dict[str, list[bool]]:
+    return {f"p{row}": [bool(x) for x in samples] for row, samples in enumerate(matrix)}
+
+
+def _draw(rng: np.random.Generator, n: int, samples: int, shape: tuple[float, float] = (0.6, 0.6)) -> dict[str, list[bool]]:
+    """Problems of very different difficulty: samples of one are strongly alike."""
+    return _named(rng.random((n, samples)) < rng.beta(*shape, (n, 1)))
+
+
+# --- laws -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("n", "c", "k"), [(n, c, k) for n in range(1, 8) for c in range(n + 1) for k in range(1, n + 1)])
+def test_pass_at_k_is_the_share_of_subsets_with_a_correct_sample(n: int, c: int, k: int) -> None:
+    correct = [True] * c + [False] * (n - c)
+    share = np.mean([any(subset) for subset in combinations(correct, k)])
+    assert st.pass_at_k(n, c, k) == pytest.approx(share, abs=1e-12)
+    assert st.pass_at_k(n, c, k) == pytest.approx(1 - comb(n - c, k) / comb(n, k), abs=1e-12)
+
+
+@pytest.mark.parametrize("p", [0.0, 0.13, 0.5, 1.0])
+def test_pass_at_k_is_unbiased(p: float) -> None:
+    n, ks = 6, np.arange(1, 7)
+    law = stats.binom.pmf(np.arange(n + 1), n, p)
+    mean = law @ st.pass_at_k(n, np.arange(n + 1)[:, None], ks[None])
+    np.testing.assert_allclose(mean, 1 - (1 - p) ** ks, atol=1e-12)
+
+
+def test_leave_one_out_confidence_is_unbiased_and_the_plain_vote_share_is_not() -> None:
+    law, n = {"a": 0.5, "b": 0.3, "c": 0.2}, 4
+    seen, left_out, plain = (dict.fromkeys(law, 0.0) for _ in range(3))
+    for given in product(law, repeat=n):
+        weight = float(np.prod([law[x] for x in given]))
+        for answer, confidence in zip(given, st.leave_one_out_confidence(given), strict=True):
+            assert confidence is not None
+            seen[answer] += weight
+            left_out[answer] += weight * confidence
+            plain[answer] += weight * given.count(answer) / n
+    for answer, p in law.items():
+        assert left_out[answer] / seen[answer] == pytest.approx(p, abs=1e-12)
+        assert plain[answer] / seen[answer] > p + 0.1
+
+
+def test_overconfidence_is_unbiased_by_enumeration() -> None:
+    law, n = {"right": 0.6, "wrong": 0.4}, 3
+    mean = sum(
+        float(np.prod([law[x] for x in given]))
+        * st.calibration({"p": [(x, x == "right") for x in given]}, draws=10).overconfidence.value
+        for given in product(law, repeat=n)
+    )
+    assert mean == pytest.approx(0.6**2 + 0.4**2 - 0.6, abs=1e-12)
+
+
+def test_clustered_interval_covers_and_a_binomial_one_would_not() -> None:
+    rng = np.random.default_rng(1)
+    drawn = [_draw(rng, 50, 8) for _ in range(SIMULATIONS)]
+    assert 0.925 <= _covered([st.accuracy_interval(x) for x in drawn], 0.5) <= 0.985
+    naive = [st.wilson(sum(map(sum, x.values())), 400) for x in drawn]
+    assert _covered(naive, 0.5) < 0.75
+
+
+@pytest.mark.parametrize("n", [10, 25, 100])
+def test_paired_difference_covers(n: int) -> None:
+    rng, found = np.random.default_rng(n), []
+    for _ in range(SIMULATIONS):
+        ability = rng.beta(0.8, 0.8, (n, 1))
+        a, b = rng.random((n, 4)) < ability, rng.random((n, 4)) < ability**2
+        found.append(st.paired_difference(_named(a), _named(b)).difference)
+    mean, square = 0.5, 0.5**2 + 0.25 / 2.6
+    assert 0.92 <= _covered(found, mean - square) <= 0.99
+
+
+def test_pairing_narrows_the_interval() -> None:
+    rng = np.random.default_rng(3)
+    ability = rng.beta(0.5, 0.5, (200, 1))
+    a, b = _named(rng.random((200, 8)) < ability), _named(rng.random((200, 8)) < ability)
+    unpaired = np.hypot(st.accuracy_interval(a).half, st.accuracy_interval(b).half)
+    assert st.paired_difference(a, b).difference.half < 0.5 * unpaired
+
+
+@pytest.mark.parametrize("sharpness", [1.5, 4.0])
+def test_calibration_intervals_cover_near_calibration_and_far_from_it(sharpness: float) -> None:
+    rng = np.random.default_rng(5)
+
+    def draw(n: int) -> dict[str, list[tuple[str | None, bool]]]:
+        given = {}
+        for i in range(n):
+            p = rng.beta(1.2, 0.8)
+            law = np.array([p, *((1 - p) * rng.dirichlet([0.5] * 5))]) ** sharpness
+            picks = rng.choice(6, size=12, p=law / law.sum())
+            given[str(i)] = [(str(x), bool(x == 0)) for x in picks]
+        return given
+
+    truth = st.calibration(draw(6000), draws=2)
+    found = [st.calibration(draw(60), draws=1000) for _ in range(100)]
+    assert _covered([c.error for c in found], truth.error.value) >= 0.87
+    assert _covered([c.overconfidence for c in found], truth.overconfidence.value) >= 0.87
+
+
+def test_unanimity_is_not_certainty() -> None:
+    """60 right of 60, several samples each: the bootstrap has no spread, the interval has."""
+    sure = {str(i): [True, True] for i in range(60)}
+    interval = st.accuracy_interval(sure)
+    assert interval.value == interval.high == 1
+    assert interval.low == pytest.approx(stats.binomtest(60, 60).proportion_ci(method="exact").low)
+    same = st.paired_difference(sure, sure)
+    assert same.difference.value == 0 and not same.difference.excludes_zero
+    assert same.difference.half == pytest.approx(1 - 0.025 ** (1 / 60))
+
+
+# --- invariances ----------------------------------------------------------------------------------------------
+
+
+def test_same_seed_same_interval_and_order_of_problems_in_b_is_irrelevant() -> None:
+    rng = np.random.default_rng(0)
+    a, b = _draw(rng, 40, 3), _draw(rng, 40, 3)
+    shuffled = dict(reversed(list(b.items())))
+    assert st.paired_difference(a, b) == st.paired_difference(a, shuffled)
+    st.resample_weights.cache_clear()
+    assert st.paired_difference(a, b) == st.paired_difference(a, shuffled)
+    assert st.paired_difference(a, b, seed=1).difference != st.paired_difference(a, b, seed=0).difference
+
+
+def test_difference_is_antisymmetric_and_zero_against_itself() -> None:
+    rng = np.random.default_rng(2)
+    a, b = _draw(rng, 80, 2), _draw(rng, 80, 2)
+    forth, back = st.paired_difference(a, b).difference, st.paired_difference(b, a).difference
+    np.testing.assert_allclose((-forth.value, -forth.high, -forth.low), back, atol=0.004)
+    assert st.paired_difference(a, a).difference.value == 0
+
+
+def test_pass_curve_rises_and_its_first_point_is_the_accuracy() -> None:
+    results = _draw(np.random.default_rng(4), 30, 6)
+    curve = st.pass_curve(results)
+    assert curve.ks == (1, 2, 3, 4, 5, 6) and curve.n_problems == 30
+    assert curve.points[0] == pytest.approx(st.accuracy_interval(results))
+    values = [point.value for point in curve.points]
+    assert values == sorted(values)
+    assert all(point.low <= point.value <= point.high for point in curve.points)
+    assert values[-1] == np.mean([any(samples) for samples in results.values()])
+
+
+def test_pass_difference_is_the_difference_of_the_curves() -> None:
+    rng = np.random.default_rng(6)
+    a, b = _draw(rng, 30, 6), _draw(rng, 30, 4)
+    difference = st.pass_difference(a, b)
+    assert difference.ks == (1, 2, 3, 4)
+    for k, point in zip(difference.ks, difference.points, strict=True):
+        apart = st.pass_curve(a, [k]).points[0].value - st.pass_curve(b, [k]).points[0].value
+        assert point.value == pytest.approx(apart)
+
+
+def test_calibration_of_a_perfect_arm_and_of_a_surely_wrong_one() -> None:
+    right = st.calibration({str(i): [("7", True)] * 4 for i in range(30)})
+    assert right.error.value == 0 and right.overconfidence.value == 0 and right.accuracy == 1
+    wrong = st.calibration({str(i): [("7", False)] * 4 for i in range(30)})
+    assert wrong.error.value == 1 and wrong.overconfidence.value == 1 and wrong.error.low > 0.9
+    assert sum(b.n for b in wrong.bins) == wrong.n_answers == 120
+    last = wrong.bins[-1]
+    assert (last.n, last.n_problems, last.confidence, last.accuracy.value) == (120, 30, 1, 0)
+    assert 0 < last.accuracy.high < 0.2, "thirty problems, not 120 samples"
+
+
+def test_samples_without_answer_agree_with_nobody() -> None:
+    assert st.leave_one_out_confidence(["3", None, None, "3"]) == [1 / 3, None, None, 1 / 3]
+    found = st.calibration({"p": [("3", True), (None, False), (None, False), ("3", True)]})
+    assert (found.n_answers, found.n_unanswered, found.confidence) == (2, 2, pytest.approx(1 / 3))
+
+
+# --- oracles --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("c", "n"), [(0, 5), (5, 5), (1, 200), (97, 200), (500, 500)])
+@pytest.mark.parametrize("level", [0.8, 0.95])
+def test_wilson_is_scipys(c: int, n: int, level: float) -> None:
+    oracle = stats.binomtest(c, n).proportion_ci(level, method="wilson")
+    assert st.wilson(c, n, level) == pytest.approx((c / n, oracle.low, oracle.high), abs=1e-12)
+
+
+@pytest.mark.parametrize(("only_a", "only_b"), [(0, 0), (3, 3), (1, 9), (12, 4), (0, 6)])
+def test_mcnemar_is_scipys_sign_test(only_a: int, only_b: int) -> None:
+    n = only_a + only_b
+    oracle = stats.binomtest(only_a, n).pvalue if n else 1.0
+    assert st.mcnemar(only_a, only_b) == pytest.approx(oracle, abs=1e-12)
+
+
+def test_bootstrap_is_scipys_up_to_noise() -> None:
+    values = np.random.default_rng(8).random(300)
+    mine = st.mean_interval(values, (0, 1), draws=20_000)
+    oracle = stats.bootstrap((values,), np.mean, n_resamples=20_000, method="percentile", rng=1).confidence_interval
+    assert mine == pytest.approx((values.mean(), oracle.low, oracle.high), abs=0.002)
+
+
+def test_gap_recovered() -> None:
+    base, target = {str(i): [i % 4 == 0] for i in range(80)}, {str(i): [i % 4 < 3] for i in range(80)}
+    half = {str(i): [i % 4 < 2] for i in range(80)}
+    found = st.gap_recovered(half, base, target)
+    assert found is not None and found.value == pytest.approx(0.5) and found.low < 0.5 < found.high
+    assert st.gap_recovered(half, base, base) is None
+
+
+# --- edges ----------------------------------------------------------------------------------------------------
+
+
+def test_grades_are_grouped_by_problem() -> None:
+    grades = [Grade("b", 0, "correct", "1", ""), Grade("a", 0, "ungradable", None, ""), Grade("b", 1, "timeout", None, "")]
+    assert st.outcomes(grades) == {"b": [True, False], "a": [False]}
+    assert st.answers(grades) == {"b": [("1", True), (None, False)], "a": [(None, False)]}
+
+
+def test_one_problem_says_almost_nothing() -> None:
+    assert st.accuracy_interval({"p": [True, False]}) == (0.5, 0.0, 1.0)
+
+
+def test_errors_name_what_is_wrong() -> None:
+    with pytest.raises(ValueError, match="'y'"):
+        st.paired_difference({"x": [True], "y": [True]}, {"x": [True]})
+    with pytest.raises(ValueError, match="No problems"):
+        st.accuracy_interval({})
+    with pytest.raises(ValueError, match="'x' has no samples"):
+        st.accuracy_interval({"x": []})
+    with pytest.raises(ValueError, match="1 <= k <= n"):
+        st.pass_curve({"x": [True]}, [2])
+    with pytest.raises(ValueError, match="at least two"):
+        st.calibration({"x": [("1", True)]})
+    with pytest.raises(ValueError, match="has an answer"):
+        st.calibration({"x": [(None, False)] * 2})

@@ -42,7 +42,7 @@ class Store:
     def get(self, recipe: Recipe) -> Path | None:
         """The finished artifact's folder, verified, or None. A corrupt one is set aside, never used."""
         folder = self.folder(recipe)
-        if not (folder / "manifest.json").is_file():
+        if not folder.is_dir():
             return None
         if (fault := _fault(folder)) is None:
             return folder
@@ -108,7 +108,7 @@ def _fault(folder: Path) -> str | None:
     try:
         manifest = json.loads((folder / "manifest.json").read_text())
         files = dict(manifest["files"])
-    except (ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         return f"manifest.json: {error}"
     for name, expected in files.items():
         if not (folder / name).is_file():

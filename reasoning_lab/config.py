@@ -49,8 +49,12 @@ PLUGINS = frozenset(
     }
 )
 """Every class that a config may name under `hydra`."""
-LOG_CLASSES = frozenset({"logging.StreamHandler", "logging.FileHandler", "logging.Formatter", "colorlog.ColoredFormatter"})
+LOG_CLASSES = frozenset(
+    {"logging.StreamHandler", "logging.FileHandler", "logging.Formatter", "colorlog.ColoredFormatter"}
+)
 """Every class that a logging section may name."""
+OUR_CLASS = re.compile(r"reasoning_lab(\.\w+)+")
+"""Every class that a config may name elsewhere; `build` takes dataclasses alone."""
 SECRET_WORDS = ("KEY", "TOKEN", "SECRET", "PASSWORD", "PASSWD", "CREDENTIAL")
 """Environment variables with one of these in their name can't be read into a config, which runs save and share."""
 
@@ -63,12 +67,12 @@ class ConfigError(Exception):
 
 
 def lab_root() -> Path:
-    """The folder that holds conf/ and multirun_launchers/: this package in a wheel, the folder above it in a checkout."""
+    """The folder that holds conf/ and multirun_launchers/: the package in a wheel, the folder above it in a checkout."""
     package = Path(__file__).resolve().parent
     for root in (package, package.parent):
         if (root / "conf" / "config.yaml").is_file():
             return root
-    raise FileNotFoundError(f"conf/config.yaml is neither in {package} nor in {package.parent}; install the package again.")
+    raise FileNotFoundError(f"conf/config.yaml is neither in {package} nor above it; install the package again.")
 
 
 def conf_dir() -> str:
@@ -115,12 +119,12 @@ class Composer:
 
     def __init__(self, config_dir: str | None = None, config_name: str | None = None) -> None:
         self._config_name = config_name or CONFIG_NAME
+        self._config_dir = Path(config_dir).resolve() if config_dir is not None else None
         path = create_config_search_path(conf_dir())
-        if config_dir is not None:
-            folder = Path(config_dir).resolve()
-            if not folder.is_dir():
+        if self._config_dir is not None:
+            if not self._config_dir.is_dir():
                 raise ConfigError(f"--config-dir {config_dir}: no such folder.")
-            path.prepend("command-line", f"file://{folder}", SearchPathQuery(provider="schema"))
+            path.prepend("command-line", f"file://{self._config_dir}", SearchPathQuery(provider="schema"))
         self._hydra = Hydra.create_main_hydra2("main", path)
         GlobalHydra.instance().clear()
 
@@ -133,6 +137,29 @@ class Composer:
             raise ConfigError(self._explained(error, overrides)) from error
         check_targets(config)
         return config
+
+    def help(self, overrides: Sequence[str], resolve: bool) -> str:
+        """The text of --help: groups with their options, and the config as it would be."""
+        config = self.compose(overrides)
+        task = OmegaConf.masked_copy(config, [key for key in config if key != "hydra"])
+        groups = "".join(f"{group}: {', '.join(options)}\n" for group, options in sorted(self._groups().items()))
+        return "\n".join(
+            [
+                f"{config.hydra.help.header}\n",
+                f"== Groups and their options (group=option) ==\n\n{groups}",
+                f"== Values (key=value) ==\n\n{OmegaConf.to_yaml(task, resolve=resolve)}",
+                config.hydra.help.footer,
+            ]
+        )
+
+    def _groups(self) -> dict[str, list[str]]:
+        """Options by group, of all folders; Hydra's own listing takes as long as everything else together."""
+        found: dict[str, set[str]] = {"hydra/launcher": {"basic"}}
+        folders = [Path(conf_dir()), lab_root() / "multirun_launchers", *([self._config_dir] if self._config_dir else [])]
+        for folder in folders:
+            for file in folder.glob("*/**/*.yaml"):
+                found.setdefault(file.parent.relative_to(folder).as_posix(), set()).add(file.stem)
+        return {group: sorted(options) for group, options in found.items()}
 
     def cells(self, master: DictConfig) -> list[Cell]:
         """A sweep's cells in the order of their numbers, expanded as Hydra's BasicSweeper does.
@@ -248,21 +275,20 @@ def _check_key(path: str, key: str, node: DictConfig, in_hydra: bool) -> None:
         raise ConfigError(f"{where}: environment variables are not set by configs; set them in the shell.")
     is_logging = path.startswith(("hydra.job_logging", "hydra.hydra_logging"))
     if key == "_target_":
-        _check_target(where, value, in_hydra)
+        _check_target(where, value._value(), in_hydra)
     elif is_logging and key in ("()", "class") and str(value) not in LOG_CLASSES:
         raise ConfigError(f"{where}={value}: not allowed; a logging section may name {', '.join(sorted(LOG_CLASSES))}.")
     elif is_logging and isinstance(raw := value._value(), str) and re.match(r"ext://(?!sys\.std(out|err)$)", raw):
         raise ConfigError(f"{where}={raw}: not allowed; only ext://sys.stdout and ext://sys.stderr are.")
 
 
-def _check_target(where: str, value: Any, in_hydra: bool) -> None:
-    target = value._value()
+def _check_target(where: str, target: Any, in_hydra: bool) -> None:
+    """A class that may be named: a plug-in's under hydra, one of ours elsewhere; never by interpolation."""
     if in_hydra:
         if target is not None and target not in PLUGINS:
-            raise ConfigError(
-                f"{where}={target}: not allowed; under hydra only Hydra's own launcher and sweeper, submitit's and Optuna's are."
-            )
-    elif not (isinstance(target, str) and re.fullmatch(r"reasoning_lab(\.\w+)+", target)):
+            allowed = "under hydra only its own launcher and sweeper, submitit's and Optuna's are"
+            raise ConfigError(f"{where}={target}: not allowed; {allowed}.")
+    elif not (isinstance(target, str) and OUR_CLASS.fullmatch(target)):
         raise ConfigError(f"{where}={target}: not allowed; must name a class of reasoning_lab, written out.")
 
 
@@ -278,7 +304,7 @@ def _check_folders(config: DictConfig) -> None:
             raise ConfigError(f"{key}={folder}: must be below outputs={config.outputs}; set outputs instead.")
     subdir = str(config.hydra.sweep._get_node("subdir")._value())
     if subdir.startswith(("/", "~")) or ".." in subdir:
-        raise ConfigError(f"hydra.sweep.subdir={subdir}: must stay in the sweep's folder; ${{hydra.job.num}} is the default.")
+        raise ConfigError(f"hydra.sweep.subdir={subdir}: must stay in the sweep's folder; drop the override.")
 
 
 # -- building ----------------------------------------------------------------------------------------------------------
@@ -359,8 +385,7 @@ def _object(cls: type, value: dict[str, Any], path: str, hint: Any) -> Any:
 def _target(name: Any, path: str) -> type:
     """The dataclass that `_target_` names."""
     module, _, attribute = str(name).rpartition(".")
-    if not re.fullmatch(r"reasoning_lab(\.\w+)+", str(name)):
-        raise ConfigError(f"{_join(path, '_target_')}={name}: not allowed; must name a class of reasoning_lab, written out.")
+    _check_target(_join(path, "_target_"), name, in_hydra=False)
     try:
         found = getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError) as error:
@@ -393,12 +418,13 @@ def _mapping(arguments: Sequence[Any], value: Any, path: str) -> dict[str, Any]:
 
 
 def _scalar(hint: Any, value: Any, path: str) -> Any:
-    """A number, text or truth value as it is; an int becomes a float where a float is wanted, so that 4 and 4.0 are one."""
+    """A number, text or truth value as it is; an int becomes a float where one is wanted, so that 4 and 4.0 are one."""
     words = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
     if hint is float and isinstance(value, (int, float)) and not isinstance(value, bool):
         return float(value)
     if hint not in words:
-        return value if isinstance(value, hint) else _refuse(path, value, f"a {hint.__name__}; choose an option of the group")
+        allowed = f"a {hint.__name__}; choose an option of the group"
+        return value if isinstance(value, hint) else _refuse(path, value, allowed)
     if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
         _refuse(path, value, words[hint])
     return value

@@ -1,7 +1,7 @@
 """The root of the config tree: one frozen Experiment, made of the very objects that do the work."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from reasoning_lab.benchmark.base import Benchmark
 from reasoning_lab.model_pair.pair import ModelPair, Role
@@ -63,6 +63,8 @@ class Runtime:
     """CPU threads of torch; 0 leaves torch's default."""
     checkpoint_seconds: float
     """Least time between two saved states of one chain [s]."""
+    build_shared: bool = True
+    """Before a sweep, the launching process draws what several cells need; else the first cell that needs it does."""
 
     def __post_init__(self) -> None:
         require_positive(self, "rows", "max_prompt_tokens")
@@ -75,7 +77,7 @@ class Tracking:
     wandb: bool
     project: str
     entity: str | None
-    mode: str
+    mode: Literal["auto", "online", "offline", "disabled"]
     """auto: online with a key, else offline with a notice; or online, offline, disabled."""
 
 
@@ -93,9 +95,9 @@ class Experiment:
     model_pair: ModelPair
     taxonomy: NoTaxonomy
     steering: NoSteering
+    benchmark: Benchmark
     sampler: Sampler
     """The sampler under study: arms refer to it."""
-    benchmark: Benchmark
     judge: NoJudge
     arms: dict[str, Arm]
     baseline: str
@@ -114,11 +116,15 @@ class Experiment:
         require_positive(self, "n_samples", "typical_length")
         known = ", ".join(self.arms)
         if self.baseline not in self.arms:
-            raise ValueError(f"baseline={self.baseline}: must be one of the arms ({known}); set baseline or add the arm.")
+            raise ValueError(f"baseline={self.baseline}: must be one of the arms ({known}); set it to one.")
         if unknown := [arm for arm in self.passk.arms if arm not in self.arms]:
             raise ValueError(f"passk.arms={unknown[0]}: must be among the arms ({known}).")
-        for arm in self.arms.values():
-            self.model_pair.source(arm.role)
+        for name, arm in self.arms.items():
+            if getattr(self.model_pair, arm.role) is None:
+                raise ValueError(
+                    f"arms.{name}.role={arm.role}: model_pair={self.model_pair.name} has no {arm.role} model; choose "
+                    f"arms=base_model (or power, single), or drop the arm by ~arms.{name}."
+                )
             matched = getattr(getattr(arm.sampler, "pool", arm.sampler), "tokens_matched_to", None)
             if matched is not None and matched not in self.arms:
                 raise ValueError(f"tokens_matched_to={matched}: must be one of the arms ({known}).")

@@ -7,6 +7,7 @@ run's log at any later time, under the same id.
 """
 
 import argparse
+import contextlib
 import json
 import netrc
 import os
@@ -17,7 +18,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Self
@@ -92,7 +93,8 @@ class Tracker:
 
     def table(self, name: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
         """A table; beyond MOST_ROWS only its first rows are logged."""
-        self._write("table", name=name, columns=list(columns), rows=[list(row) for row in rows[:MOST_ROWS]], n=len(rows))
+        shown = [list(row) for row in rows[:MOST_ROWS]]
+        self._write("table", name=name, columns=list(columns), rows=shown, n=len(rows))
 
     def images(self, images: Mapping[str, Path]) -> None:
         """Pictures by name."""
@@ -138,8 +140,8 @@ def resolve_mode(wanted: str, environment: Mapping[str, str]) -> tuple[str, str 
     if has_key(environment):
         return "online", None
     return "offline", (
-        "W&B: no API key found, so this run is logged offline, in its folder. Set WANDB_API_KEY or run `wandb login` to "
-        "log online, `tracking=local` to do without W&B."
+        "W&B: no API key found, so this run is logged offline, in its folder. Set WANDB_API_KEY or run `wandb login` "
+        "to log online, `tracking=local` to do without W&B."
     )
 
 
@@ -184,12 +186,11 @@ def _await_mirror(mirror: subprocess.Popen[bytes], folder: Path) -> None:
     try:
         mirror.wait(FINISH_SECONDS)
     except subprocess.TimeoutExpired:
-        try:
-            os.killpg(mirror.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(mirror.pid, signal.SIGKILL)  # With it its own helper process, which is of the same session.
         mirror.wait()
-        _notice(f"W&B: not done after {FINISH_SECONDS:.0f} s, left. To try again: python -m reasoning_lab.tracking {folder}")
+        again = f"python -m reasoning_lab.tracking {folder}"
+        _notice(f"W&B: not done after {FINISH_SECONDS:.0f} s and left; the local log is complete. To log it again: {again}")
 
 
 def _notice(text: str) -> None:
@@ -229,27 +230,30 @@ def mirror(folder: Path, mode: str, after: int = 0, parent: int | None = None) -
     try:
         import wandb
     except ImportError:
-        return _notice("W&B: not installed, so this run has its local log alone; `pip install wandb`, or tracking=local.")
+        return _notice("W&B: not installed, so there is the local log alone; `pip install wandb`, or tracking=local.")
     events = follow(folder / LOG, after, parent)
     run = _init(wandb, next(events), folder, mode)
-    for event in events:
-        if (repeat := _REPEAT.get(event["kind"])) is not None:
-            repeat(wandb, run, folder, event)
-        if event["kind"] == "finish":
-            last = event
-    run.finish(exit_code=1 if last["failed"] else 0)
+    failed = True
+    for number, event in enumerate(events):
+        if (values := _values(wandb, event)) is not None:
+            run.log(values, step=number)  # The event's place in the log: repeating it twice logs it once.
+        elif event["kind"] == "summary":
+            run.summary.update(event["values"])
+        elif event["kind"] == "finish":
+            failed = event["failed"]
+    run.finish(exit_code=int(failed))
     return None
 
 
 def _init(wandb: Any, start: dict[str, Any], folder: Path, mode: str) -> Any:
     """The W&B run; offline with a notice where online can't be had."""
     info = start["info"]
-    options = dict(
-        project=info.get("project") or "reasoning_lab", entity=info.get("entity"), group=info.get("group"),
-        job_type=info.get("kind"), name=info.get("name"), config=info.get("config"), id=start["id"],
-        dir=str(folder), resume="allow", reinit="finish_previous",
-    )  # fmt: skip
-    settings = dict(silent=True, console="off", disable_git=True, save_code=False, init_timeout=8)
+    options = {
+        "project": info.get("project") or "reasoning_lab", "entity": info.get("entity"), "group": info.get("group"),
+        "job_type": info.get("kind"), "name": info.get("name"), "config": info.get("config"), "id": start["id"],
+        "dir": str(folder), "resume": "allow",
+    }  # fmt: skip
+    settings = {"silent": True, "console": "off", "disable_git": True, "save_code": False, "init_timeout": 8}
     if mode == "online" and (fault := _unreachable(os.environ)) is not None:
         _notice(f"W&B: {_base_url(os.environ)} can't be reached ({fault}); this run is logged offline.")
         mode = "offline"
@@ -273,31 +277,16 @@ def _unreachable(environment: Mapping[str, str]) -> str | None:
         return type(error).__name__
 
 
-def _log(wandb: Any, run: Any, folder: Path, event: dict[str, Any]) -> None:  # noqa: ARG001 -- one signature for all
-    run.log(event["values"], step=event["step"])
-
-
-def _summarise(wandb: Any, run: Any, folder: Path, event: dict[str, Any]) -> None:  # noqa: ARG001
-    run.summary.update(event["values"])
-
-
-def _table(wandb: Any, run: Any, folder: Path, event: dict[str, Any]) -> None:  # noqa: ARG001
-    rows = [[str(cell) if isinstance(cell, (list, dict)) else cell for cell in row] for row in event["rows"]]
-    run.log({event["name"]: wandb.Table(columns=event["columns"], data=rows, allow_mixed_types=True)})
-
-
-def _images(wandb: Any, run: Any, folder: Path, event: dict[str, Any]) -> None:  # noqa: ARG001
-    found = {name: wandb.Image(path) for name, path in event["paths"].items() if Path(path).is_file()}
-    if found:
-        run.log(found)
-
-
-_REPEAT: dict[str, Callable[[Any, Any, Path, dict[str, Any]], None]] = {
-    "log": _log,
-    "summary": _summarise,
-    "table": _table,
-    "images": _images,
-}
+def _values(wandb: Any, event: dict[str, Any]) -> dict[str, Any] | None:
+    """What an event adds to the history, or None."""
+    if event["kind"] == "log":
+        return event["values"] | {"step": event["step"]}
+    if event["kind"] == "table":
+        rows = [[str(cell) if isinstance(cell, (list, dict)) else cell for cell in row] for row in event["rows"]]
+        return {event["name"]: wandb.Table(columns=event["columns"], data=rows, allow_mixed_types=True)}
+    if event["kind"] == "images":
+        return {name: wandb.Image(path) for name, path in event["paths"].items() if Path(path).is_file()} or None
+    return None
 
 
 def _main() -> None:

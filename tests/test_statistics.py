@@ -21,20 +21,21 @@ def _named(matrix: np.ndarray) -> dict[str, list[bool]]:
     return {f"p{row}": [bool(x) for x in samples] for row, samples in enumerate(matrix)}
 
 
-def _draw(rng: np.random.Generator, n: int, samples: int, shape: tuple[float, float] = (0.6, 0.6)) -> dict[str, list[bool]]:
+def _draw(rng: np.random.Generator, n: int, samples: int) -> dict[str, list[bool]]:
     """Problems of very different difficulty: samples of one are strongly alike."""
-    return _named(rng.random((n, samples)) < rng.beta(*shape, (n, 1)))
+    return _named(rng.random((n, samples)) < rng.beta(0.6, 0.6, (n, 1)))
 
 
 # --- laws -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("n", "c", "k"), [(n, c, k) for n in range(1, 8) for c in range(n + 1) for k in range(1, n + 1)])
-def test_pass_at_k_is_the_share_of_subsets_with_a_correct_sample(n: int, c: int, k: int) -> None:
-    correct = [True] * c + [False] * (n - c)
-    share = np.mean([any(subset) for subset in combinations(correct, k)])
-    assert st.pass_at_k(n, c, k) == pytest.approx(share, abs=1e-12)
-    assert st.pass_at_k(n, c, k) == pytest.approx(1 - comb(n - c, k) / comb(n, k), abs=1e-12)
+@pytest.mark.parametrize("n", range(1, 8))
+def test_pass_at_k_is_the_share_of_subsets_with_a_correct_sample(n: int) -> None:
+    for c, k in product(range(n + 1), range(1, n + 1)):
+        correct = [True] * c + [False] * (n - c)
+        share = np.mean([any(subset) for subset in combinations(correct, k)])
+        assert float(st.pass_at_k(n, c, k)) == pytest.approx(share, abs=1e-12)
+        assert float(st.pass_at_k(n, c, k)) == pytest.approx(1 - comb(n - c, k) / comb(n, k), abs=1e-12)
 
 
 @pytest.mark.parametrize("p", [0.0, 0.13, 0.5, 1.0])
@@ -78,15 +79,15 @@ def test_clustered_interval_covers_and_a_binomial_one_would_not() -> None:
     assert _covered(naive, 0.5) < 0.75
 
 
-@pytest.mark.parametrize("n", [10, 25, 100])
-def test_paired_difference_covers(n: int) -> None:
+@pytest.mark.parametrize(("n", "most"), [(10, 1.0), (25, 1.0), (100, 0.985)])
+def test_paired_difference_covers(n: int, most: float) -> None:
     rng, found = np.random.default_rng(n), []
     for _ in range(SIMULATIONS):
         ability = rng.beta(0.8, 0.8, (n, 1))
         a, b = rng.random((n, 4)) < ability, rng.random((n, 4)) < ability**2
         found.append(st.paired_difference(_named(a), _named(b)).difference)
     mean, square = 0.5, 0.5**2 + 0.25 / 2.6
-    assert 0.92 <= _covered(found, mean - square) <= 0.99
+    assert 0.925 <= _covered(found, mean - square) <= most
 
 
 def test_pairing_narrows_the_interval() -> None:
@@ -205,7 +206,7 @@ def test_mcnemar_is_scipys_sign_test(only_a: int, only_b: int) -> None:
 
 def test_bootstrap_is_scipys_up_to_noise() -> None:
     values = np.random.default_rng(8).random(300)
-    mine = st.mean_interval(values, (0, 1), draws=20_000)
+    mine = st.mean_interval(values, (0.0, 1.0), draws=20_000)
     oracle = stats.bootstrap((values,), np.mean, n_resamples=20_000, method="percentile", rng=1).confidence_interval
     assert mine == pytest.approx((values.mean(), oracle.low, oracle.high), abs=0.002)
 
@@ -222,7 +223,8 @@ def test_gap_recovered() -> None:
 
 
 def test_grades_are_grouped_by_problem() -> None:
-    grades = [Grade("b", 0, "correct", "1", ""), Grade("a", 0, "ungradable", None, ""), Grade("b", 1, "timeout", None, "")]
+    verdicts = (("b", 0, "correct", "1"), ("a", 0, "ungradable", None), ("b", 1, "timeout", None))
+    grades = [Grade(*row, reason="") for row in verdicts]
     assert st.outcomes(grades) == {"b": [True, False], "a": [False]}
     assert st.answers(grades) == {"b": [("1", True), (None, False)], "a": [(None, False)]}
 

@@ -6,13 +6,13 @@ from importlib.resources import files
 from typing import Any
 
 from reasoning_lab.records import Completion, Grade
-from reasoning_lab.report import theme
 from reasoning_lab.report.chain import replay
 from reasoning_lab.report.headline import Headline
 from reasoning_lab.report.inputs import ArmResult, ReportInput, natural_key, visible
 from reasoning_lab.report.plots import Chart, Inks, stylesheet, variable
 from reasoning_lab.report.summary import ArmSummary
 from reasoning_lab.report.table import COLUMNS, cells, footer_lines, published_cells, tokens
+from reasoning_lab.report.theme import inks as inks_of
 
 MAX_CHAINS = 24
 """Chains that the page replays at most."""
@@ -32,7 +32,8 @@ def _text(value: str) -> str:
     return escape(visible(value))
 
 
-def _resource(name: str) -> str:
+def resource(name: str) -> str:
+    """A text file of this package."""
     return (files("reasoning_lab.report") / name).read_text(encoding="utf-8")
 
 
@@ -241,7 +242,7 @@ def _chain_section(report: ReportInput, data: dict[str, Any]) -> str:
 
 def page(report: ReportInput, rows: list[ArmSummary], said: Headline, charts: list[Chart]) -> str:
     """The whole page."""
-    inks = theme.inks(report)
+    inks = inks_of(report)
     data = page_data(report, inks)
     verdict, first, *rest = said.verdict, *said.sentences
     sentences = "".join(f"<li>{_text(sentence)}</li>" for sentence in rest)
@@ -250,7 +251,7 @@ def page(report: ReportInput, rows: list[ArmSummary], said: Headline, charts: li
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark"><title>{_text(report.title)}</title>
 <meta http-equiv="Content-Security-Policy" content="{_POLICY}">
-<style>{stylesheet(inks)}{_resource("page.css")}</style></head>
+<style>{stylesheet(inks)}{resource("page.css")}</style></head>
 <body><a class="skip" href="#results">Skip to the results</a>
 <header><p class="eyebrow">{_text(report.title)}</p><h1>{_text(report.question)}</h1>
 <p class="verdict">{_text(verdict)}</p><p class="first">{_text(first)}</p>
@@ -263,5 +264,5 @@ def page(report: ReportInput, rows: list[ArmSummary], said: Headline, charts: li
 {_answers_section(data)}{_chain_section(report, data)}{_published(report, rows)}
 <section id="made"><h2>How the numbers were made</h2><ul class="made">{footer}</ul></section></main>
 <script type="application/json" id="data">{embedded_json(data)}</script>
-<script>{_resource("page.js")}</script></body></html>
+<script>{resource("page.js")}</script></body></html>
 """

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from reasoning_lab.report import theme
+import reasoning_lab.report.theme as theme
 from reasoning_lab.report.inputs import ReportInput, visible
 from reasoning_lab.report.summary import ArmSummary, PassSummary
 
@@ -73,7 +73,8 @@ def _style(name: str) -> Iterator[None]:
     """House style; labels may hold characters that the PNG's font lacks, which is no reason to warn."""
     import matplotlib as mpl
 
-    with mpl.rc_context({**STYLE, "svg.hashsalt": name}), warnings.catch_warnings():
+    settings: Any = {**STYLE, "svg.hashsalt": name}
+    with mpl.rc_context(settings), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from font", category=UserWarning)
         yield
 
@@ -190,7 +191,8 @@ def _place(
         size = texts[i].get_window_extent()
         px, py = axes.transData.transform(xy[i])
         best = min(_spots(px, py, size.width, size.height, scale), key=lambda box: _clash(box, taken, frame, px, py))
-        texts[i].set_position(axes.transData.inverted().transform((best.x0, best.y0)))
+        x, y = axes.transData.inverted().transform((best.x0, best.y0))
+        texts[i].set_position((float(x), float(y)))
         taken.append(best)
         _leader(axes, xy[i], best, px, py, scale)
 
@@ -230,6 +232,8 @@ def _leader(axes: Axes, xy: tuple[float, float], box: Bbox, px: float, py: float
 
 def pass_at_k(passk: list[PassSummary], inks: Inks) -> Figure:
     """pass@k against k with pointwise bands."""
+    from matplotlib.ticker import MaxNLocator
+
     figure = _figure(8.6, 4.6)
     axes = figure.add_subplot()
     for arm in passk:
@@ -239,9 +243,9 @@ def pass_at_k(passk: list[PassSummary], inks: Inks) -> Figure:
         axes.plot(ks, value, color=colour, linewidth=2, marker=inks[arm.name].marker, markersize=4)
     last = max(arm.curve.ks[-1] for arm in passk)
     axes.set(xlabel="k, answers per problem", ylabel="pass@k, % of problems", ylim=(None, 101), xlim=(0.7, last + 0.3))
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     gap = (axes.get_ylim()[1] - axes.get_ylim()[0]) / 18
-    ends = _spread([100 * arm.curve.points[-1].value for arm in passk], gap, top=100)
+    ends = _spread([100 * arm.curve.points[-1].value for arm in passk], gap, top=100.0)
     for arm, label, y in zip(passk, _labels([arm.label for arm in passk]), ends, strict=True):
         axes.annotate(label, (arm.curve.ks[-1], y), xytext=(10, 0), textcoords="offset points", va="center",
                       color=inks[arm.name].light, fontsize=9, annotation_clip=False)  # fmt: skip
@@ -320,7 +324,8 @@ def _reliability_panel(panel: Axes, arm: PassSummary, ink: theme.Ink) -> None:
     panel.bar([(b.low + b.high) / 2 for b in bins], [0.22 * b.n / max(b.n for b in bins) for b in bins], width=0.085,
               color=ink.light, alpha=0.18, linewidth=0, zorder=1)  # fmt: skip
     panel.vlines(x, low, high, color=ink.light, linewidth=1.3, alpha=0.75)
-    panel.scatter(x, value, [12 + 60 * b.n / max(b.n for b in bins) for b in bins], ink.light, ink.marker, zorder=3)
+    sizes = [12 + 60 * b.n / max(b.n for b in bins) for b in bins]
+    panel.scatter(x, value, s=sizes, c=ink.light, marker=ink.marker, zorder=3)
     label = _labels([arm.label], 30)[0]
     panel.set_title(f"{label}\nerror {_share(found.error)}", fontsize=9.5, linespacing=1.5)
     panel.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03), aspect="equal")
@@ -342,7 +347,8 @@ def cost(rows: list[ArmSummary], inks: Inks) -> Figure:
         x, ink = max(row.decode_tokens, 1e-9), inks[row.name]
         value, low, high = (100 * v for v in row.accuracy)
         axes.vlines(x, low, high, color=ink.light, linewidth=1.3, alpha=0.55)
-        axes.plot([x], [value], ink.marker, markersize=8, color=ink.light, markeredgecolor=theme.BACKGROUND.light)
+        edge = theme.BACKGROUND.light
+        axes.plot([x], [value], marker=ink.marker, markersize=8, color=ink.light, markeredgecolor=edge)
         bars.append((low, high))
         texts.append(axes.text(x, value, label, color=ink.light, fontsize=8.5, ha="left", va="bottom"))
         xy.append((x, value))
@@ -381,8 +387,8 @@ def charts(report: ReportInput, rows: list[ArmSummary], passk: list[PassSummary]
 def _cost_chart(rows: list[ArmSummary], inks: Inks) -> Chart:
     caption = (
         "Accuracy: share of correct answers, mean over problems; bars are 95 % intervals. Decode tokens per answer: "
-        "all tokens the model drew for one answer, rejected proposals and discarded candidates included; prompt tokens are "
-        "not counted. Up and to the left is better."
+        "all tokens the model drew for one answer, rejected proposals and discarded candidates included; prompt tokens "
+        "are not counted. Up and to the left is better."
     )
     alt = "Accuracy against decode tokens per answer: " + "; ".join(
         f"{row.label}: {100 * row.accuracy.value:.1f} % at {row.decode_tokens:.0f} tokens" for row in rows
@@ -411,8 +417,8 @@ def _reliability_chart(passk: list[PassSummary], inks: Inks) -> Chart:
         "with it; leaving the answer itself out keeps the share from being raised by the very answer that it judges. "
         "Points: share correct in each of ten bins, with 95 % intervals by bootstrap over problems; on the dashed line "
         "confidence equals correctness, below it the arm is overconfident. Pale columns and the size of the points: "
-        "answers per bin. Error: "
-        "expected calibration error, the mean distance from the line weighted by answers, with its 95 % interval; "
+        "answers per bin. Error: expected calibration error, the mean distance from the line weighted by answers, with "
+        "its 95 % interval; "
         "finite n and few problems raise it even for a calibrated arm, so compare arms, not the number with zero. "
         "Answers without a readable result have no confidence and are left out."
     )

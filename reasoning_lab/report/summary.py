@@ -146,7 +146,7 @@ def _put(metrics: dict[str, float], key: str, interval: st.Interval) -> None:
 def headline_metrics(report: ReportInput, rows: list[ArmSummary], passk: list[PassSummary]) -> dict[str, float]:
     """Flat numbers for logging and sweeps: those of the power arm first, then `<arm>/<metric>` for every arm."""
     power = next(row for row in rows if row.name == report.power)
-    metrics: dict[str, float] = {"n_problems": power.n_problems}
+    metrics: dict[str, float] = {"n_problems": float(power.n_problems)}
     _put(metrics, "accuracy", power.accuracy)
     if report.power != report.base:
         _put(metrics, "difference_to_base", compare(report, report.power, report.base).difference)
@@ -174,5 +174,5 @@ def recovered(report: ReportInput) -> st.Interval | None:
     """Share of the gap from base to RL that the power arm closes; None without RL arm or clear gap."""
     if report.rl is None or report.power in (report.base, report.rl):
         return None
-    arms = (st.outcomes(report.arm(name).grades) for name in (report.power, report.base, report.rl))
-    return st.gap_recovered(*arms, seed=report.seed)
+    power, base, rl = (st.outcomes(report.arm(name).grades) for name in (report.power, report.base, report.rl))
+    return st.gap_recovered(power, base, rl, seed=report.seed)

@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reasoning_lab import statistics as st
-from reasoning_lab.report import plots, theme
 from reasoning_lab.report.inputs import natural_key, visible
-from reasoning_lab.report.page import _resource
-from reasoning_lab.report.table import Cell, markdown_table, percent, points, tokens, write_csv
+from reasoning_lab.report.page import resource
+from reasoning_lab.report.plots import Chart, render, stylesheet
+from reasoning_lab.report.table import Cell, markdown_table, markdown_text, percent, points, tokens, write_csv
+from reasoning_lab.report.theme import contrast
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -64,7 +65,7 @@ def report_sweep(cells: list[SweepCell], out_dir: Path, title: str = "Sweep") ->
     body = [_words(keys, cell) for cell in cells]
     note = ("Accuracy with its 95 % interval; differences to the base arm are paired by problem, in percentage points. "
             "The best of many cells is flattered by the choice: confirm it on other problems.")  # fmt: skip
-    lines = [f"# {visible(title)}", "", *markdown_table(header, body), "", note]
+    lines = [f"# {markdown_text(title)}", "", *markdown_table(header, body), "", note]
     (out_dir / "sweep.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
     chart = _chart(cells, keys) if len(keys) > 1 else None
     if chart:
@@ -86,14 +87,14 @@ def _cell_text(found: list[st.Interval]) -> str:
     return f"{mean:.1f} ± {100 * found[0].half:.1f}" if len(found) == 1 else f"{mean:.1f}\nmean of {len(found)}"
 
 
-def _chart(cells: list[SweepCell], keys: list[str]) -> plots.Chart:
+def _chart(cells: list[SweepCell], keys: list[str]) -> Chart:
     column_key, row_key = keys[:2]
     grid = _grid(cells, row_key, column_key)
     caption = f"Accuracy in percent ± half its 95 % interval, for {row_key} (rows) and {column_key} (columns)."
     if len(keys) > 2:
         caption += f" Cells average over {', '.join(keys[2:])}."
     alt = "; ".join(f"{row_key}={r}, {column_key}={c}: {_cell_text(found)}" for (r, c), found in grid.items())
-    return plots.render("heatmap", "Accuracy over the sweep", caption, alt,
+    return render("heatmap", "Accuracy over the sweep", caption, alt,
                         lambda: _heat_map(grid, row_key, column_key), {})  # fmt: skip
 
 
@@ -120,14 +121,14 @@ def _heat_map(grid: dict[tuple[str, str], list[st.Interval]], row_key: str, colu
         i, j = rows.index(row), columns.index(column)
         # Named colours: the text keeps its contrast to the cell when the page turns dark.
         shade = "#%02x%02x%02x" % tuple(round(255 * x) for x in shades(image.norm(values[i, j]))[:3])  # noqa: UP031
-        ink = max(("#ffffff", "#0b1a2a"), key=lambda colour: theme.contrast(colour, shade))
+        ink = max(("#ffffff", "#0b1a2a"), key=lambda colour: contrast(colour, shade))
         ink = "#fefefe" if ink == "#ffffff" else ink
         axes.text(j, i, _cell_text(found), ha="center", va="center", color=ink, fontsize=9.5)
     return figure
 
 
 def _page(
-    title: str, header: tuple[str, ...], body: list[tuple[str, ...]], note: str, chart: plots.Chart | None
+    title: str, header: tuple[str, ...], body: list[tuple[str, ...]], note: str, chart: Chart | None
 ) -> str:
     head = "".join(f'<th scope="col">{escape(visible(x))}</th>' for x in header)
     rows = "".join(f"<tr>{''.join(f'<td>{escape(visible(x))}</td>' for x in row)}</tr>" for row in body)
@@ -135,7 +136,7 @@ def _page(
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark"><title>{escape(visible(title))}</title>
-<style>{plots.stylesheet({})}{_resource("page.css")}</style></head>
+<style>{stylesheet({})}{resource("page.css")}</style></head>
 <body><main><section><h2>{escape(visible(title))}</h2>{figure}
 <table class="words"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>
 <p class="caption">{escape(visible(note))}</p></section></main></body></html>

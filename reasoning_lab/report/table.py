@@ -141,10 +141,17 @@ def write_table_csv(rows: list[ArmSummary], path: Path) -> None:
     write_csv([_numbers(row) for row in rows], path)
 
 
+_SPECIAL = str.maketrans({"|": "\\|", "<": "&lt;", "\n": " ", "\r": " ", "`": "\\`", "$": "\\$"})
+
+
+def markdown_text(text: str) -> str:
+    """The text on one line of Markdown; what would end a table's cell, open a tag, code or a formula is escaped."""
+    return visible(text).translate(_SPECIAL)
+
+
 def markdown_row(row: tuple[str, ...]) -> str:
-    """One line of a Markdown table; what would end a cell, open a tag or a formula is escaped."""
-    special = str.maketrans({"|": "\\|", "<": "&lt;", "\n": " ", "\r": " ", "`": "\\`", "$": "\\$"})
-    return "| " + " | ".join(visible(cell).translate(special) for cell in row) + " |"
+    """One line of a Markdown table."""
+    return "| " + " | ".join(map(markdown_text, row)) + " |"
 
 
 def markdown_table(header: tuple[str, ...], body: list[tuple[str, ...]]) -> list[str]:
@@ -154,9 +161,9 @@ def markdown_table(header: tuple[str, ...], body: list[tuple[str, ...]]) -> list
 
 def write_table_markdown(report: ReportInput, rows: list[ArmSummary], path: Path) -> None:
     """table.md: the table, the footer, and the comparison with published numbers."""
-    lines = [f"# {visible(report.title)}", ""]
+    lines = [f"# {markdown_text(report.title)}", ""]
     lines += markdown_table(tuple(heading for heading, _ in COLUMNS), [cells(row) for row in rows])
-    lines += ["", *(f"- {visible(line)}" for line in footer_lines(report, rows))]
+    lines += ["", *(f"- {markdown_text(line)}" for line in footer_lines(report, rows))]
     if report.published:
         header = ("Published", "Number", "Here", "Why they differ")
         lines += ["", *markdown_table(header, published_cells(report, rows))]

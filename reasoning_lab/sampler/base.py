@@ -59,6 +59,11 @@ class Selection(Sampler):
 
     pool: Any
 
+    @property
+    def max_new_tokens(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """The pool's."""
+        return self.pool.max_new_tokens
+
     @abstractmethod
     def choose(self, candidates: Sequence[Candidate]) -> int:
         """Index of the chosen candidate."""

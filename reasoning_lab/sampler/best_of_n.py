@@ -69,7 +69,6 @@ class Pool(Sampler):
 class BestOfN(Selection):
     """The candidate of highest likelihood under the policy (ties to the first)."""
 
-    max_new_tokens: int
     pool: Pool
     score: Literal["mean_log_p", "sum_log_p"] = "mean_log_p"
     """Mean or sum over the candidate's tokens; the sum prefers short answers."""
@@ -87,7 +86,6 @@ class Majority(Selection):
     Candidates without an answer don't vote; where none has one the first candidate stands.
     """
 
-    max_new_tokens: int
     pool: Pool
 
     def choose(self, candidates: Sequence[Candidate]) -> int:

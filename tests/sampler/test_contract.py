@@ -1,0 +1,108 @@
+"""What every sampler promises; each yaml of conf/sampler enters by itself."""
+
+from dataclasses import fields, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reasoning_lab.config import Composer, ConfigError, build
+from reasoning_lab.engine import run
+from reasoning_lab.model_pair.toy import ToyPolicy
+from reasoning_lab.policy import Chain
+from reasoning_lab.records import Candidate
+from reasoning_lab.rng import Key
+from reasoning_lab.sampler.base import Prompt, Sample, Sampler, Selection
+from tests.oracle import PROMPT, STOP
+
+SAMPLERS = sorted(path.stem for path in (Path(__file__).parents[2] / "conf" / "sampler").glob("*.yaml"))
+LENGTH = 6
+
+
+@cache
+def sampler(name: str) -> Sampler:
+    """The sampler of a yaml, as the command line builds it, made small enough for the toy policy."""
+    return shrunk(build(Composer().compose([f"sampler={name}", "arms=single"])).sampler)
+
+
+def shrunk(found: Any) -> Any:
+    known = {f.name for f in fields(found)}
+    small = {"max_new_tokens": LENGTH, "block_size": 2, "n_steps": 3}
+    changed = {name: value for name, value in small.items() if name in known}
+    if "pool" in known:
+        changed["pool"] = shrunk(found.pool)
+    if "budget" in known:
+        changed |= {"n": None, "tokens_matched_to": None, "budget": 12.0}
+    return replace(found, **changed)
+
+
+def prompt(chain: int = 0) -> Prompt:
+    def candidate(found: Chain) -> Candidate:
+        return Candidate(str(found.tokens), found.tokens, "stop", sum(found.log_p), 0.0, str(found.tokens[0]))
+
+    return Prompt(PROMPT, STOP, Key(0, "p", chain), candidate)
+
+
+def draw(name: str, chains: int = 40, rows: int = 16) -> list[Sample]:
+    policy = ToyPolicy.random(5, length=LENGTH)
+    tasks = [(i, sampler(name).sample(prompt(i))) for i in range(chains)]
+    found = dict(run(policy, tasks, rows, 16))
+    return [found[i] for i in range(chains)]
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_an_answer_ends_at_its_first_stop_id_or_at_the_cap(name: str) -> None:
+    for sample in draw(name):
+        tokens = sample.chain.tokens
+        assert 1 <= len(tokens) <= LENGTH
+        assert tokens[-1] in STOP or len(tokens) == LENGTH or name == "power_karan2025"
+        assert not set(tokens[:-1]) & STOP
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_scalars_are_those_of_the_policy(name: str) -> None:
+    policy = ToyPolicy.random(5, length=LENGTH)
+    for sample in draw(name, chains=10):
+        law = [policy.next_logits((*PROMPT, *sample.chain.tokens[:n])) for n in range(len(sample.chain))]
+        assert sample.chain.log_p == pytest.approx(
+            [float(p[t]) for p, t in zip(law, sample.chain.tokens, strict=True)], abs=1e-10
+        )
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_the_same_draw_at_any_number_of_rows_and_in_any_order(name: str) -> None:
+    assert draw(name, 20, rows=16) == draw(name, 20, rows=1) == draw(name, 40, rows=3)[:20]
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_decode_tokens_count_every_drawn_token(name: str) -> None:
+    from reasoning_lab.engine import Counts
+
+    policy, counts = ToyPolicy.random(5, length=LENGTH), Counts()
+    tasks = [(i, sampler(name).sample(prompt(i))) for i in range(10)]
+    assert sum(sample.decode_tokens for _, sample in run(policy, tasks, 4, 16, counts=counts)) == counts.drawn
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_expected_tokens_grow_with_the_answer(name: str) -> None:
+    assert 0 < sampler(name).expected_tokens(2.0) <= sampler(name).expected_tokens(5.0)
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_bad_lengths_are_refused_by_name(name: str) -> None:
+    with pytest.raises(ConfigError, match=r"max_new_tokens=0: must be (at least|≥) 1"):
+        build(Composer().compose([f"sampler={name}", "arms=single", "benchmark.max_new_tokens=0"]))
+
+
+@pytest.mark.parametrize("name", [n for n in SAMPLERS if isinstance(sampler(n), Selection)])
+def test_a_selection_chooses_from_its_pools_own_draws(name: str) -> None:
+    policy, selection = ToyPolicy.random(5, length=LENGTH), sampler(name)
+    assert isinstance(selection, Selection)
+    for chain in range(10):
+        [(_, chosen)] = run(policy, [(0, selection.sample(prompt(chain)))], 2, 16)
+        [(_, pooled)] = run(policy, [(0, selection.pool.sample(prompt(chain)))], 2, 16)
+        assert chosen.candidates == pooled.candidates
+        read = prompt().candidate
+        assert read is not None
+        assert chosen.chain == pooled.candidates[selection.choose([read(c) for c in pooled.candidates])]

@@ -1,0 +1,89 @@
+"""The house's one-way streets, read off the sources."""
+
+import ast
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "reasoning_lab"
+FREE = {"records", "rng", "policy", "draw"}
+"""Modules that every room may import; they import nothing of the house but each other."""
+ALLOWED = {
+    "records": set(),
+    "rng": set(),
+    "policy": {"rng"},
+    "draw": set(),
+    "engine": FREE,
+    "corpus": {"rng"},
+    "statistics": {"records"},
+    "sampler": FREE,
+    "benchmark": FREE | {"corpus"},
+    "model_pair": FREE | {"engine"},
+    "taxonomy": FREE | {"engine", "model_pair"},
+    "steering": FREE | {"engine", "model_pair", "taxonomy"},
+    "training": FREE | {"engine", "corpus"},
+    "report": FREE | {"statistics"},
+    "recipes": {"records"},
+    "artifacts": {"recipes"},
+    "experiment": {"benchmark", "model_pair", "sampler", "taxonomy", "steering"},
+    "drawing": FREE | {"engine", "artifacts", "model_pair", "sampler"},
+    "tracking": {"records"},
+    "config": {"experiment"},
+    "stages": None,
+    "sweep": {"stages"},
+    "main": None,
+}
+"""What a room imports of the house; None: anything but main."""
+OUTSIDE = {"hydra", "omegaconf", "wandb", "submitit"}
+"""Libraries that only the top of the house knows."""
+
+
+def imports(file: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module)
+            if node.module == "reasoning_lab":
+                found |= {f"reasoning_lab.{alias.name}" for alias in node.names}
+    return found
+
+
+def room(module: str) -> str:
+    return module.split(".")[1] if "." in module else ""
+
+
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(PACKAGE)))
+def test_imports_go_one_way(file: Path) -> None:
+    own = file.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    if own == "__init__":
+        return
+    assert own in ALLOWED, f"{own} is a new room: say in ALLOWED what it may import"
+    allowed = ALLOWED[own]
+    for module in imports(file):
+        if module.startswith("reasoning_lab.") and room(module) != own:
+            assert room(module) != "main", f"{file.name} imports the entry"
+            assert allowed is None or room(module) in allowed, f"{own} must not import {module}"
+        if module.split(".")[0] in OUTSIDE:
+            assert own in {"main", "config", "tracking", "stages"}, f"{own} must not know {module}"
+
+
+@pytest.mark.parametrize("file", [f for f in FILES if f.relative_to(PACKAGE).parts[0] == "sampler"], ids=lambda f: f.name)
+def test_samplers_do_not_know_torch(file: Path) -> None:
+    assert not {module.split(".")[0] for module in imports(file)} & {"torch", "transformers"}
+
+
+def test_the_numeric_core_needs_torch_and_transformers_alone() -> None:
+    """On a bare GPU machine Hydra, datasets, W&B, submitit and pydantic are not installed."""
+    import subprocess
+
+    core = "engine, draw, policy, rng, records, drawing, model_pair.pair, model_pair.huggingface, model_pair.toy, sampler.power, sampler.best_of_n"
+    lines = [f"import reasoning_lab.{name.strip()}" for name in core.split(",")]
+    blocked = "hydra omegaconf datasets wandb submitit pydantic math_verify rich matplotlib".split()
+    code = "import sys\n" + "".join(f"sys.modules[{name!r}] = None\n" for name in blocked) + "\n".join(lines)
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=PACKAGE.parent)

@@ -67,7 +67,7 @@ class ConfigError(Exception):
 
 
 def lab_root() -> Path:
-    """The folder that holds conf/ and multirun_launchers/: the package in a wheel, the folder above it in a checkout."""
+    """The folder with conf/ and multirun_launchers/: the package in a wheel, the folder above it in a checkout."""
     package = Path(__file__).resolve().parent
     for root in (package, package.parent):
         if (root / "conf" / "config.yaml").is_file():
@@ -141,7 +141,7 @@ class Composer:
     def help(self, overrides: Sequence[str], resolve: bool) -> str:
         """The text of --help: groups with their options, and the config as it would be."""
         config = self.compose(overrides)
-        task = OmegaConf.masked_copy(config, [key for key in config if key != "hydra"])
+        task = without_hydra(config)
         groups = "".join(f"{group}: {', '.join(options)}\n" for group, options in sorted(self._groups().items()))
         return "\n".join(
             [
@@ -155,8 +155,8 @@ class Composer:
     def _groups(self) -> dict[str, list[str]]:
         """Options by group, of all folders; Hydra's own listing takes as long as everything else together."""
         found: dict[str, set[str]] = {"hydra/launcher": {"basic"}}
-        folders = [Path(conf_dir()), lab_root() / "multirun_launchers", *([self._config_dir] if self._config_dir else [])]
-        for folder in folders:
+        own = [self._config_dir] if self._config_dir else []
+        for folder in (Path(conf_dir()), lab_root() / "multirun_launchers", *own):
             for file in folder.glob("*/**/*.yaml"):
                 found.setdefault(file.parent.relative_to(folder).as_posix(), set()).add(file.stem)
         return {group: sorted(options) for group, options in found.items()}
@@ -258,12 +258,13 @@ def _nodes(node: Any, path: str) -> Iterator[tuple[str, DictConfig]]:
 
 
 def _raw(node: Any, key: Any) -> Any:
-    """The child, its interpolation resolved if it stands for a mapping made by a resolver."""
+    """The child; of an interpolation what it stands for, plain data from a resolver included."""
     child = node._get_node(key)
     if not child._is_interpolation():
         return child
     try:
-        return node[key]
+        found = node[key]
+        return OmegaConf.create(found) if isinstance(found, (dict, list)) else found
     except (OmegaConfBaseException, ValueError):  # Not resolvable yet (hydra.job.num ...): a scalar of the run itself.
         return None
 
@@ -271,14 +272,16 @@ def _raw(node: Any, key: Any) -> Any:
 def _check_key(path: str, key: str, node: DictConfig, in_hydra: bool) -> None:
     where = f"{path}.{key}" if path else key
     value = node._get_node(key)
+    assert value is not None
+    raw = value._value()
     if in_hydra and key == "env_set" and path == "hydra.job" and node[key]:
         raise ConfigError(f"{where}: environment variables are not set by configs; set them in the shell.")
     is_logging = path.startswith(("hydra.job_logging", "hydra.hydra_logging"))
     if key == "_target_":
-        _check_target(where, value._value(), in_hydra)
+        _check_target(where, raw, in_hydra)
     elif is_logging and key in ("()", "class") and str(value) not in LOG_CLASSES:
         raise ConfigError(f"{where}={value}: not allowed; a logging section may name {', '.join(sorted(LOG_CLASSES))}.")
-    elif is_logging and isinstance(raw := value._value(), str) and re.match(r"ext://(?!sys\.std(out|err)$)", raw):
+    elif is_logging and isinstance(raw, str) and re.match(r"ext://(?!sys\.std(out|err)$)", raw):
         raise ConfigError(f"{where}={raw}: not allowed; only ext://sys.stdout and ext://sys.stderr are.")
 
 
@@ -320,13 +323,17 @@ def build(config: DictConfig) -> Experiment:
 
 def resolved(config: DictConfig) -> dict[str, Any]:
     """The config as plain data, interpolations resolved, Hydra's part left out."""
-    task = OmegaConf.masked_copy(config, [key for key in config if key != "hydra"])
     try:
-        plain = OmegaConf.to_container(task, resolve=True, throw_on_missing=True)
+        plain = OmegaConf.to_container(without_hydra(config), resolve=True, throw_on_missing=True)
     except OmegaConfBaseException as error:
         raise ConfigError(_resolution(error)) from error
     assert isinstance(plain, dict)
     return typing.cast(dict[str, Any], plain)
+
+
+def without_hydra(config: DictConfig) -> DictConfig:
+    """Our part of a composed config."""
+    return OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
 
 
 def _resolution(error: OmegaConfBaseException) -> str:

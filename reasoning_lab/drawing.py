@@ -63,7 +63,7 @@ def draw_completions(
     capacity = shape.max_prompt_tokens + sampler.max_new_tokens
     save = _throttled(log, checkpoint_seconds)
     for item, sample in run(model.policy, tasks(), shape.rows, capacity, save, counts):
-        done[item] = completion = _completion(model, item, sample, candidate)
+        done[item] = completion = _completion(item, sample, candidate)
         log.append({"completion": completion.to_json()})
         on_done(completion)
     return [done[item] for item in items], counts
@@ -105,9 +105,7 @@ def _reader(model: LoadedModel, vote: Callable[[str], str | None]) -> Callable[[
     return candidate
 
 
-def _completion(
-    model: LoadedModel, item: Item, sample: Sample, candidate: Callable[[Chain], Candidate]
-) -> Completion:
+def _completion(model: LoadedModel, item: Item, sample: Sample, candidate: Callable[[Chain], Candidate]) -> Completion:
     chosen = candidate(sample.chain)
     return Completion(
         item.problem, item.chain, chosen.text, chosen.ids, chosen.finish, chosen.log_p, chosen.negentropy,

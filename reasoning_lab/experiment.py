@@ -90,7 +90,7 @@ class Experiment:
     seed: int
     n_samples: int
     """Chains per problem and arm of the table."""
-    typical_length: int
+    typical_length: float
     """Tokens of a plain answer, for the plan's estimate alone."""
     model_pair: ModelPair
     taxonomy: NoTaxonomy

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import hydra
+from hydra import version
 from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
@@ -83,7 +84,7 @@ def _hydra(arguments: argparse.Namespace) -> None:
 
 
 def _composer(arguments: argparse.Namespace) -> Composer:
-    hydra.version.setbase("1.3")
+    version.setbase("1.3")
     if arguments.config_path is not None:
         raise ConfigError("--config-path: not used here; add a folder of your own by --config-dir.")
     return Composer(arguments.config_dir, arguments.config_name)
@@ -143,7 +144,7 @@ def _make_folder(config: DictConfig, key: str, overrides: Sequence[str]) -> Path
         probe.unlink()
     except OSError as error:
         why = f"{error.strerror}: {error.filename}"
-        raise ConfigError(f"outputs={config.outputs}: can't write there ({why}); set outputs to another folder.") from error
+        raise ConfigError(f"outputs={config.outputs}: can't write there ({why}); set another folder.") from error
     if not is_given:
         quoted = str(folder).replace("\\", "\\\\").replace("'", "\\'")
         sys.argv.append(f"{key}='{quoted}'")
@@ -244,12 +245,13 @@ def _overrides() -> dict[str, Any]:
 
 def provenance() -> dict[str, Any]:
     """Code and libraries that a result comes from."""
-    from importlib.metadata import PackageNotFoundError, version
+    from importlib.metadata import PackageNotFoundError
+    from importlib.metadata import version as version_of
 
     versions = {"python": sys.version.split()[0]}
     for package in VERSIONS_OF:
         try:
-            versions[package] = version(package)
+            versions[package] = version_of(package)
         except PackageNotFoundError:
             continue
     return {"git": git_state(), "versions": versions}

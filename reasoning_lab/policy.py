@@ -67,15 +67,15 @@ class Chain:
 
     def plain(self) -> dict[str, Any]:
         """Tokens and scalars as plain data, without prompt and cache: what a checkpoint stores."""
-        return {
-            name: list(getattr(self, name)) for name in ("tokens", "log_p", "log_q", "log_z", "negentropy")
-        } | {"finish": self.finish}
+        return {name: list(getattr(self, name)) for name in ("tokens", "log_p", "log_q", "log_z", "negentropy")} | {
+            "finish": self.finish
+        }
 
     @classmethod
     def restored(cls, prompt: tuple[int, ...], plain: dict[str, Any]) -> "Chain":
         """The chain of `plain`; its cache is rebuilt by the engine when first needed, by forced decoding."""
-        scalars = {name: tuple(plain[name]) for name in ("tokens", "log_p", "log_q", "log_z", "negentropy")}
-        return cls(prompt, **scalars, alternatives=((),) * len(plain["tokens"]), finish=plain["finish"])
+        columns = (tuple(plain[name]) for name in ("tokens", "log_p", "log_q", "log_z", "negentropy"))
+        return cls(prompt, *columns, alternatives=((),) * len(plain["tokens"]), finish=plain["finish"])
 
 
 @dataclass(frozen=True)

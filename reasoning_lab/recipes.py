@@ -126,9 +126,9 @@ def digest(*parts: Any) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True, ensure_ascii=True).encode()).hexdigest()
 
 
-def prompts_digest(prompts: list[tuple[str, tuple[int, ...]]]) -> str:
-    """Identity of problems as they are asked: (problem id, token ids) pairs."""
-    return digest([[id, list(ids)] for id, ids in prompts])
+def prompts_digest(prompts: list[tuple[str, str]]) -> str:
+    """Identity of problems as they are asked: (problem id, prompt) pairs; the model's identity covers its tokenizer."""
+    return digest([list(pair) for pair in prompts])
 
 
 def golds_digest(problems: list[Problem]) -> str:

@@ -162,9 +162,13 @@ def _selected(experiment: Experiment, draw: Draw, lab: Lab) -> list[Completion]:
         chosen = pooled.candidates[draw.sampler.choose(pooled.candidates)]
         found.append(
             replace(
-                pooled, text=chosen.text, ids=chosen.ids, finish=chosen.finish, log_p=chosen.log_p,
+                pooled,
+                text=chosen.text,
+                ids=chosen.ids,
+                finish=chosen.finish,
+                log_p=chosen.log_p,
                 negentropy=chosen.negentropy,
-            )  # fmt: skip
+            )
         )
     return found
 
@@ -272,10 +276,18 @@ def grades(experiment: Experiment, draw: Draw, lab: Lab) -> list[Grade]:
 
     def build(folder: Path) -> None:
         problems = {problem.id: problem for problem in draw.problems}
-        found = [
-            benchmark.grade(problems[c.problem], c.text, c.chain, c.finish) for c in completions(experiment, draw, lab)
-        ]
-        _write_lines(folder / "grades.jsonl", [grade.dumps() for grade in found])
+        log = RunLog(lab.store.log_path(recipe))
+        done = {(grade.problem, grade.chain): grade for grade in map(Grade.from_json, log.records)}
+        answers = completions(experiment, draw, lab)
+        try:
+            for answer in answers:
+                if (answer.problem, answer.chain) not in done:
+                    grade = benchmark.grade(problems[answer.problem], answer.text, answer.chain, answer.finish)
+                    done[answer.problem, answer.chain] = grade
+                    log.append(grade.to_json())
+        finally:
+            log.close()
+        _write_lines(folder / "grades.jsonl", [done[answer.problem, answer.chain].dumps() for answer in answers])
 
     folder = lab.store.get_or_build(recipe, build)
     return [Grade.from_json(line) for line in _read_lines(folder / "grades.jsonl")]
@@ -464,7 +476,9 @@ def _sample_table(arms: "Sequence[ArmResult]", problems: dict[str, Problem]) -> 
         for answer in [answer for answer in arm.completions if answer.chain == 0][:20]:
             grade = verdicts[answer.problem, answer.chain]
             problem = problems[answer.problem]
-            rows.append([arm.name, answer.problem, problem.question, answer.text, grade.answer, problem.gold, grade.verdict])
+            rows.append(
+                [arm.name, answer.problem, problem.question, answer.text, grade.answer, problem.gold, grade.verdict]
+            )
     return ["arm", "problem", "question", "text", "answer", "gold", "verdict"], rows
 
 
@@ -475,10 +489,13 @@ def show_plan(experiment: Experiment, lab: Lab, draws: Sequence[Draw]) -> None:
     """Print what will be drawn: arms, problems, expected decode tokens."""
     from rich.table import Table
 
-    table = Table(title=f"Plan: {experiment.model_pair.name} on {type(experiment.benchmark).__name__}", title_justify="left")
-    for column, justify in (("draw", "left"), ("model", "left"), ("sampler", "left"), ("answers", "right"),
-                            ("expected tokens", "right"), ("state", "left")):  # fmt: skip
-        table.add_column(column, justify=justify)
+    table = Table(
+        title=f"Plan: {experiment.model_pair.name} on {type(experiment.benchmark).__name__}", title_justify="left"
+    )
+    for column in ("draw", "model", "sampler"):
+        table.add_column(column)
+    for column in ("answers", "expected tokens", "state"):
+        table.add_column(column, justify="right")
     total = 0.0
     for draw in _flat(draws):
         tokens = 0.0 if draw.pool else draw.n_answers * _expected(experiment, draw)
@@ -511,7 +528,9 @@ def build_shared(experiments: Sequence[Experiment], lab: Lab) -> None:
             needed[draw.recipe.key] += 1
             owners.setdefault(draw.recipe.key, (experiment, draw))
     shared = [key for key, n in needed.items() if n > 1]
-    lab.console.print(f"{len(shared)} of {len(needed)} draws are shared by several cells; built first.", highlight=False)
+    lab.console.print(
+        f"{len(shared)} of {len(needed)} draws are shared by several cells; built first.", highlight=False
+    )
     for key in shared:
         completions(*owners[key], lab)
     lab.models.clear()
@@ -554,12 +573,23 @@ def _read_lines(file: Path) -> Iterator[Any]:
 @contextmanager
 def _progress(lab: Lab, draw: Draw) -> Iterator[Callable[[int], None]]:
     """A bar over the draw's answers; the function moves it by one and shows the tokens so far."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
 
     columns = (
-        TextColumn("  {task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[tokens]:>11,} tokens"),
-        TimeElapsedColumn(), TimeRemainingColumn(),
-    )  # fmt: skip
+        TextColumn("  {task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[tokens]:>11,} tokens"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
     with Progress(*columns, console=lab.console, transient=True) as bars:
         bar = bars.add_task(draw.arm, total=draw.n_answers, tokens=0)
         yield lambda tokens: bars.update(bar, advance=1, tokens=tokens)

@@ -21,7 +21,7 @@ import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Self
+from typing import IO, Any
 from urllib.parse import urlparse
 
 LOG = "metrics.jsonl"
@@ -61,7 +61,7 @@ class Tracker:
         self._mirror: subprocess.Popen[bytes] | None = None
         self._handle: IO[str] | None = None
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "Tracker":
         self.folder.mkdir(parents=True, exist_ok=True)
         offset = (self.folder / LOG).stat().st_size if (self.folder / LOG).exists() else 0
         self._handle = (self.folder / LOG).open("a", encoding="utf-8")
@@ -190,7 +190,7 @@ def _await_mirror(mirror: subprocess.Popen[bytes], folder: Path) -> None:
             os.killpg(mirror.pid, signal.SIGKILL)  # With it its own helper process, which is of the same session.
         mirror.wait()
         again = f"python -m reasoning_lab.tracking {folder}"
-        _notice(f"W&B: not done after {FINISH_SECONDS:.0f} s and left; the local log is complete. To log it again: {again}")
+        _notice(f"W&B: not done after {FINISH_SECONDS:.0f} s and left; the local log is whole. To repeat it: {again}")
 
 
 def _notice(text: str) -> None:

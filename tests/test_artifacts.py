@@ -116,7 +116,7 @@ def test_a_corrupt_artifact_is_set_aside_and_built_again(tmp_path: Path, harm: s
     assert "corrupt" in notes[0]
 
 
-def _race(root: Path, barrier, results) -> None:  # noqa: ANN001
+def _race(root: Path, barrier, results) -> None:
     def build(folder: Path) -> None:
         results.put("built")
         write(folder)
@@ -127,7 +127,9 @@ def _race(root: Path, barrier, results) -> None:  # noqa: ANN001
 
 
 @pytest.mark.parametrize("locks_work", [True, False])
-def test_eight_jobs_at_once_make_one_artifact(tmp_path: Path, locks_work: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_eight_jobs_at_once_make_one_artifact(
+    tmp_path: Path, locks_work: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     if not locks_work:  # Some network file systems: flock succeeds and does nothing.
         monkeypatch.setattr("fcntl.flock", lambda *_: None)
     context = multiprocessing.get_context("fork")

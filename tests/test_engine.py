@@ -131,7 +131,7 @@ def test_rows_refill_as_soon_as_they_are_free() -> None:
 
 
 def one(policy: Any, request: Request) -> Chain:
-    def coroutine():  # noqa: ANN202
+    def coroutine():
         return (yield request)
 
     return next(result for _, result in run(policy, [(0, coroutine())], 2, 40))
@@ -167,7 +167,8 @@ def test_schedule_alternatives_and_floor() -> None:
     if len(drawn) == 2:
         assert drawn.log_z[1] == pytest.approx(float(torch.tensor(0.04 + 0.25 + 0.09).double().log()), abs=1e-7)
     given_up = one(
-        policy, Request(Chain((0,)), 0, Key(0, "p"), 2, frozenset(), temperature=0.25, floor=-1e-9, floor_per_length=False)
+        policy,
+        Request(Chain((0,)), 0, Key(0, "p"), 2, frozenset(), temperature=0.25, floor=-1e-9, floor_per_length=False),
     )
     assert given_up.finish == "floor"
     assert given_up.n_drawn == 1
@@ -176,7 +177,7 @@ def test_schedule_alternatives_and_floor() -> None:
 def test_a_list_of_requests_is_answered_in_order() -> None:
     policy = model(torch.float64)
 
-    def coroutine():  # noqa: ANN202
+    def coroutine():
         return (yield [Request(Chain((2, 3)), 0, Key(0, "p", chain), 6, STOP) for chain in range(5)])
 
     [(_, chains)] = run(policy, [("x", coroutine())], 2, 40)

@@ -73,7 +73,9 @@ def test_imports_go_one_way(file: Path) -> None:
             assert own in {"main", "config", "tracking", "stages"}, f"{own} must not know {module}"
 
 
-@pytest.mark.parametrize("file", [f for f in FILES if f.relative_to(PACKAGE).parts[0] == "sampler"], ids=lambda f: f.name)
+@pytest.mark.parametrize(
+    "file", [f for f in FILES if f.relative_to(PACKAGE).parts[0] == "sampler"], ids=lambda f: f.name
+)
 def test_samplers_do_not_know_torch(file: Path) -> None:
     assert not {module.split(".")[0] for module in imports(file)} & {"torch", "transformers"}
 
@@ -82,8 +84,9 @@ def test_the_numeric_core_needs_torch_and_transformers_alone() -> None:
     """On a bare GPU machine Hydra, datasets, W&B, submitit and pydantic are not installed."""
     import subprocess
 
-    core = "engine, draw, policy, rng, records, drawing, model_pair.pair, model_pair.huggingface, model_pair.toy, sampler.power, sampler.best_of_n"
-    lines = [f"import reasoning_lab.{name.strip()}" for name in core.split(",")]
-    blocked = "hydra omegaconf datasets wandb submitit pydantic math_verify rich matplotlib".split()
+    core = ("engine", "draw", "policy", "rng", "records", "drawing", "model_pair.pair", "model_pair.huggingface",
+            "model_pair.toy", "sampler.power", "sampler.best_of_n")  # fmt: skip
+    lines = [f"import reasoning_lab.{name}" for name in core]
+    blocked = ["hydra", "omegaconf", "datasets", "wandb", "submitit", "pydantic", "math_verify", "rich", "matplotlib"]
     code = "import sys\n" + "".join(f"sys.modules[{name!r}] = None\n" for name in blocked) + "\n".join(lines)
     subprocess.run([sys.executable, "-c", code], check=True, cwd=PACKAGE.parent)

@@ -23,7 +23,13 @@ def test_keys_that_differ_anywhere_draw_differently(a: Key, b: Key) -> None:
 
 def test_every_field_position_and_role_matters() -> None:
     key = Key(1, "p", 2, 3, 4)
-    others = [key._replace(seed=9), key._replace(problem="q"), key._replace(chain=9), key._replace(rung=9), key._replace(step=9)]
+    others = [
+        key._replace(seed=9),
+        key._replace(problem="q"),
+        key._replace(chain=9),
+        key._replace(rung=9),
+        key._replace(step=9),
+    ]
     draws = {uniform(k, 0, "token") for k in (key, *others)} | {uniform(key, 1, "token"), uniform(key, 0, "cut")}
     assert len(draws) == 8
 

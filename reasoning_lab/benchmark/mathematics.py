@@ -68,7 +68,7 @@ class MathBenchmark(RowBenchmark):
         verdict, means = shared_pool().judge(problem.gold, found.text)
         return Grade(problem.id, chain, verdict, found.text, f"{found.rule}, {means}")
 
-    def behaviours(self, text: str) -> dict[str, int]:  # noqa: ARG002 -- the contract's signature
+    def behaviours(self, text: str) -> dict[str, int]:
         """None are known for free text."""
         return {}
 

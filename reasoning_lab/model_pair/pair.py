@@ -109,7 +109,9 @@ class LoadedModel:
             clean_up_tokenization_spaces=False,
         )
         if back != text:
-            at = next((i for i, (a, b) in enumerate(zip(text, back, strict=False)) if a != b), min(len(text), len(back)))
+            at = next(
+                (i for i, (a, b) in enumerate(zip(text, back, strict=False)) if a != b), min(len(text), len(back))
+            )
             raise ValueError(
                 f"the tokenizer does not give a prompt back: {text[max(0, at - 10) : at + 20]!r} became "
                 f"{back[max(0, at - 10) : at + 20]!r}; check that the folder's tokenizer files belong to the model."
@@ -132,7 +134,7 @@ def load(source: ModelSource, dtype: str, device: str) -> LoadedModel:
         options["gguf_file"] = source.gguf_file
     try:
         tokenizer = transformers.AutoTokenizer.from_pretrained(where, **options)
-        model = transformers.AutoModelForCausalLM.from_pretrained(where, dtype=getattr(torch, dtype), **options)
+        model: Any = transformers.AutoModelForCausalLM.from_pretrained(where, dtype=getattr(torch, dtype), **options)
     except OSError as error:
         raise ValueError(
             f"cannot load {where!r}: not a local folder, and the hub does not give it "

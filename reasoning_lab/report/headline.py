@@ -60,7 +60,7 @@ def _verdict(report: ReportInput, power: ArmSummary, base: ArmSummary, rl: ArmSu
     to_rl = relation(compare(report, power.name, rl.name).difference)
     if to_rl == to_base:
         return _sentence(f"{to_base} {_joined(to_base)}{base.label} and {_joined(to_base)}{rl.label}.")
-    return _sentence(f"{to_base} {_joined(to_base)}{base.label}, {to_rl} {_joined(to_rl)}{rl.label}.")
+    return _sentence(f"{to_base} {_joined(to_base)}{base.label}; {to_rl} {_joined(to_rl)}{rl.label}.")
 
 
 def _joined(related: str) -> str:
@@ -69,12 +69,12 @@ def _joined(related: str) -> str:
 
 def _accuracy(report: ReportInput, power: ArmSummary, base: ArmSummary, rl: ArmSummary | None) -> list[str]:
     n = power.n_problems
-    said = [f"{power.label} answers {share(power.accuracy)} of {n} problems correctly, {base.label} "
-            f"{share(base.accuracy)}"]  # fmt: skip
+    said = [f"{power.label} answers {share(power.accuracy)} of {n} problems correctly; {base.label}: "
+            f"{share(base.accuracy)}."]  # fmt: skip
     if power.name == base.name:
         return [f"{power.label} answers {share(power.accuracy)} of {n} problems correctly."]
     to_base = compare(report, power.name, base.name).difference
-    said[0] += f": {relation(to_base)} ({evidence(to_base)}, paired by problem)."
+    said[0] += f" Paired by problem: {relation(to_base)} ({evidence(to_base)})."
     if rl is None:
         return said
     to_rl = compare(report, power.name, rl.name).difference

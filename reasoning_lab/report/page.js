@@ -191,8 +191,8 @@
     };
 
     const branch = (title, text, common, style) => {
-      const node = make("div", `branch ${style}`), body = make("p");
-      body.append(make("span", "same", text.slice(0, common)), text.slice(common) || (text ? "" : "(empty)"));
+      const node = make("div", `branch ${style}`), body = make("p", text ? "" : "nothing");
+      body.append(make("span", "same", text.slice(0, common)), text.slice(common));
       node.append(make("h4", "", title), body);
       return node;
     };

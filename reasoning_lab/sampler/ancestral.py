@@ -52,7 +52,13 @@ class Greedy(Sampler):
     def sample(self, prompt: Prompt, resume: dict[str, Any] | None = None) -> Draws:
         """One request at temperature 0."""
         chain = yield Request(
-            Chain(prompt.ids), 0, prompt.key, self.max_new_tokens, prompt.stop_ids, temperature=0.0, want_negentropy=True
+            Chain(prompt.ids),
+            0,
+            prompt.key,
+            self.max_new_tokens,
+            prompt.stop_ids,
+            temperature=0.0,
+            want_negentropy=True,
         )
         return Sample(chain, chain.n_drawn)
 

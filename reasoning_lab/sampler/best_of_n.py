@@ -40,7 +40,13 @@ class Pool(Sampler):
         require_positive(self, "max_new_tokens")
         require_temperature(self.temperature, 0)
         given = [name for name in ("n", "budget", "tokens_matched_to") if getattr(self, name) is not None]
-        require(len(given) == 1, "pool", given, "given exactly one of n, budget, tokens_matched_to", "set the others to null")
+        require(
+            len(given) == 1,
+            "pool",
+            given,
+            "given exactly one of n, budget, tokens_matched_to",
+            "set the others to null",
+        )
         if given[0] != "tokens_matched_to":
             require_positive(self, given[0])
 
@@ -94,4 +100,5 @@ class Majority(Selection):
         votes = Counter(answer for answer in answers if answer is not None)
         if not votes:
             return 0
-        return min(range(len(answers)), key=lambda i: (-votes.get(answers[i], 0) if answers[i] is not None else 1, i))
+        (winner, _), *_ = votes.most_common()  # Counter keeps the order of first sight among equals.
+        return answers.index(winner)

@@ -27,7 +27,7 @@ class Rule(ABC):
     def log_ratio(self, current: Chain, proposal: Chain, cut: int) -> float:
         """log of the acceptance ratio; accepted where log u is below it."""
 
-    def floor(self, current: Chain, cut: int, log_u: float) -> float | None:  # noqa: ARG002 -- the common answer
+    def floor(self, current: Chain, cut: int, log_u: float) -> float | None:
         """Request.floor below which rejection is certain, or None where there is none."""
         return None
 
@@ -160,16 +160,19 @@ class Ladder:
         accepted = ratio is not None and log_u < ratio
         state.moves.append(
             Move(
-                state.rung, step, cut, current.tokens[cut:], proposal.tokens[cut:],
-                ratio if ratio is None or math.isfinite(ratio) else None, accepted,
-            )  # fmt: skip
+                state.rung,
+                step,
+                cut,
+                current.tokens[cut:],
+                proposal.tokens[cut:],
+                ratio if ratio is None or math.isfinite(ratio) else None,
+                accepted,
+            )
         )
         if accepted:
             state.chain = proposal
 
-    def _request(
-        self, prompt: Prompt, state: "_State", keep: int, cap: int, step: int, floor: float | None
-    ) -> Request:
+    def _request(self, prompt: Prompt, state: "_State", keep: int, cap: int, step: int, floor: float | None) -> Request:
         key = prompt.key._replace(rung=state.rung, step=step)
         return Request(
             state.chain, keep, key, cap, prompt.stop_ids, temperature=self.temperature, top_k=self.top_k,

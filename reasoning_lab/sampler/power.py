@@ -87,7 +87,13 @@ class PowerLimit(Sampler):
     def ladder(self) -> Ladder:
         """The climb that these parameters describe."""
         return Ladder(
-            self.max_new_tokens, self.block_size, self.n_steps, self.proposal_temperature, 0, UphillRule(), self.stop_rule
+            self.max_new_tokens,
+            self.block_size,
+            self.n_steps,
+            self.proposal_temperature,
+            0,
+            UphillRule(),
+            self.stop_rule,
         )
 
     def sample(self, prompt: Prompt, resume: dict[str, Any] | None = None) -> Draws:

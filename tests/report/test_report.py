@@ -9,6 +9,7 @@ from dataclasses import replace
 from html.parser import HTMLParser
 from io import StringIO
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
 from rich.console import Console
@@ -253,10 +254,10 @@ def _outcome(report: ReportInput, better: str, worse: str, n: int) -> ReportInpu
 @pytest.mark.parametrize(
     ("better", "worse", "n", "verdict"),
     [
-        ("power", "base", 20, "Clearly above base, T = 1, no clear difference from GRPO, T = 1."),
+        ("power", "base", 20, "Clearly above base, T = 1; no clear difference from GRPO, T = 1."),
         ("power", "base", 1, "No clear difference from base, T = 1 and from GRPO, T = 1."),
         ("base", "power", 20, "Clearly below base, T = 1 and GRPO, T = 1."),
-        ("power", "grpo", 20, "No clear difference from base, T = 1, clearly above GRPO, T = 1."),
+        ("power", "grpo", 20, "No clear difference from base, T = 1; clearly above GRPO, T = 1."),
     ],
 )
 def test_the_headline_says_clear_only_when_the_paired_interval_excludes_zero(
@@ -440,6 +441,30 @@ def test_a_browser_draws_the_page_and_runs_its_script(folder: Path, tmp_path: Pa
     assert 'data-ready="yes"' in dom
     assert dom.count('class="card"') == 3 and dom.count('class="line"') == 14
     assert 'class="branches"' in dom and dom.count("<option") > 40
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no chromium")
+def test_a_browser_replays_the_chains_as_python_does(folder: Path, page: Page, tmp_path: Path) -> None:
+    """Each chain's last move is stepped to; kept text and winning suffix must be the final text."""
+    probe = """<script>
+    const results = [], chain = document.getElementById("chain"), move = document.getElementById("move");
+    for (const option of chain.options) {
+      chain.value = option.value; chain.dispatchEvent(new Event("change"));
+      move.value = move.max; move.dispatchEvent(new Event("input"));
+      results.push(document.querySelector(".kept").textContent + document.querySelector(".branch.won p").textContent);
+    }
+    document.getElementById("next-problem").click();
+    results.push(document.querySelector(".card .text").textContent);
+    document.documentElement.dataset.results = encodeURIComponent(JSON.stringify(results));
+    </script>"""
+    html = (folder / "index.html").read_text(encoding="utf-8").replace("</body>", probe + "</body>")
+    (tmp_path / "probed.html").write_text(html, encoding="utf-8")
+    dom = _chromium(tmp_path, "--dump-dom", (tmp_path / "probed.html").as_uri())
+    found = re.search(r'data-results="([^"]*)"', dom)
+    assert found is not None
+    data = json.loads(page.scripts[0])
+    expected = [chain["final"] for chain in data["chains"]]
+    assert json.loads(unquote(found[1])) == [*expected, data["problems"][1]["answers"][0][0]]
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no chromium")

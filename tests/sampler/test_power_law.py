@@ -116,7 +116,7 @@ def test_d3_without_the_length_factor_the_law_is_wrong(seed: int) -> None:
     states = sorted(policy.states(LENGTH))
     target = vector(power_law(policy.states(LENGTH), ALPHA), states)
 
-    def bare(x, y, cut):  # noqa: ANN001, ANN202
+    def bare(x, y, cut):
         return exact_rule().log_ratio(x, y, cut) - math.log(len(x)) + math.log(len(y))
 
     assert total_variation(stationary(matrix(policy, states, 1 / ALPHA, bare, lambda _: LENGTH)), target) > 1e-3
@@ -141,7 +141,7 @@ def _extensions(policy: ToyPolicy, sampler: Sampler, chains: int) -> list:
     seen = []
 
     class Spy(Reprefill):
-        def answer(self, request):  # noqa: ANN001, ANN202
+        def answer(self, request):
             if request.key.step == 0:
                 seen.append(request)
             return super().answer(request)
@@ -175,7 +175,9 @@ def test_stationary_laws_of_exact_and_reference_kernels_side_by_side(capsys: pyt
         states = all_states(policy, LENGTH)
         target = vector(power_law(policy.states(LENGTH), ALPHA), states)
         own = sorted(policy.states(LENGTH))
-        exact = dict(zip(own, stationary(matrix(policy, own, 1 / ALPHA, exact_rule().log_ratio, lambda _: LENGTH)), strict=True))
+        exact = dict(
+            zip(own, stationary(matrix(policy, own, 1 / ALPHA, exact_rule().log_ratio, lambda _: LENGTH)), strict=True)
+        )
         start = vector(dict(continuations(policy, (), LENGTH, 1 / ALPHA)), states)
         reference = stationary(reference_matrix(policy, states), start)
         lengths = np.array([len(state) for state in states])

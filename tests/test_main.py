@@ -1,0 +1,211 @@
+"""The command line: fast and light before work, one line per mistake, a row after work, sweeps that go on."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.command import TINY, lab
+
+HEAVY = ("torch", "transformers", "datasets", "wandb", "sympy", "pydantic", "pandas", "scipy", "matplotlib")
+REPORT_MODULES = (
+    "import atexit, sys\n"
+    f"heavy = {HEAVY!r}\n"
+    "atexit.register(lambda: print('LOADED', [m for m in heavy if m in sys.modules], file=sys.stderr))"
+)
+BOOM = (
+    "import reasoning_lab.stages as stages\n"
+    "def boom(experiment, lab):\n"
+    "    if experiment.seed != 1: return {'accuracy/main': 0.5}\n"
+    "    raise {error}\n"
+    "stages.STAGES['grades'] = boom"
+)
+
+
+def only(pattern: str, folder: Path) -> Path:
+    (found,) = folder.glob(pattern)
+    return found
+
+
+# -- before work -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--help"],
+        ["--cfg", "job"],
+        ["--cfg", "job", "--resolve", "sampler.alpha=8"],
+        ["--info", "searchpath"],
+        ["--shell-completion", "query=bash"],
+        ["sampler.alpha=0.5"],
+        ["sampler=nope"],
+        ["-m", "sweep=power_grid", "sampler.alpha=0.5,1"],
+    ],
+    ids=" ".join,
+)
+def test_no_heavy_library_is_imported_before_there_is_work(tmp_path: Path, arguments: list[str]) -> None:
+    done = lab(tmp_path, *arguments, code=REPORT_MODULES, COMP_LINE="reasoning-lab sampler=")
+    assert "LOADED []" in done.stderr
+    assert not list(tmp_path.iterdir()), "nothing is written before there is work"
+
+
+def test_help_lists_groups_options_and_values(tmp_path: Path) -> None:
+    done = lab(tmp_path, "--help")
+    assert done.returncode == 0
+    for text in ("sampler: best_of_n, greedy", "sweep: power_grid", "hydra/launcher: basic, local, slurm", "alpha: 4"):
+        assert text in done.stdout
+
+
+def test_cfg_shows_the_resolved_config(tmp_path: Path) -> None:
+    done = lab(tmp_path, "--cfg", "job", "--resolve", "-p", "arms.low_temperature.sampler", "sampler.alpha=8")
+    assert "temperature: 0.125" in done.stdout
+
+
+def test_tab_completes_options(tmp_path: Path) -> None:
+    done = lab(tmp_path, "-sc", "query=bash", COMP_LINE="reasoning-lab sampler=po")
+    assert "sampler=power_limit" in done.stdout.split()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["sampler.alpha=0.5"], "error: sampler.alpha=0.5: must be at least 1; below 1 the law is flattened"),
+        (["sampler=nope"], "error: sampler=nope: no such option; choose one of best_of_n"),
+        (["stage=nope"], "error: stage=nope: no such stage; choose one of completions, grades, report"),
+        (["sweep=power_grid"], "error: sweep=power_grid is a sweep; add -m"),
+        (["-m", "sampler.alpha=2,0.5"], "error: cell sampler.alpha=0.5: sampler.alpha=0.5: must be at least 1"),
+        (["-m", "sampler=power,nope"], "error: sampler=nope: no such option; choose one of best_of_n"),
+        (["outputs=taken/below"], "error: outputs=taken/below: can't write there (Not a directory"),
+        (["hydra.run.dir=/tmp/elsewhere"], "error: hydra.run.dir=/tmp/elsewhere: must be below outputs=outputs"),
+        (["--config-dir", "missing"], "error: --config-dir missing: no such folder."),
+        (["--experimental-rerun", "x.pickle"], "error: --experimental-rerun reads a pickle"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_mistake_is_one_line_and_status_2(tmp_path: Path, arguments: list[str], expected: str) -> None:
+    (tmp_path / "taken").write_text("")
+    done = lab(tmp_path, *arguments)
+    assert done.returncode == 2
+    assert done.stderr.startswith(expected)
+    assert done.stderr.count("\n") == 1
+    assert not (tmp_path / "outputs").exists()
+
+
+def test_options_of_ones_own_come_from_another_folder(tmp_path: Path) -> None:
+    own = tmp_path / "own" / "sampler"
+    own.mkdir(parents=True)
+    (own / "mine.yaml").write_text("_target_: reasoning_lab.sampler.ancestral.Greedy\nmax_new_tokens: 7\n")
+    done = lab(tmp_path, "--config-dir", "own", "sampler=mine", "arms=single", "--cfg", "job", "-p", "sampler")
+    assert "max_new_tokens: 7" in done.stdout
+
+
+# -- a run -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run with W&B offline, a planted key in the environment and no server to take it."""
+    folder = tmp_path_factory.mktemp("run")
+    done = lab(
+        folder, *TINY, "arms=power", WANDB_API_KEY="feedface" * 5, WANDB_BASE_URL="http://127.0.0.1:9", HF_TOKEN="hf_canary"
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "can't be reached" in done.stderr
+    assert "feedface" not in done.stdout + done.stderr
+    return folder
+
+
+def test_a_run_leaves_its_row(tiny_run: Path) -> None:
+    row = json.loads(only("outputs/runs/*_grades_*/row.json", tiny_run).read_text())
+    assert row["status"] == "completed"
+    assert set(row["metrics"]) >= {"accuracy/base", "accuracy/low_temperature", "accuracy/power"}
+    assert row["overrides"]["benchmark.n_problems"] == 2
+    assert row["config"]["arms"]["low_temperature"]["sampler"]["temperature"] == 0.25
+    assert row["versions"]["torch"]
+    assert row["seconds"] > 0
+    assert set(row["git"] or {"commit": 0, "dirty": 0}) == {"commit", "dirty"}
+
+
+def test_a_run_writes_its_local_log(tiny_run: Path) -> None:
+    folder = only("outputs/runs/*", tiny_run)
+    kinds = [json.loads(line)["kind"] for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    assert (kinds[0], kinds[-1]) == ("start", "finish")
+    assert "accuracy/power" in json.loads((folder / "summary.json").read_text())
+    assert json.loads((folder / "status.json").read_text())["status"] == "completed"
+
+
+def test_keys_of_the_environment_are_in_no_file(tiny_run: Path) -> None:
+    files = [file for file in tiny_run.rglob("*") if file.is_file()]
+    assert len(files) > 10
+    assert not [file for file in files if any(key in file.read_bytes() for key in (b"feedface", b"hf_canary"))]
+
+
+def test_the_same_run_again_draws_nothing(tiny_run: Path) -> None:
+    before = {file: file.stat().st_mtime_ns for file in tiny_run.glob("outputs/artifacts/*/*/*")}
+    done = lab(tiny_run, *TINY, "arms=power", "tracking=local")
+    assert done.returncode == 0, done.stderr
+    after = {file: file.stat().st_mtime_ns for file in tiny_run.glob("outputs/artifacts/*/*/*")}
+    assert before == after
+    shutil.rmtree(sorted(tiny_run.glob("outputs/runs/*"))[-1])
+
+
+def test_a_bad_input_found_by_a_stage_is_one_message_with_the_traceback_in_the_log(tmp_path: Path) -> None:
+    done = lab(tmp_path, *TINY, "arms=single", "model_pair.base.path=./nowhere", "tracking=local")
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: model_pair path=./nowhere: no such folder")
+    assert "Traceback" not in done.stderr
+    folder = only("outputs/runs/*", tmp_path)
+    assert "Traceback" in (folder / "main.log").read_text()
+    row = json.loads((folder / "row.json").read_text())
+    assert (row["status"], row["error"][:10]) == ("failed", "ValueError")
+
+
+def test_a_fault_of_ours_shows_its_traceback(tmp_path: Path) -> None:
+    code = BOOM.format(error="RuntimeError('a fault')")
+    done = lab(tmp_path, "stage=grades", "arms=single", "seed=1", "tracking=local", code=code)
+    assert done.returncode == 1
+    assert "RuntimeError: a fault" in done.stderr
+    assert "Traceback" in done.stderr
+    assert json.loads(only("outputs/runs/*/status.json", tmp_path).read_text())["status"] == "failed"
+
+
+# -- a sweep -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("error", ["ValueError('bad input')", "RuntimeError('a fault')"])
+def test_a_failed_cell_is_named_and_the_others_go_on(tmp_path: Path, error: str) -> None:
+    code = BOOM.format(error=error) + "\nstages.build_shared = lambda experiments, lab: None"
+    code += "\nstages.report_sweep = lambda folder, lab: print('REPORT', folder.name)"
+    done = lab(
+        tmp_path, "-m", "seed=0,1,2", "stage=grades", "arms=single", "tracking=local", "hydra.sweeper.max_batch_size=1",
+        code=code,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "cell 1 (seed=1): failed" in done.stdout
+    assert error.split("'")[1] in done.stdout
+    assert "2 of 3 cells completed" in done.stdout
+    assert "REPORT" in done.stdout
+    folder = only("outputs/sweeps/multirun/*", tmp_path)
+    states = [json.loads((folder / str(cell) / "row.json").read_text())["status"] for cell in range(3)]
+    assert states == ["completed", "failed", "completed"]
+    assert "Traceback" in (folder / "1" / "main.log").read_text()
+
+
+def test_a_sweep_without_failures_ends_with_status_0(tmp_path: Path) -> None:
+    code = BOOM.format(error="RuntimeError") + "\nstages.build_shared = lambda experiments, lab: print('SHARED', len(experiments))"
+    code += "\nstages.report_sweep = lambda folder, lab: print('REPORT', folder.name)"
+    done = lab(tmp_path, "-m", "seed=0,2", "stage=grades", "arms=single", "tracking=local", code=code)
+    assert done.returncode == 0, done.stderr
+    assert "SHARED 2" in done.stdout
+    assert "2 of 2 cells completed" in done.stdout
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root writes everywhere")
+def test_a_folder_without_permission_is_a_clear_error(tmp_path: Path) -> None:
+    (tmp_path / "closed").mkdir(mode=0o500)
+    done = lab(tmp_path, "outputs=closed/outputs")
+    assert done.returncode == 2
+    assert "can't write there (Permission denied" in done.stderr

@@ -1,0 +1,197 @@
+"""The whole story on the embedded pair: built once, shared, resumed after any death, the same every time."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from reasoning_lab import stages
+from reasoning_lab.artifacts import RunLog, Store
+from reasoning_lab.benchmark.arithmetic import Arithmetic
+from reasoning_lab.config import Composer, build
+from reasoning_lab.experiment import Experiment
+from reasoning_lab.tracking import Tracker
+
+SMALL = [
+    "benchmark.n_problems=6", "passk.n_problems=3", "passk.n_samples=2", "runtime.rows=16", "tracking=local",
+    "sampler.n_steps=2", "sampler.block_size=48", "runtime.threads=1", "runtime.device=cpu",
+]  # fmt: skip
+
+
+def experiment(*overrides: str) -> Experiment:
+    other_sampler = any(line.startswith("sampler=") for line in overrides)
+    small = [line for line in SMALL if not (other_sampler and line.startswith("sampler."))]
+    return build(Composer().compose([*small, *overrides]))
+
+
+def lab(root: Path, name: str = "run") -> stages.Lab:
+    folder = root / "runs" / name
+    folder.mkdir(parents=True, exist_ok=True)
+    with (root / "log.txt").open("a") as log:
+        return stages.Lab(Store(root / "artifacts"), Tracker(folder).__enter__(), Console(file=log, quiet=True), folder)
+
+
+def artifacts(root: Path) -> dict[str, bytes]:
+    """Content of all finished artifacts, without manifests (they carry times)."""
+    files = sorted((root / "artifacts").rglob("*.jsonl"))
+    return {str(file.relative_to(root)): file.read_bytes() for file in files}
+
+
+def tables(root: Path, name: str = "run") -> list[bytes]:
+    return [(root / "runs" / name / "report" / file).read_bytes() for file in ("table.csv", "table.md")]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A whole main job, small."""
+    root = tmp_path_factory.mktemp("finished")
+    stages.STAGES["report"](experiment(), lab(root))
+    return root
+
+
+def test_the_report_has_all_its_parts(finished: Path) -> None:
+    folder = finished / "runs" / "run" / "report"
+    assert {"index.html", "table.csv", "table.md"} <= {file.name for file in folder.iterdir()}
+    assert len(list(folder.glob("*.png"))) >= 4
+    rows = (folder / "table.csv").read_text().splitlines()
+    assert len(rows) == 1 + len(experiment().arms)
+
+
+def test_a_second_run_builds_nothing_and_gives_the_same_table(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def never(*_: object, **__: object) -> None:
+        raise AssertionError("something was built again")
+
+    monkeypatch.setattr(Store, "_build", never)
+    stages.STAGES["report"](experiment(), lab(finished, "again"))
+    assert tables(finished, "again") == tables(finished)
+
+
+def test_another_seed_gives_other_answers(finished: Path, tmp_path: Path) -> None:
+    one, two = experiment(), experiment("seed=1", "arms=base_model")
+    problems = stages.problems_of(one)
+    a = stages.completions(one, stages.table_draws(one, problems)["base"], lab(finished))
+    b = stages.completions(two, stages.table_draws(two, problems)["base"], lab(tmp_path))
+    assert [x.text for x in a] != [x.text for x in b]
+
+
+def test_pools_are_shared_and_cross_powers_mean_budget(finished: Path) -> None:
+    whole = experiment()
+    draws = stages.table_draws(whole, stages.problems_of(whole))
+    power = stages.completions(whole, draws["power"], lab(finished))
+    budget = sum(answer.decode_tokens for answer in power) / len(power)
+    for name in ("best_of_n", "majority"):
+        pool = draws[name].pool
+        assert pool is not None
+        for answer in stages.completions(whole, draws[name], lab(finished)):
+            spent = [len(candidate.ids) for candidate in answer.candidates]
+            assert sum(spent) == answer.decode_tokens >= budget > sum(spent[:-1])
+    best, majority = draws["best_of_n"].pool, draws["majority"].pool
+    assert best is not None
+    assert majority is not None
+    assert best.recipe.key == majority.recipe.key
+
+
+def test_pass_k_shares_the_tables_chains(finished: Path) -> None:
+    report = stages.report_input(experiment(), lab(finished))
+    power = next(arm for arm in report.passk if arm.name == "power")
+    table = {a.problem: a.text for a in report.arm("power").completions}
+    assert {(a.problem, a.chain) for a in power.completions} == {(p, c) for p in list(table)[:3] for c in (0, 1)}
+    assert all(a.text == table[a.problem] for a in power.completions if a.chain == 0)
+
+
+class Death(BaseException):
+    """Stands for a kill between two appends; nothing catches it."""
+
+
+@pytest.mark.parametrize("stage", ["completions", "grades"])
+def test_death_at_every_append_loses_and_repeats_nothing(
+    stage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = experiment("arms=single", "sampler=temperature")
+    reference = tmp_path / "reference"
+    stages.STAGES["grades"](whole, lab(reference))
+    append, grade = RunLog.append, Arithmetic.grade
+    graded: list[Any] = []
+    left = [0]
+
+    def dying(self: RunLog, record: dict[str, Any]) -> None:
+        append(self, record)
+        is_grade = "verdict" in record
+        if is_grade:
+            graded.append((record["problem"], record["chain"]))
+        if is_grade == (stage == "grades"):
+            left[0] -= 1
+            if left[0] == 0:
+                raise Death
+
+    monkeypatch.setattr(RunLog, "append", dying)
+    monkeypatch.setattr(Arithmetic, "grade", lambda *args: grade(*args))
+    for attempt in range(20):
+        left[0] = 1 + attempt % 2
+        try:
+            stages.STAGES["grades"](whole, lab(tmp_path / "dying"))
+            break
+        except Death:
+            continue
+    assert artifacts(tmp_path / "dying") == artifacts(reference)
+    assert len(graded) == len(set(graded)) == 6
+
+
+def test_kill_nine_at_any_moment_then_the_same_command_gives_the_same_table(finished: Path, tmp_path: Path) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "reasoning_lab.main",
+        *SMALL,
+        f"outputs={tmp_path}/out",
+        f"hydra.run.dir={tmp_path}/out/run",
+    ]
+    environment = os.environ | {"HF_HUB_OFFLINE": "1", "OMP_WAIT_POLICY": "PASSIVE"}
+    draw = random.Random(0)
+    for _ in range(3):
+        job = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        log = tmp_path / "out" / "artifacts" / "completions"
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline and not log.exists() and job.poll() is None:
+            time.sleep(0.05)
+        time.sleep(draw.uniform(0.2, 4.0))
+        job.send_signal(signal.SIGKILL)
+        job.wait()
+    subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL)
+    ours, undisturbed = artifacts(tmp_path / "out"), artifacts(finished)
+    assert ours == undisturbed
+    assert [(tmp_path / "out/run/report" / name).read_bytes() for name in ("table.csv", "table.md")] == tables(finished)
+    assert not list((tmp_path / "out" / "artifacts").rglob("*.partial-*/manifest.json"))
+    row = json.loads((tmp_path / "out" / "run" / "row.json").read_text())
+    assert row["status"] == "completed"
+
+
+# -- bad input: one clear error before work ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["runtime.max_prompt_tokens=8"], r"its prompt has \d+ tokens, runtime.max_prompt_tokens=8"),
+        (["benchmark.max_new_tokens=1000"], "exceed the 512 positions"),
+        (["model_pair.base.path=/nowhere/at/all"], "no such folder"),
+        (["model_pair.base.path=nobody/has-this-model"], "Without a network set model_pair.base.path"),
+        (["benchmark=gsm8k", "benchmark.path=/nowhere.jsonl"], "/nowhere.jsonl"),
+    ],
+)
+def test_bad_input_is_one_clear_error_before_anything_is_drawn(
+    overrides: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr("reasoning_lab.engine.run", lambda *_: pytest.fail("work began"))
+    with pytest.raises(ValueError, match=message):
+        stages.STAGES["report"](experiment("arms=single", *overrides), lab(tmp_path))
+    assert not artifacts(tmp_path)

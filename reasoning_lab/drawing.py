@@ -105,7 +105,7 @@ def _reader(model: LoadedModel, vote: Callable[[str], str | None]) -> Callable[[
     return candidate
 
 
-def _completion(model: LoadedModel, item: Item, sample: Sample, candidate: Callable[[Chain], Candidate]) -> Completion:
+def _completion(item: Item, sample: Sample, candidate: Callable[[Chain], Candidate]) -> Completion:
     chosen = candidate(sample.chain)
     return Completion(
         item.problem, item.chain, chosen.text, chosen.ids, chosen.finish, chosen.log_p, chosen.negentropy,

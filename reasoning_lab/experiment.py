@@ -59,15 +59,17 @@ class Runtime:
     """R: sequences that advance together; part of the physical shape."""
     max_prompt_tokens: int
     """Longest prompt; with max_new_tokens it fixes the cache's length, which no single problem may set."""
+    workers: int
+    """Processes that draw at the same time on a CPU; on a GPU one does."""
     threads: int
-    """CPU threads of torch; 0 leaves torch's default."""
+    """CPU threads of torch in each process; 0 leaves torch's default."""
     checkpoint_seconds: float
     """Least time between two saved states of one chain [s]."""
     build_shared: bool = True
     """Before a sweep, the launching process draws what several cells need; else the first cell that needs it does."""
 
     def __post_init__(self) -> None:
-        require_positive(self, "rows", "max_prompt_tokens")
+        require_positive(self, "rows", "max_prompt_tokens", "workers")
 
 
 @dataclass(frozen=True)

@@ -44,6 +44,8 @@ class Lab:
     """The run's own folder."""
     models: dict[Any, "LoadedModel"] = field(default_factory=dict)
     """Models loaded so far."""
+    on_progress: Callable[[str, int, int, int], None] = lambda *_: None
+    """Hears of a draw's label, its answers in all and done, and its tokens so far."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,12 @@ class Draw:
     def n_answers(self) -> int:
         """Answers in all."""
         return len(self.problems) * (self.chains[1] - self.chains[0])
+
+    @property
+    def label(self) -> str:
+        """What a reader sees of it."""
+        is_pool = getattr(self.sampler, "tokens_matched_to", None) is not None
+        return self.arm + (" pool" if is_pool else "") + (" (pass@k)" if self.chains[0] > 0 else "")
 
 
 # -- what there is to do -----------------------------------------------------------------------------------------------
@@ -180,27 +188,27 @@ def _drawn(experiment: Experiment, draw: Draw, lab: Lab) -> list[Completion]:
     sampler = _with_budget(experiment, draw, lab)
     model = _model(experiment, draw.role, lab)
     prompts = _encoded(experiment, draw, model)
-    started, tokens = time.monotonic(), 0
+    started, done, tokens = time.monotonic(), 0, 0
+
+    def on_done(completion: Completion) -> None:
+        nonlocal done, tokens
+        done, tokens = done + 1, tokens + completion.decode_tokens
+        lab.on_progress(draw.label, draw.n_answers, done, tokens)
+
     log = RunLog(lab.store.log_path(draw.recipe))
     try:
-        with _progress(lab, draw) as advance:
-
-            def on_done(completion: Completion) -> None:
-                nonlocal tokens
-                tokens += completion.decode_tokens
-                advance(tokens)
-
-            found, counts = draw_completions(
-                model, sampler, prompts, draw.chains, experiment.seed, _vote(experiment), _shape(experiment), log,
-                experiment.runtime.checkpoint_seconds, on_done,
-            )  # fmt: skip
+        found, counts = draw_completions(
+            model, sampler, prompts, draw.chains, experiment.seed, _vote(experiment), _shape(experiment), log,
+            experiment.runtime.checkpoint_seconds, on_done,
+        )  # fmt: skip
     finally:
         log.close()
     seconds = time.monotonic() - started
     lab.console.print(
-        f"  {draw.arm}: {len(found):,} answers, {counts.drawn:,} tokens drawn in {seconds:.1f} s "
+        f"  {draw.label}: {len(found):,} answers, {counts.drawn:,} tokens drawn in {seconds:.1f} s "
         f"({counts.drawn / max(seconds, 1e-9):,.0f}/s, {100 * counts.occupancy:.0f} % of row-steps useful)",
         highlight=False,
+        soft_wrap=True,
     )
     return found
 
@@ -242,26 +250,32 @@ def _model(experiment: Experiment, role: "Role", lab: Lab) -> "LoadedModel":
 
 
 def _encoded(experiment: Experiment, draw: Draw, model: "LoadedModel") -> dict[str, tuple[int, ...]]:
-    """Prompt ids by problem; a prompt that can't be read or doesn't fit is an error before anything is drawn."""
-    found = {}
+    """Prompt ids by problem."""
+    return {problem.id: model.encode(experiment.benchmark.prompt(problem)) for problem in draw.problems}
+
+
+def check_prompts(experiment: Experiment, draw: Draw) -> None:
+    """A model that isn't there, a prompt that can't be read or doesn't fit: an error before anything is drawn."""
+    from reasoning_lab.model_pair.pair import load_reader
+
+    reader = load_reader(experiment.model_pair.source(draw.role))
     limit = experiment.runtime.max_prompt_tokens
     for problem in draw.problems:
         text = experiment.benchmark.prompt(problem)
-        model.check_round_trip(text)
-        ids = model.encode(text)
-        if not 0 < len(ids) <= limit:
+        reader.check_round_trip(text)
+        n = len(reader.encode(text))
+        if not 0 < n <= limit:
             raise ValueError(
-                f"problem {problem.id}: its prompt has {len(ids)} tokens, runtime.max_prompt_tokens={limit}; "
+                f"problem {problem.id}: its prompt has {n} tokens, runtime.max_prompt_tokens={limit}; "
                 f"raise it to the longest prompt's length."
             )
-        found[problem.id] = ids
-    context, needed = model.policy.context_length, limit + draw.sampler.max_new_tokens
-    if needed > context:
+    needed = limit + draw.sampler.max_new_tokens
+    if needed > reader.context_length:
         raise ValueError(
-            f"runtime.max_prompt_tokens={limit} + max_new_tokens={draw.sampler.max_new_tokens} exceed the {context} "
-            f"positions of the {draw.role} model; lower benchmark.max_new_tokens to at most {context - limit}."
+            f"runtime.max_prompt_tokens={limit} + max_new_tokens={draw.sampler.max_new_tokens} exceed the "
+            f"{reader.context_length} positions of the {draw.role} model; lower benchmark.max_new_tokens to at most "
+            f"{reader.context_length - limit}."
         )
-    return found
 
 
 # -- grades ------------------------------------------------------------------------------------------------------------
@@ -322,9 +336,84 @@ def completions_stage(experiment: Experiment, lab: Lab) -> dict[str, float]:
     problems = problems_of(experiment)
     draws = [*table_draws(experiment, problems).values(), *passk_draws(experiment, problems).values()]
     show_plan(experiment, lab, draws)
-    for draw in _flat(draws):
-        completions(experiment, draw, lab)
+    draw_all([(experiment, draw) for draw in _flat(draws)], lab)
     return {}
+
+
+def draw_all(work: Sequence[tuple[Experiment, Draw]], lab: Lab) -> None:
+    """Draw what is not in the store, several draws at a time where the runtime has several workers.
+
+    A worker that needs another's result waits for its lock, so the order is a matter of speed alone: longest first,
+    behind what they depend on.
+    """
+    missing = [(experiment, draw) for experiment, draw in work if lab.store.get(draw.recipe) is None]
+    if not missing:
+        return
+    for experiment, draw in missing:
+        check_prompts(experiment, draw)
+    missing.sort(key=lambda pair: (pair[1].matched is not None, pair[1].pool is not None, -_tokens(*pair)))
+    n_workers = _n_workers(missing)
+    with _progress(lab):
+        if n_workers == 1:
+            for experiment, draw in missing:
+                completions(experiment, draw, lab)
+            return
+        from reasoning_lab.workers import call_all
+
+        calls = [(experiment, draw, lab.store.root, lab.store.runtime) for experiment, draw in missing]
+        call_all(_draw_apart, calls, n_workers, lambda event: _relay(event, lab))
+
+
+def _n_workers(work: Sequence[tuple[Experiment, Draw]]) -> int:
+    """As the runtime says on a CPU; one process has the GPU."""
+    from reasoning_lab.model_pair.pair import resolve_device
+
+    runtime = work[0][0].runtime
+    if runtime.workers > 1 and resolve_device(runtime.device) != "cpu":
+        return 1
+    return min(runtime.workers, sum(draw.pool is None for _, draw in work) or 1)
+
+
+_worker_models: dict[Any, "LoadedModel"] = {}
+"""Models of a worker process, kept from one draw to the next."""
+
+
+def _draw_apart(
+    report: Callable[[Any], None], experiment: Experiment, draw: Draw, root: Path, runtime: dict[str, Any]
+) -> None:
+    """One draw in a worker process; lines and progress go to the parent."""
+    from io import StringIO
+
+    from rich.console import Console
+
+    from reasoning_lab.tracking import Tracker
+
+    lines = StringIO()
+    store = Store(root, note=lambda line: report(("line", line)))
+    store.runtime = runtime
+    lab = Lab(store, Tracker(root), Console(file=lines, width=200), root, _worker_models, _rarely(report))
+    completions(experiment, draw, lab)
+    report(("line", lines.getvalue().rstrip("\n")))
+
+
+def _rarely(report: Callable[[Any], None]) -> Callable[[str, int, int, int], None]:
+    """Progress events, at most five a second and the last one always."""
+    last = [0.0]
+
+    def on_progress(label: str, total: int, done: int, tokens: int) -> None:
+        if done == total or time.monotonic() - last[0] > 0.2:
+            last[0] = time.monotonic()
+            report(("progress", label, total, done, tokens))
+
+    return on_progress
+
+
+def _relay(event: Any, lab: Lab) -> None:
+    kind, *rest = event
+    if kind == "progress":
+        lab.on_progress(*rest)
+    elif rest[0]:
+        lab.console.print(rest[0], highlight=False, soft_wrap=True)
 
 
 def grades_stage(experiment: Experiment, lab: Lab) -> dict[str, float]:
@@ -377,6 +466,7 @@ STAGES: dict[str, Callable[[Experiment, Lab], dict[str, float]]] = {
 
 def report_input(experiment: Experiment, lab: Lab) -> Any:
     """Everything that table, plots and page show."""
+    from reasoning_lab.model_pair.pair import load_reader
     from reasoning_lab.report import Published, ReportInput
 
     problems = problems_of(experiment)
@@ -388,12 +478,11 @@ def report_input(experiment: Experiment, lab: Lab) -> Any:
         for name in experiment.passk.arms
         if experiment.passk.n_samples > 1
     ]
-    base = _model(experiment, "base", lab)
     return ReportInput(
         title=experiment.title or f"{experiment.model_pair.name} on {type(experiment.benchmark).__name__}",
         arms=arms,
         problems={problem.id: problem for problem in problems},
-        decode=base.decode,
+        decode=load_reader(experiment.model_pair.source("base")).decode,
         base=experiment.baseline,
         power=_first_with(experiment, lambda arm: arm.sampler == experiment.sampler) or next(iter(experiment.arms)),
         rl=_first_with(experiment, lambda arm: arm.role == "grpo"),
@@ -498,16 +587,21 @@ def show_plan(experiment: Experiment, lab: Lab, draws: Sequence[Draw]) -> None:
         table.add_column(column, justify="right")
     total = 0.0
     for draw in _flat(draws):
-        tokens = 0.0 if draw.pool else draw.n_answers * _expected(experiment, draw)
+        tokens = _tokens(experiment, draw)
         built = lab.store.get(draw.recipe) is not None
         total += 0 if built else tokens
         state = "built" if built else "resumes" if lab.store.log_path(draw.recipe).exists() else "to draw"
         chosen = "chosen from its pool" if draw.pool else f"{tokens:,.0f}"
-        table.add_row(draw.arm, draw.role, describe(draw.sampler), f"{draw.n_answers:,}", chosen, state)
+        table.add_row(draw.label, draw.role, describe(draw.sampler), f"{draw.n_answers:,}", chosen, state)
     lab.console.print(table)
     lab.console.print(
         f"About {total:,.0f} tokens to draw, at {experiment.typical_length} tokens per plain answer.", highlight=False
     )
+
+
+def _tokens(experiment: Experiment, draw: Draw) -> float:
+    """Expected decode tokens of a whole draw."""
+    return 0.0 if draw.pool else draw.n_answers * _expected(experiment, draw)
 
 
 def _expected(experiment: Experiment, draw: Draw) -> float:
@@ -531,8 +625,7 @@ def build_shared(experiments: Sequence[Experiment], lab: Lab) -> None:
     lab.console.print(
         f"{len(shared)} of {len(needed)} draws are shared by several cells; built first.", highlight=False
     )
-    for key in shared:
-        completions(*owners[key], lab)
+    draw_all([owners[key] for key in shared], lab)
     lab.models.clear()
 
 
@@ -571,8 +664,8 @@ def _read_lines(file: Path) -> Iterator[Any]:
 
 
 @contextmanager
-def _progress(lab: Lab, draw: Draw) -> Iterator[Callable[[int], None]]:
-    """A bar over the draw's answers; the function moves it by one and shows the tokens so far."""
+def _progress(lab: Lab) -> Iterator[None]:
+    """A bar per draw at work: answers done, tokens so far, time."""
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
@@ -591,8 +684,18 @@ def _progress(lab: Lab, draw: Draw) -> Iterator[Callable[[int], None]]:
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=lab.console, transient=True) as bars:
-        bar = bars.add_task(draw.arm, total=draw.n_answers, tokens=0)
-        yield lambda tokens: bars.update(bar, advance=1, tokens=tokens)
+        at: dict[str, Any] = {}
+
+        def on_progress(label: str, total: int, done: int, tokens: int) -> None:
+            if label not in at:
+                at[label] = bars.add_task(label, total=total, tokens=0)
+            bars.update(at[label], completed=done, tokens=tokens, visible=done < total)
+
+        lab.on_progress = on_progress
+        try:
+            yield
+        finally:
+            lab.on_progress = lambda *_: None
 
 
 __all__ = ["STAGES", "Lab", "build_shared", "report_sweep", "show_plan"]

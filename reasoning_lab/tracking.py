@@ -230,7 +230,8 @@ def mirror(folder: Path, mode: str, after: int = 0, parent: int | None = None) -
     try:
         import wandb
     except ImportError:
-        return _notice("W&B: not installed, so there is the local log alone; `pip install wandb`, or tracking=local.")
+        _notice("W&B: not installed, so there is the local log alone; `pip install wandb`, or tracking=local.")
+        return
     events = follow(folder / LOG, after, parent)
     run = _init(wandb, next(events), folder, mode)
     failed = True
@@ -242,7 +243,7 @@ def mirror(folder: Path, mode: str, after: int = 0, parent: int | None = None) -
         elif event["kind"] == "finish":
             failed = event["failed"]
     run.finish(exit_code=int(failed))
-    return None
+    os._exit(0)  # All is written and sent; W&B's own usage statistics would wait for a server that may not be there.
 
 
 def _init(wandb: Any, start: dict[str, Any], folder: Path, mode: str) -> Any:

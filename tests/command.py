@@ -22,7 +22,5 @@ def lab(folder: Path, *arguments: str, code: str | None = None, **extra: str) ->
     entry = ["-m", "reasoning_lab.main"]
     if code is not None:
         entry = ["-c", f"{code}\nfrom reasoning_lab.main import main\nmain()"]
-    return subprocess.run(
-        [sys.executable, *entry, *arguments], cwd=folder, env=environment(folder, **extra), capture_output=True, text=True,
-        timeout=300, check=False,
-    )  # fmt: skip
+    command, env = [sys.executable, *entry, *arguments], environment(folder, **extra)
+    return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=300, check=False)

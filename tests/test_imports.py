@@ -32,6 +32,7 @@ ALLOWED = {
     "config": {"experiment"},
     "stages": None,
     "sweep": {"stages"},
+    "workers": set(),
     "main": None,
 }
 """What a room imports of the house; None: anything but main."""

@@ -18,7 +18,7 @@ REPORT_MODULES = (
 BOOM = (
     "import reasoning_lab.stages as stages\n"
     "def boom(experiment, lab):\n"
-    "    if experiment.seed != 1: return {'accuracy/main': 0.5}\n"
+    "    if experiment.seed != 1: return {{'accuracy/main': 0.5}}\n"
     "    raise {error}\n"
     "stages.STAGES['grades'] = boom"
 )
@@ -109,9 +109,8 @@ def test_options_of_ones_own_come_from_another_folder(tmp_path: Path) -> None:
 def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run with W&B offline, a planted key in the environment and no server to take it."""
     folder = tmp_path_factory.mktemp("run")
-    done = lab(
-        folder, *TINY, "arms=power", WANDB_API_KEY="feedface" * 5, WANDB_BASE_URL="http://127.0.0.1:9", HF_TOKEN="hf_canary"
-    )  # fmt: skip
+    secrets = {"WANDB_API_KEY": "feedface" * 5, "HF_TOKEN": "hf_canary"}
+    done = lab(folder, *TINY, "arms=power", WANDB_BASE_URL="http://127.0.0.1:9", **secrets)
     assert done.returncode == 0, done.stderr
     assert "can't be reached" in done.stderr
     assert "feedface" not in done.stdout + done.stderr
@@ -172,6 +171,14 @@ def test_a_fault_of_ours_shows_its_traceback(tmp_path: Path) -> None:
     assert json.loads(only("outputs/runs/*/status.json", tmp_path).read_text())["status"] == "failed"
 
 
+def test_ctrl_c_is_recorded(tmp_path: Path) -> None:
+    done = lab(tmp_path, "stage=grades", "arms=single", "seed=1", code=BOOM.format(error="KeyboardInterrupt"))
+    assert done.returncode != 0
+    folder = only("outputs/runs/*", tmp_path)
+    assert json.loads((folder / "status.json").read_text())["status"] == "interrupted"
+    assert json.loads((folder / "metrics.jsonl").read_text().splitlines()[-1])["failed"] is True
+
+
 # -- a sweep -----------------------------------------------------------------------------------------------------------
 
 
@@ -195,7 +202,8 @@ def test_a_failed_cell_is_named_and_the_others_go_on(tmp_path: Path, error: str)
 
 
 def test_a_sweep_without_failures_ends_with_status_0(tmp_path: Path) -> None:
-    code = BOOM.format(error="RuntimeError") + "\nstages.build_shared = lambda experiments, lab: print('SHARED', len(experiments))"
+    code = BOOM.format(error="RuntimeError")
+    code += "\nstages.build_shared = lambda experiments, lab: print('SHARED', len(experiments))"
     code += "\nstages.report_sweep = lambda folder, lab: print('REPORT', folder.name)"
     done = lab(tmp_path, "-m", "seed=0,2", "stage=grades", "arms=single", "tracking=local", code=code)
     assert done.returncode == 0, done.stderr

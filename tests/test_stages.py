@@ -22,7 +22,7 @@ from reasoning_lab.tracking import Tracker
 
 SMALL = [
     "benchmark.n_problems=6", "passk.n_problems=3", "passk.n_samples=2", "runtime.rows=16", "tracking=local",
-    "sampler.n_steps=2", "sampler.block_size=48", "runtime.threads=1", "runtime.device=cpu",
+    "sampler.n_steps=2", "sampler.block_size=48", "runtime.threads=1", "runtime.device=cpu", "runtime.workers=2",
 ]  # fmt: skip
 
 

@@ -18,6 +18,7 @@ import pytest
 from reasoning_lab import tracking
 from reasoning_lab.tracking import RunInfo, Tracker, has_key, resolve_mode
 from tests.command import environment
+from tests.fake_wandb import fake_wandb
 
 INFO = RunInfo("lab", None, "power_grid/now", "report", "now/3", {"sampler": {"alpha": 4.0}, "arms": ["base", "power"]})
 KEY = "feedface" * 5
@@ -173,8 +174,8 @@ def test_an_offline_run_has_group_config_history_tables_images_and_summary(clean
 def test_a_finished_run_is_repeated_under_the_same_id_and_steps(clean: Path) -> None:
     with Tracker(clean, INFO) as tracker:
         example(tracker, clean)
-    log = (clean / tracking.LOG).read_text()
-    (clean / tracking.LOG).write_text(log.replace('{"kind": "table"', '{"kind": "tab\n{"kind": "table"'))  # A torn line.
+    torn = (clean / tracking.LOG).read_text().replace('{"kind": "table"', '{"kind": "tab\n{"kind": "table"')
+    (clean / tracking.LOG).write_text(torn)
     command = [sys.executable, "-m", "reasoning_lab.tracking", str(clean), "--mode", "offline"]
     subprocess.run(command, check=True, timeout=120)
     records = inspect(clean)
@@ -220,9 +221,23 @@ def server(answer: bytes | None) -> Iterator[str]:
             line.close()
 
 
+def test_an_online_run_reaches_its_server(clean: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with fake_wandb() as (url, seen):
+        monkeypatch.setenv("WANDB_BASE_URL", url)
+        monkeypatch.setenv("WANDB_API_KEY", KEY)
+        with Tracker(clean, INFO, "online") as tracker:
+            tracker.log({"accuracy/power": 0.25})
+            tracker.summary({"accuracy/power": 0.25})
+    sent = b"\n".join(seen)
+    assert b"accuracy/power" in sent
+    assert b"power_grid/now" in sent
+    assert (clean / "wandb_id").read_bytes() in sent
+    assert not [file for file in clean.rglob("*") if file.is_file() and KEY.encode() in file.read_bytes()]
+
+
 @pytest.mark.parametrize(
     "answer",
-    [None, b"HTTP/1.1 429 Too Many Requests\r\nContent-Length: 0\r\n\r\n", b"HTTP/1.1 503 Down\r\nContent-Length: 0\r\n\r\n"],
+    [None, b"HTTP/1.1 429 Slow down\r\nContent-Length: 0\r\n\r\n", b"HTTP/1.1 503 Down\r\nContent-Length: 0\r\n\r\n"],
     ids=["hanging", "429", "503"],
 )
 def test_a_server_that_does_not_serve_leaves_the_run_offline(
@@ -272,7 +287,8 @@ def test_a_mirror_that_is_killed_costs_nothing(clean: Path) -> None:
 def test_a_mirror_whose_run_is_killed_ends_by_itself(clean: Path) -> None:
     code = (
         "import os, sys, pathlib; from reasoning_lab.tracking import *\n"
-        f"t = Tracker(pathlib.Path({str(clean)!r}), RunInfo('lab', None, None, 'report', 'n', {{}}), 'offline').__enter__()\n"
+        "info = RunInfo('lab', None, None, 'report', 'n', {})\n"
+        f"t = Tracker(pathlib.Path({str(clean)!r}), info, 'offline').__enter__()\n"
         "t.log({'x': 1}); print(t._mirror.pid, flush=True); os.kill(os.getpid(), 9)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

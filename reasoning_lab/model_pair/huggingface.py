@@ -65,13 +65,9 @@ class HuggingFacePolicy(Policy):
         model.set_attn_implementation(ATTENTION)
         config = model.config
         self.vocab_size = config.vocab_size
-        self.context_length = config.max_position_embeddings
+        self.context_length = context_length(config)
         self.device = next(model.parameters()).device
         self.dtype = next(model.parameters()).dtype
-        window = getattr(config, "sliding_window", None)
-        if window is not None and getattr(config, "use_sliding_window", True):
-            # Rows are full caches; within the window full attention is the same law.
-            self.context_length = min(self.context_length, window)
 
     @torch.inference_mode()
     def next_logits(self, ids: Sequence[int]) -> Float[Tensor, " vocab"]:
@@ -86,6 +82,14 @@ class HuggingFacePolicy(Policy):
                 "shorten runtime.max_prompt_tokens or the benchmark's max_new_tokens."
             )
         return _RowSession(self, rows, capacity)
+
+
+def context_length(config: Any) -> int:
+    """Most positions of a model: its position limit, or its sliding window, within which full attention is its law."""
+    window = getattr(config, "sliding_window", None)
+    if window is not None and getattr(config, "use_sliding_window", True):
+        return min(config.max_position_embeddings, window)
+    return config.max_position_embeddings
 
 
 def _floating(logits: Tensor) -> Tensor:

@@ -1,9 +1,11 @@
 """A pair of models, by role, and the one code path that loads any of them."""
 
 import hashlib
+import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -77,13 +79,14 @@ class ModelPair:
 
 
 @dataclass(frozen=True)
-class LoadedModel:
-    """A policy with its tokenizer."""
+class Reader:
+    """A model's tokenizer and what else is known of it without its weights."""
 
-    policy: Policy
     tokenizer: Any
     stop_ids: frozenset[int]
     """End of text, and every stop id of the model's generation config: one set for all samplers (D6)."""
+    context_length: int
+    """Most positions, prompt included."""
     prompt_format: str
 
     def encode(self, text: str) -> tuple[int, ...]:
@@ -103,19 +106,60 @@ class LoadedModel:
 
     def check_round_trip(self, text: str) -> None:
         """Encoding and decoding `text` gives it back; else answers would be graded on other text than was drawn."""
-        back = self.tokenizer.decode(
-            self.tokenizer(text, add_special_tokens=False)["input_ids"],
-            skip_special_tokens=False,
-            clean_up_tokenization_spaces=False,
-        )
+        ids = self.tokenizer(text, add_special_tokens=False)["input_ids"]
+        back = self.tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
         if back != text:
-            at = next(
-                (i for i, (a, b) in enumerate(zip(text, back, strict=False)) if a != b), min(len(text), len(back))
-            )
+            pairs = enumerate(zip(text, back, strict=False))
+            at = next((i for i, (a, b) in pairs if a != b), min(len(text), len(back)))
             raise ValueError(
                 f"the tokenizer does not give a prompt back: {text[max(0, at - 10) : at + 20]!r} became "
                 f"{back[max(0, at - 10) : at + 20]!r}; check that the folder's tokenizer files belong to the model."
             )
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A policy with its reader."""
+
+    policy: Policy
+    reader: Reader
+
+    @property
+    def stop_ids(self) -> frozenset[int]:
+        """The reader's."""
+        return self.reader.stop_ids
+
+    def encode(self, text: str) -> tuple[int, ...]:
+        """The reader's."""
+        return self.reader.encode(text)
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The reader's."""
+        return self.reader.decode(ids)
+
+
+@cache
+def load_reader(source: ModelSource) -> Reader:
+    """Tokenizer, config and generation config by transformers, no weights."""
+    from transformers import AutoConfig, AutoTokenizer, GenerationConfig
+
+    from reasoning_lab.model_pair.huggingface import context_length
+
+    where, options = _where(source)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(where, **options)
+        config = AutoConfig.from_pretrained(where, **options)
+    except OSError as error:
+        raise _not_found(where, error) from error
+    try:
+        configured = GenerationConfig.from_pretrained(where, revision=source.revision or "main").eos_token_id
+    except OSError:  # Not every model has the file.
+        configured = config.eos_token_id
+    ids = set(configured if isinstance(configured, list) else [configured]) | {tokenizer.eos_token_id}
+    ids.discard(None)
+    if not ids:
+        raise ValueError(f"{where!r} has no stop id: set eos_token in its tokenizer or generation_config.json.")
+    return Reader(tokenizer, frozenset(ids), context_length(config), source.prompt_format)
 
 
 def load(source: ModelSource, dtype: str, device: str) -> LoadedModel:
@@ -127,22 +171,31 @@ def load(source: ModelSource, dtype: str, device: str) -> LoadedModel:
 
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
-    where = str(source.folder() or source.path)
-    options: dict[str, Any] = {"revision": source.revision} if source.folder() is None and source.revision else {}
+    reader = load_reader(source)
+    where, options = _where(source)
+    try:
+        model: Any = transformers.AutoModelForCausalLM.from_pretrained(where, dtype=getattr(torch, dtype), **options)
+    except OSError as error:
+        raise _not_found(where, error) from error
+    return LoadedModel(HuggingFacePolicy(model.to(device)), reader)
+
+
+def _where(source: ModelSource) -> tuple[str, dict[str, Any]]:
+    """Folder or hub id, and what from_pretrained needs beside it."""
+    folder = source.folder()
+    options: dict[str, Any] = {"revision": source.revision} if folder is None and source.revision else {}
     if source.gguf_file is not None:
         _require_gguf()
         options["gguf_file"] = source.gguf_file
-    try:
-        tokenizer = transformers.AutoTokenizer.from_pretrained(where, **options)
-        model: Any = transformers.AutoModelForCausalLM.from_pretrained(where, dtype=getattr(torch, dtype), **options)
-    except OSError as error:
-        raise ValueError(
-            f"cannot load {where!r}: not a local folder, and the hub does not give it "
-            f"({str(error).splitlines()[0]}). Without a network set model_pair.base.path (and its siblings) to a local "
-            "folder, or HF_HOME to a cache that holds it."
-        ) from error
-    stop_ids = _stop_ids(tokenizer, model, where)
-    return LoadedModel(HuggingFacePolicy(model.to(device)), tokenizer, stop_ids, source.prompt_format)
+    return str(folder or source.path), options
+
+
+def _not_found(where: str, error: OSError) -> ValueError:
+    return ValueError(
+        f"cannot load {where!r}: not a local folder, and the hub does not give it ({str(error).splitlines()[0]}). "
+        "Without a network set model_pair.base.path (and its siblings) to a local folder, or HF_HOME to a cache that "
+        "holds it."
+    )
 
 
 def resolve_device(device: str) -> str:
@@ -156,23 +209,28 @@ def resolve_device(device: str) -> str:
     return device
 
 
-def _stop_ids(tokenizer: Any, model: Any, where: str) -> frozenset[int]:
-    configured = model.generation_config.eos_token_id
-    ids = set(configured if isinstance(configured, list) else [configured]) | {tokenizer.eos_token_id}
-    ids.discard(None)
-    if not ids:
-        raise ValueError(f"{where!r} has no stop id: set eos_token in its tokenizer or generation_config.json.")
-    return frozenset(ids)
-
-
 def _folder_hash(folder: Path) -> str:
     """sha256 over names and content of a folder's model and tokenizer files."""
     digest = hashlib.sha256()
     for file in sorted(folder.iterdir()):
         if file.suffix not in {".json", ".safetensors", ".gguf", ".txt", ".model", ".jinja", ".bin"}:
             continue
-        digest.update(file.name.encode() + b"\0" + _file_hash(file))
+        content = _meaning(file) if file.name in _CONFIGS else _file_hash(file)
+        digest.update(file.name.encode() + b"\0" + content)
     return digest.hexdigest()
+
+
+_CONFIGS = {"config.json", "tokenizer_config.json", "generation_config.json"}
+_BOOKKEEPING = {"is_local", "local_files_only", "use_cache", "transformers_version", "_name_or_path"}
+"""What transformers writes into a config about the moment of saving; it changes no law."""
+
+
+def _meaning(file: Path) -> bytes:
+    """Hash of a config without its bookkeeping."""
+    data = json.loads(file.read_text(encoding="utf-8"))
+    return hashlib.sha256(
+        json.dumps({k: v for k, v in data.items() if k not in _BOOKKEEPING}, sort_keys=True).encode()
+    ).digest()
 
 
 def _file_hash(file: Path) -> bytes:

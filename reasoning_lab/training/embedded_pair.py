@@ -116,10 +116,12 @@ def load(folder: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     return model.eval(), AutoTokenizer.from_pretrained(folder)
 
 
-def save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
-    """Write a hub-style folder with the weights in float16 and a plain sampling configuration."""
+def save(model: PreTrainedModel, folder: Path) -> None:
+    """Write a hub-style folder with the weights in float16, the tokenizer and a plain sampling configuration."""
     from transformers import GenerationConfig
 
+    tokenizer = build_tokenizer()  # not the loaded one, whose file would also tell where it was loaded from
+    model.config.use_cache = True  # trainers switch it off
     model.generation_config = GenerationConfig(
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
@@ -135,9 +137,8 @@ def save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Pat
 
 
 def _train_base(out: Path, recipe: PairRecipe, report: Callable[[str], None]) -> None:
-    tokenizer = build_tokenizer()
-    model, _ = pretrain(tokenizer, recipe.grammar, recipe.architecture, recipe.pretrain, report)
-    save(model, tokenizer, out / "base")
+    model, _ = pretrain(build_tokenizer(), recipe.grammar, recipe.architecture, recipe.pretrain, report)
+    save(model, out / "base")
 
 
 def _reinforce(
@@ -147,7 +148,7 @@ def _reinforce(
     log = train_grpo(model, tokenizer, [p.text for p in problems], problems, exact_answer, recipe)
     rewards = log.column("reward")
     report(f"{target.name}: mean reward {rewards[0]:.3f} at the first step, {rewards[-1]:.3f} at the last")
-    save(model, tokenizer, target)
+    save(model, target)
 
 
 @torch.no_grad()
@@ -193,7 +194,7 @@ def _cold_start(out: Path, recipe: PairRecipe, report: Callable[[str], None]) ->
     report(f"thinking: {len(kept)} of {len(problems)} traces are right and thorough")
     model, tokenizer = load(out / "base")
     train_sft(model, tokenizer, [prompt for prompt, _ in kept], [trace for _, trace in kept], recipe.sft)
-    save(model, tokenizer, out / "thinking")
+    save(model, out / "thinking")
 
 
 def _reinforce_base(out: Path, recipe: PairRecipe, report: Callable[[str], None]) -> None:
@@ -231,14 +232,14 @@ def file_hashes(out: Path) -> dict[str, str]:
     return {path.relative_to(out).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
-def write_manifest(out: Path, recipe: PairRecipe, seconds: dict[str, float]) -> None:
-    """manifest.json: the seed, the recipe, the libraries, the seconds of each stage and the hash of each file."""
+def write_manifest(out: Path, recipe: PairRecipe, seconds: dict[str, float], threads: dict[str, int]) -> None:
+    """manifest.json: seed, recipe, library versions, seconds and threads of each stage, and the hash of each file."""
     manifest = {
         "seed": recipe.pretrain.seed,
         "recipe": asdict(recipe),
         "versions": {name: version(name) for name in ("torch", "transformers", "trl")},
-        "threads": torch.get_num_threads(),
         "seconds": seconds,
+        "threads": threads,
         "sha256": file_hashes(out),
     }
     (out / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n")
@@ -268,7 +269,7 @@ def build_embedded_pair(
             stage(out, recipe, report)
         report(f"{name}: {seconds[name]:.0f} s")
     (out / "README.md").write_text(card(recipe))
-    write_manifest(out, recipe, seconds)
+    write_manifest(out, recipe, seconds, dict.fromkeys(seconds, torch.get_num_threads()))
     return seconds
 
 

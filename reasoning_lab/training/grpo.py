@@ -23,7 +23,7 @@ Reward = Callable[[ProblemT, str], float]
 class GRPORecipe:
     """Shao et al. 2024 with the defaults of TRL where a field does not say otherwise; no KL term."""
 
-    steps: int = 60
+    steps: int = 80
     """optimiser steps"""
     prompts_per_step: int = 32
     """different problems in a step"""

@@ -132,7 +132,7 @@ def test_a_short_build_writes_three_models_that_load(tmp_path: Path) -> None:
         grpo=short,
         thinking=short,
         traces=TraceRecipe(n_problems=256),
-        sft=SFTRecipe(epochs=1),
+        sft=SFTRecipe(epochs=1.0),
         n_problems=64,
     )
     seconds = build_embedded_pair(tmp_path, recipe)

@@ -18,7 +18,7 @@ from reasoning_lab.training.pretrain import (
     pretrain,
 )
 
-SMALL = PretrainRecipe(steps=30, batch_tokens=1000, pool=256, warmup=10, seed=7)
+SMALL = PretrainRecipe(steps=30, batch_tokens=600, pool=256, warmup=10, seed=7)
 
 
 def test_the_schedule_warms_up_and_ends_at_the_floor() -> None:

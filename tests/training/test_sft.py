@@ -5,10 +5,13 @@ from __future__ import annotations
 import random
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 pytest.importorskip("trl", reason="the optional extra `train`")
+
+import torch
 
 import reasoning_lab
 from reasoning_lab.corpus import Grammar, response, training_problems
@@ -18,19 +21,25 @@ from reasoning_lab.training.sft import SFTRecipe, train_sft
 BASE = Path(reasoning_lab.__file__).parent / "model_pair" / "embedded" / "base"
 
 
-def test_the_model_learns_the_style_of_the_completions_and_to_stop() -> None:
+def probability_of_planning(model: Any, tokenizer: Any, prompt: str) -> float:
+    """That the response begins with "Let", as the verified style does."""
+    ids = tokenizer(prompt, return_tensors="pt")["input_ids"]
+    with torch.no_grad():
+        first = model(input_ids=ids).logits[0, -1].softmax(-1)
+    return first[tokenizer.convert_tokens_to_ids("Let")].item()
+
+
+def test_the_model_takes_up_the_style_of_the_completions() -> None:
     model, tokenizer = load(BASE)
     rng = random.Random(0)
     problems = list(islice(training_problems(9), 128))
+    prompts = [problem.text for problem in problems]
     completions = [response(rng, Grammar(), problem, "V") for problem in problems]
-    log = train_sft(model, tokenizer, [p.text for p in problems], completions, SFTRecipe(epochs=2, batch=16, warmup=2))
-    losses = log.column("loss")
-    assert len(losses) == 16
-    # the first token of the style costs -log .3 before and nothing after
-    assert losses[-1] < losses[0]
-    ids = tokenizer(problems[0].text, return_tensors="pt")["input_ids"]
-    first = model(input_ids=ids).logits[0, -1].softmax(-1)
-    assert first[tokenizer.convert_tokens_to_ids("Let")] > 0.9
+    before = probability_of_planning(model, tokenizer, prompts[0])
+    log = train_sft(model, tokenizer, prompts, completions, SFTRecipe(epochs=2.0, batch=16, warmup=2))
+    assert len(log.column("loss")) == 16
+    assert before < 0.45
+    assert probability_of_planning(model, tokenizer, prompts[0]) > 0.6
 
 
 def test_unequal_lists_are_refused() -> None:

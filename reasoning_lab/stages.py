@@ -445,10 +445,11 @@ def report_stage(experiment: Experiment, lab: Lab) -> dict[str, float]:
 
 def embedded_pair_stage(experiment: Experiment, lab: Lab) -> dict[str, float]:
     """Rebuild the embedded pair from nothing, in the run's folder."""
+    from reasoning_lab.model_pair.pair import resolve_device
     from reasoning_lab.training.embedded_pair import build_embedded_pair
 
-    folder = lab.folder / "embedded"
-    seconds = build_embedded_pair(folder, seed=experiment.seed, report=lambda line: lab.console.print(line))
+    folder, device = lab.folder / "embedded", resolve_device(experiment.runtime.device)
+    seconds = build_embedded_pair(folder, seed=experiment.seed, device=device, report=lab.console.print)
     lab.console.print(f"Built in {folder}; point model_pair.base.path and its siblings there to use it.")
     return {f"seconds/{stage}": value for stage, value in seconds.items()}
 

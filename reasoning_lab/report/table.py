@@ -179,21 +179,30 @@ def published_cells(report: ReportInput, rows: list[ArmSummary]) -> list[tuple[s
 # --- terminal -------------------------------------------------------------------------------------------------
 
 
+NARROW = {110: (3, 7, 8), 150: (4, 5, 9)}
+"""Terminal width [characters] below which columns (by index) wait for the files and the page."""
+
+
 def print_table(report: ReportInput, console: Console, rows: list[ArmSummary] | None = None) -> None:
-    """The table and its footer on a terminal; columns that are empty in every row are left out."""
+    """The table and its footer on a terminal; columns that are empty in every row, or for which a narrow terminal has
+    no room, are left out."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
     rows = summarise(report) if rows is None else rows
     body = [cells(row) for row in rows]
-    shown = [i for i in range(len(COLUMNS)) if i < 2 or any(line[i] != "–" for line in body)]
+    filled = [i for i in range(len(COLUMNS)) if i < 2 or any(line[i] != "–" for line in body)]
+    hidden = {i for width, columns in NARROW.items() if console.width < width for i in columns}
+    shown = [i for i in filled if i not in hidden]
     table = Table(title=Text(visible(report.title)), box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
     for i in shown:
-        table.add_column(COLUMNS[i][0], justify="left" if i == 0 else "right", overflow="fold")
+        table.add_column(COLUMNS[i][0], justify="left" if i == 0 else "right", no_wrap=i in (1, 2))
     for row, line in zip(rows, body, strict=True):
         style = "bold" if row.name == report.power else "dim" if row.name == report.base else ""
         table.add_row(*(Text(visible(line[i])) for i in shown), style=style)
     console.print(table)
+    if len(shown) < len(filled):
+        console.print("A wider terminal, table.md and the page have more columns.", style="dim")
     for line in footer_lines(report, rows):
         console.print(Text(visible(line), style="dim"))

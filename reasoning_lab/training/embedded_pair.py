@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 
@@ -108,12 +108,12 @@ def exact_answer(problem: WordProblem, completion: str) -> float:
 # --- stages ---------------------------------------------------------------------------------------------------
 
 
-def load(folder: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """A saved model in float32, in eval mode, with its tokenizer."""
+def load(folder: Path, device: str = "cpu") -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """A saved model in float32 on the device, in eval mode, with its tokenizer."""
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
-    return model.eval(), AutoTokenizer.from_pretrained(folder)
+    model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    return model.to(device).eval(), AutoTokenizer.from_pretrained(folder)
 
 
 def save(model: PreTrainedModel, folder: Path) -> None:
@@ -136,15 +136,20 @@ def save(model: PreTrainedModel, folder: Path) -> None:
         file.chmod(0o644)  # safetensors writes files that only their owner may read
 
 
-def _train_base(out: Path, recipe: PairRecipe, report: Callable[[str], None]) -> None:
-    model, _ = pretrain(build_tokenizer(), recipe.grammar, recipe.architecture, recipe.pretrain, report)
+def _train_base(out: Path, recipe: PairRecipe, device: str, report: Callable[[str], None]) -> None:
+    model, _ = pretrain(build_tokenizer(), recipe.grammar, recipe.architecture, recipe.pretrain, report, device=device)
     save(model, out / "base")
 
 
 def _reinforce(
-    source: Path, target: Path, problems: list[WordProblem], recipe: GRPORecipe, report: Callable[[str], None]
+    source: Path,
+    target: Path,
+    problems: list[WordProblem],
+    recipe: GRPORecipe,
+    device: str,
+    report: Callable[[str], None],
 ) -> None:
-    model, tokenizer = load(source)
+    model, tokenizer = load(source, device)
     log = train_grpo(model, tokenizer, [p.text for p in problems], problems, exact_answer, recipe)
     rewards = log.column("reward")
     report(f"{target.name}: mean reward {rewards[0]:.3f} at the first step, {rewards[-1]:.3f} at the last")
@@ -152,11 +157,13 @@ def _reinforce(
 
 
 @torch.no_grad()
-def written_traces(folder: Path, problems: list[WordProblem], recipe: TraceRecipe, seed: int) -> list[str]:
+def written_traces(
+    folder: Path, problems: list[WordProblem], recipe: TraceRecipe, seed: int, device: str = "cpu"
+) -> list[str]:
     """One response per problem by the model of `folder`, beginning with the forced opening."""
     from transformers import GenerationConfig
 
-    model, tokenizer = load(folder)
+    model, tokenizer = load(folder, device)
     torch.manual_seed(seed)
     config = GenerationConfig(
         do_sample=True,
@@ -170,8 +177,8 @@ def written_traces(folder: Path, problems: list[WordProblem], recipe: TraceRecip
     traces: list[str] = []
     for first in range(0, len(problems), recipe.batch):
         prompts = [problem.text + recipe.opening for problem in problems[first : first + recipe.batch]]
-        inputs = tokenizer(prompts, return_tensors="pt", padding=True)
-        generated = model.generate(
+        inputs = tokenizer(prompts, return_tensors="pt", padding=True).to(device)
+        generated = cast(Any, model).generate(
             input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"], generation_config=config
         )
         completions = generated[:, inputs["input_ids"].shape[1] :]
@@ -184,30 +191,30 @@ def is_thorough(problem: WordProblem, trace: str) -> bool:
     return final_answer(trace) == problem.answer and n_sentences(trace, "check") >= problem.length
 
 
-def _cold_start(out: Path, recipe: PairRecipe, report: Callable[[str], None]) -> None:
+def _cold_start(out: Path, recipe: PairRecipe, device: str, report: Callable[[str], None]) -> None:
     """Fine-tune the base on its own thorough traces; written to the thinking folder."""
     problems = stage_problems("traces", recipe.traces.n_problems, recipe)
-    traces = written_traces(out / "base", problems, recipe.traces, recipe.sft.seed)
+    traces = written_traces(out / "base", problems, recipe.traces, recipe.sft.seed, device)
     kept = [(p.text, trace) for p, trace in zip(problems, traces, strict=True) if is_thorough(p, trace)]
     if not kept:
         raise ValueError(f"none of {len(problems)} traces is right and thorough; pretrain the base for longer.")
     report(f"thinking: {len(kept)} of {len(problems)} traces are right and thorough")
-    model, tokenizer = load(out / "base")
+    model, tokenizer = load(out / "base", device)
     train_sft(model, tokenizer, [prompt for prompt, _ in kept], [trace for _, trace in kept], recipe.sft)
     save(model, out / "thinking")
 
 
-def _reinforce_base(out: Path, recipe: PairRecipe, report: Callable[[str], None]) -> None:
+def _reinforce_base(out: Path, recipe: PairRecipe, device: str, report: Callable[[str], None]) -> None:
     problems = stage_problems("grpo", recipe.n_problems, recipe)
-    _reinforce(out / "base", out / "grpo", problems, recipe.grpo, report)
+    _reinforce(out / "base", out / "grpo", problems, recipe.grpo, device, report)
 
 
-def _reinforce_thinking(out: Path, recipe: PairRecipe, report: Callable[[str], None]) -> None:
+def _reinforce_thinking(out: Path, recipe: PairRecipe, device: str, report: Callable[[str], None]) -> None:
     problems = stage_problems("thinking", recipe.n_problems, recipe)
-    _reinforce(out / "thinking", out / "thinking", problems, recipe.thinking, report)
+    _reinforce(out / "thinking", out / "thinking", problems, recipe.thinking, device, report)
 
 
-STAGES: dict[str, Callable[[Path, PairRecipe, Callable[[str], None]], None]] = {
+STAGES: dict[str, Callable[[Path, PairRecipe, str, Callable[[str], None]], None]] = {
     "pretrain": _train_base,
     "grpo": _reinforce_base,
     "cold_start": _cold_start,
@@ -252,6 +259,7 @@ def build_embedded_pair(
     pretrain_steps: int | None = None,
     grpo_steps: int | None = None,
     thinking_steps: int | None = None,
+    device: str = "cpu",
     report: Callable[[str], None] = print,
 ) -> dict[str, float]:
     """Build base/, grpo/ and thinking/ with card and manifest below `out`; returns the seconds of each stage.
@@ -266,7 +274,7 @@ def build_embedded_pair(
     seconds: dict[str, float] = {}
     for name, stage in STAGES.items():
         with _timed(seconds, name):
-            stage(out, recipe, report)
+            stage(out, recipe, device, report)
         report(f"{name}: {seconds[name]:.0f} s")
     (out / "README.md").write_text(card(recipe))
     write_manifest(out, recipe, seconds, dict.fromkeys(seconds, torch.get_num_threads()))

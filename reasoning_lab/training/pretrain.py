@@ -67,6 +67,12 @@ class PretrainRecipe:
     """of the initial weights and of the corpus stream"""
 
 
+def single_id(id: object) -> int:
+    """A tokenizer's special id, of which transformers' types say less."""
+    assert isinstance(id, int), id
+    return id
+
+
 def new_model(tokenizer: PreTrainedTokenizerFast, architecture: Architecture, seed: int) -> LlamaForCausalLM:
     """A freshly initialised model in float32.
 
@@ -85,8 +91,8 @@ def new_model(tokenizer: PreTrainedTokenizerFast, architecture: Architecture, se
         rope_parameters={"rope_type": "default", "rope_theta": 10000.0},
         tie_word_embeddings=True,
         bos_token_id=None,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
+        eos_token_id=single_id(tokenizer.eos_token_id),
+        pad_token_id=single_id(tokenizer.pad_token_id),
     )
     torch.manual_seed(seed)
     return LlamaForCausalLM(config)
@@ -112,7 +118,7 @@ def batches(tokenizer: PreTrainedTokenizerFast, grammar: Grammar, recipe: Pretra
         groups = list(_groups_by_length(encoded, recipe.batch_tokens))
         rng.shuffle(groups)
         for group in groups:
-            yield _padded(group, tokenizer.pad_token_id)
+            yield _padded(group, single_id(tokenizer.pad_token_id))
 
 
 def _groups_by_length(encoded: list[list[int]], batch_tokens: int) -> Iterator[list[list[int]]]:
@@ -152,6 +158,7 @@ def pretrain(
     recipe: PretrainRecipe | None = None,
     report: Callable[[str], None] = print,
     stop_after: int | None = None,
+    device: str = "cpu",
 ) -> tuple[LlamaForCausalLM, list[float]]:
     """Train a new model; returns it in eval mode with the loss of every step.
 
@@ -159,14 +166,15 @@ def pretrain(
     """
     grammar, recipe = grammar or Grammar(), recipe or PretrainRecipe()
     model = new_model(tokenizer, architecture or Architecture(), recipe.seed).train()
+    model.to(torch.device(device))  # pyright: ignore[reportArgumentType] -- transformers' own wrapper of `to`
     optimizer = _optimizer(model, recipe)
     losses: list[float] = []
     started, n_tokens = time.perf_counter(), 0
     for step, ids in enumerate(islice(batches(tokenizer, grammar, recipe), stop_after or recipe.steps)):
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(step, recipe)
-        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=recipe.bfloat16):
-            loss = language_model_loss(model, ids, tokenizer.pad_token_id)
+        with torch.autocast(torch.device(device).type, dtype=torch.bfloat16, enabled=recipe.bfloat16):
+            loss = language_model_loss(model, ids.to(device), single_id(tokenizer.pad_token_id))
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), recipe.clip)

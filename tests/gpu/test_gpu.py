@@ -62,5 +62,13 @@ def test_pretraining_runs_on_the_device() -> None:
     from reasoning_lab.corpus import Grammar, build_tokenizer
     from reasoning_lab.training.pretrain import Architecture, PretrainRecipe, pretrain
 
-    trained, _ = pretrain(build_tokenizer(), Grammar(), Architecture(), PretrainRecipe(steps=3), print)
+    trained, _ = pretrain(build_tokenizer(), Grammar(), Architecture(), PretrainRecipe(steps=3), print, device="cuda")
     assert next(trained.parameters()).device.type == "cuda"
+
+
+def test_the_pair_is_built_on_the_device(tmp_path: Path) -> None:
+    pytest.importorskip("trl")
+    from reasoning_lab.training.embedded_pair import build_embedded_pair
+
+    build_embedded_pair(tmp_path, pretrain_steps=300, grpo_steps=2, thinking_steps=2, device="cuda")
+    assert (tmp_path / "grpo" / "model.safetensors").is_file()

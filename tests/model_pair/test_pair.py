@@ -21,7 +21,10 @@ def copy(tmp_path: Path) -> Path:
 def test_the_embedded_pair_loads_through_the_path_of_any_local_folder(copy: Path) -> None:
     import torch
 
-    shipped, local = load(ModelSource("package:embedded/base"), "float32", "cpu"), load(ModelSource(str(copy)), "float32", "cpu")
+    shipped, local = (
+        load(ModelSource("package:embedded/base"), "float32", "cpu"),
+        load(ModelSource(str(copy)), "float32", "cpu"),
+    )
     ids = shipped.encode(QUESTION)
     assert ids == local.encode(QUESTION)
     assert torch.equal(shipped.policy.next_logits(ids), local.policy.next_logits(ids))

@@ -1,0 +1,131 @@
+"""From results to what a report shows, for one run and for a sweep."""
+
+import json
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from reasoning_lab.draws import Draw, describe, passk_draws, problems_of, table_draws
+from reasoning_lab.experiment import Arm, Experiment
+from reasoning_lab.records import Problem
+from reasoning_lab.results import Lab, completions, grades, scores
+
+if TYPE_CHECKING:
+    from reasoning_lab.report.inputs import ArmResult
+
+
+def report_input(experiment: Experiment, lab: Lab) -> Any:
+    """Everything that table, plots and page show."""
+    from reasoning_lab.model_pair.pair import load_reader
+    from reasoning_lab.report import Published, ReportInput
+
+    problems = problems_of(experiment)
+    table, extra = table_draws(experiment, problems), passk_draws(experiment, problems)
+    arms = [_arm_result(experiment, name, [draw], lab) for name, draw in table.items()]
+    few = {problem.id for problem in problems[: experiment.passk.n_problems]}
+    passk = [
+        _first_problems(_arm_result(experiment, name, [table[name], *([extra[name]] if extra else [])], lab), few)
+        for name in experiment.passk.arms
+        if experiment.passk.n_samples > 1
+    ]
+    return ReportInput(
+        title=experiment.title or f"{experiment.model_pair.name} on {type(experiment.benchmark).__name__}",
+        arms=arms,
+        problems={problem.id: problem for problem in problems},
+        decode=load_reader(experiment.model_pair.source("base")).decode,
+        base=experiment.baseline,
+        power=_first_with(experiment, lambda arm: arm.sampler == experiment.sampler) or next(iter(experiment.arms)),
+        rl=_first_with(experiment, lambda arm: arm.role == "grpo"),
+        passk=passk,
+        published=[Published(**row) for row in experiment.published],
+        footer=_footer(experiment, table),
+        seed=experiment.seed,
+    )
+
+
+def _arm_result(experiment: Experiment, name: str, draws: Sequence[Draw], lab: Lab) -> "ArmResult":
+    from reasoning_lab.report import ArmResult
+
+    arm = experiment.arms[name]
+    answers = [answer for draw in draws for answer in completions(experiment, draw, lab)]
+    behaviours = Counter[str]()
+    for answer in answers:
+        behaviours.update(experiment.benchmark.behaviours(answer.text))
+    rates = {kind: n / len(answers) for kind, n in behaviours.items()}
+    known = experiment.benchmark.behaviours("").keys()
+    return ArmResult(
+        name=name,
+        label=arm.label or name.replace("_", " "),
+        role=arm.role,
+        sampler=describe(arm.sampler),
+        completions=answers,
+        grades=[grade for draw in draws for grade in grades(experiment, draw, lab)],
+        checks=rates.get("check", 0.0) if "check" in known else None,
+        backtracks=rates.get("backtrack", 0.0) if "backtrack" in known else None,
+        scored=[pair for draw in draws for pair in scores(experiment, draw, lab)],
+    )
+
+
+def _first_problems(arm: "ArmResult", ids: set[str]) -> "ArmResult":
+    assert arm.scored is not None
+    return replace(
+        arm,
+        completions=[answer for answer in arm.completions if answer.problem in ids],
+        grades=[grade for grade in arm.grades if grade.problem in ids],
+        scored=[pair for answer, pair in zip(arm.completions, arm.scored, strict=True) if answer.problem in ids],
+    )
+
+
+def _first_with(experiment: Experiment, holds: Callable[[Arm], bool]) -> str | None:
+    return next((name for name, arm in experiment.arms.items() if holds(arm)), None)
+
+
+def _footer(experiment: Experiment, table: dict[str, Draw]) -> list[str]:
+    pair, runtime = experiment.model_pair, experiment.runtime
+    keys = ", ".join(f"{name} {draw.recipe.key[:12]}" for name, draw in table.items())
+    return [
+        *([pair.note] if pair.note else []),
+        f"Model pair {pair.name}, {pair.dtype}; benchmark {type(experiment.benchmark).__name__} version "
+        f"{experiment.benchmark.version}; seed {experiment.seed}; {experiment.n_samples} chain(s) per problem; "
+        f"at most {experiment.sampler.max_new_tokens} tokens.",
+        f"Arithmetic at {runtime.rows} rows on {runtime.device}; at one such shape results do not depend on "
+        "neighbours, order or resumes.",
+        f"Artifacts: {keys}.",
+    ]
+
+
+def sample_table(arms: "Sequence[ArmResult]", problems: dict[str, Problem]) -> tuple[list[str], list[list[Any]]]:
+    """The first problems' answers, for the dashboard."""
+    rows = []
+    for arm in arms:
+        verdicts = {(grade.problem, grade.chain): grade for grade in arm.grades}
+        for answer in [answer for answer in arm.completions if answer.chain == 0][:20]:
+            grade = verdicts[answer.problem, answer.chain]
+            problem = problems[answer.problem]
+            rows.append(
+                [arm.name, answer.problem, problem.question, answer.text, grade.answer, problem.gold, grade.verdict]
+            )
+    return ["arm", "problem", "question", "text", "answer", "gold", "verdict"], rows
+
+
+def report_sweep(folder: Path, lab: Lab) -> Path:
+    """One table and one heat map of the finished cells of a sweep folder; names the cells that are missing."""
+    from reasoning_lab.report import report_sweep as write_sweep
+
+    cells, missing = [], []
+    for cell in sorted((path for path in folder.iterdir() if path.name.isdigit()), key=lambda path: int(path.name)):
+        row = cell / "row.json"
+        data = json.loads(row.read_text()) if row.is_file() else {}
+        if data.get("status") == "completed":
+            cells.append((data["overrides"], data["metrics"]))
+        else:
+            missing.append(cell.name)
+    if missing:
+        lab.console.print(f"[bold red]Not finished: cells {', '.join(missing)}[/]; run the same command again.")
+    if not cells:
+        raise ValueError(f"{folder} has no finished cell; run the sweep first.")
+    write_sweep(cells, folder / "report")
+    lab.console.print(f"Sweep page: {folder / 'report' / 'index.html'}", highlight=False)
+    return folder / "report"

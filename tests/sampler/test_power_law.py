@@ -333,7 +333,7 @@ def test_resuming_from_any_checkpoint_gives_the_same_chain() -> None:
 
 
 def test_slide_example_power_law() -> None:
-    law = power_law({(1,): math.log(0.5), (2,): math.log(0.3), (3,): math.log(0.2)}, 2)
+    law = power_law({(1,): math.log(0.5), (2,): math.log(0.3), (3,): math.log(0.2)}, 2.0)
     assert [round(p, 3) for p in law.values()] == [0.658, 0.237, 0.105]
 
 
@@ -341,7 +341,7 @@ def test_slide_example_pivotal_token_flips() -> None:
     """p(aa, ab, ba, bb) = 0, .40, .25, .25: p^2 prefers a (.160 : .125), low temperature b (.160 : .250)."""
     a, b = 1, 2
     policy = ToyPolicy.of_sequences({(a, b): 0.40, (b, a): 0.25, (b, b): 0.25}, vocab_size=3)
-    power = power_law(policy.states(3), 2)
+    power = power_law(policy.states(3), 2.0)
     first = {token: sum(p for state, p in power.items() if state[0] == token) for token in (a, b)}
     assert first[a] / first[b] == pytest.approx(0.160 / 0.125)
     drawn = draws(policy, Temperature(3, 0.5), 4000)
@@ -371,8 +371,8 @@ def test_power_limit_climbs_to_the_mode() -> None:
 
 
 def test_cost_formulas_and_the_measured_count(capsys: pytest.CaptureFixture[str]) -> None:
-    assert round(cost_multiple(10, 679, 192, with_plus_one=False), 2) == 8.84
-    assert round(cost_multiple(10, 679, 192, with_plus_one=True), 2) == 11.34
+    assert round(cost_multiple(10, 679.0, 192, with_plus_one=False), 2) == 8.84
+    assert round(cost_multiple(10, 679.0, 192, with_plus_one=True), 2) == 11.34
     # A law that never stops and is uniform: every proposal is accepted, every length is 679.
     policy = ToyPolicy({}, 2, 0)
     policy.probabilities = lambda _ids: (0.5, 0.5)  # pyright: ignore[reportAttributeAccessIssue]
@@ -381,7 +381,7 @@ def test_cost_formulas_and_the_measured_count(capsys: pytest.CaptureFixture[str]
     counts = Counts()
     tasks = ((i, sampler.sample(Prompt(PROMPT, frozenset(), Key(0, "p", i)))) for i in range(8))
     spent = [sample.decode_tokens / 679 for _, sample in run(policy, tasks, 8, 700, counts=counts)]
-    expected = sampler.expected_tokens(679) / 679
+    expected = sampler.expected_tokens(679.0) / 679
     assert expected == pytest.approx(14.51, abs=0.01)
     assert np.mean(spent) == pytest.approx(expected, rel=0.15)
     with capsys.disabled():

@@ -127,5 +127,5 @@ def report_sweep(folder: Path, lab: Lab) -> Path:
     if not cells:
         raise ValueError(f"{folder} has no finished cell; run the sweep first.")
     write_sweep(cells, folder / "report")
-    lab.console.print(f"Sweep page: {folder / 'report' / 'index.html'}", highlight=False)
+    lab.console.print(f"Sweep page: {folder / 'report' / 'sweep.html'}", highlight=False)
     return folder / "report"

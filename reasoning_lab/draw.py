@@ -85,7 +85,8 @@ def _inverse(
     u = torch.tensor(uniforms, dtype=torch.float64, device=tempered.device)
     # Rounding must not carry u * total past the last id of the support.
     target = torch.minimum(u * total, torch.nextafter(total, torch.zeros_like(total)))
-    return torch.searchsorted(cumulative, target[:, None], right=True)[:, 0]
+    # A row of NaN has no such id; its scalars are NaN, and the caller refuses it by name.
+    return torch.searchsorted(cumulative, target[:, None], right=True)[:, 0].clamp(max=tempered.shape[-1] - 1)
 
 
 def _forced(chosen: Int[Tensor, " row"], forced: Sequence[int | None]) -> Int[Tensor, " row"]:

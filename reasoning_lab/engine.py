@@ -9,7 +9,7 @@ physical shape and a chain's numbers do not depend on its neighbours.
 from collections import OrderedDict, deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass, field
-from math import log
+from math import isnan, log
 from typing import Any
 
 from reasoning_lab.draw import draw
@@ -254,6 +254,11 @@ class _Engine:
     def _record(self, row: int, work: _Work, drawn: Any, forced: bool) -> None:
         """Append row's token to its work; end the request where it ends."""
         request, id = work.request, drawn.ids[row]
+        if isnan(drawn.log_p[row]):
+            raise FloatingPointError(
+                f"problem {request.key.problem}, chain {request.key.chain}: the logits of position {work.read} are not "
+                "finite; check the weights, or use model_pair.dtype=float32."
+            )
         work.log_p.append(drawn.log_p[row])
         work.log_q.append(drawn.log_q[row])
         work.log_z.append(drawn.log_z[row])

@@ -185,6 +185,13 @@ def test_a_list_of_requests_is_answered_in_order() -> None:
         assert found.tokens == one(policy, Request(Chain((2, 3)), 0, Key(0, "p", chain), 6, STOP)).tokens
 
 
+def test_logits_that_are_not_finite_are_refused_by_problem_and_position() -> None:
+    policy = ToyPolicy({(0,): (0.1, 0.6, 0.3), (0, 1): (float("nan"), 0.5, 0.5)}, 3, 0)
+    request = Request(Chain((0,)), 0, Key(0, "p7", 2), 3, frozenset({0}), temperature=0.0)
+    with pytest.raises(FloatingPointError, match="problem p7, chain 2: the logits of position 2 are not finite"):
+        one(policy, request)
+
+
 def test_too_long_a_request_names_prompt_cap_and_capacity() -> None:
     with pytest.raises(ValueError, match=r"prompt of 3 tokens \+ cap 50 exceed the capacity 40"):
         one(model(torch.float32), Request(Chain((2, 3, 4)), 0, Key(0, "p"), 50, STOP))

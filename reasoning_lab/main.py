@@ -73,7 +73,11 @@ def main() -> None:
 
 def show_help(arguments: argparse.Namespace) -> None:
     """Groups, options and values."""
-    print(_composer(arguments).help(arguments.overrides, arguments.resolve))  # noqa: T201
+    text = _composer(arguments).help(arguments.overrides, arguments.resolve)
+    try:
+        print(text, flush=True)  # noqa: T201
+    except BrokenPipeError:  # A reader such as `head` has seen enough.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _hydra(arguments: argparse.Namespace) -> None:

@@ -2,7 +2,9 @@
 
 A row takes a new request the moment it is free and rolls back to the tokens that the request keeps. Nothing is
 prefilled again while the prompt is among the last 2 x rows: the state that a row no longer holds is copied from the
-prompt's or the chain's saved segments, and only a chain rebuilt from a checkpoint is decoded again. Rows without work read a dummy token, so every pass has one
+prompt's or the chain's saved segments, and only a chain rebuilt from a checkpoint is decoded again.
+
+Rows without work read a dummy token, so every pass has one
 physical shape and a chain's numbers do not depend on its neighbours.
 """
 

@@ -27,8 +27,8 @@ class Key(NamedTuple):
 def uniform(key: Key, position: int, role: str) -> float:
     """The uniform of `key` at `position` for `role`: one of the 2^52 midpoints (k + 1/2) / 2^52, so never 0 or 1.
 
-    BLAKE2b of the key's text serves as the counter-based generator: 1.5 microseconds a draw on one 2020s core, and independent
-    draws for keys that differ anywhere.
+    BLAKE2b of the key's text serves as the counter-based generator: some 1.5 microseconds a
+    draw, and independent draws for keys that differ anywhere.
     """
     digest = blake2b(repr((*key, position, role)).encode(), digest_size=8).digest()
     return ((int.from_bytes(digest, "little") >> 12) + 0.5) * 2.0**-52

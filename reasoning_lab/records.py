@@ -1,7 +1,7 @@
 """What flows between the rooms: frozen records, as JSON lines on disk."""
 
 import json
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal, TypeVar
 
 R = TypeVar("R", bound="Record")
@@ -117,6 +117,65 @@ class Completion(Record):
         }
         flat = super().from_json({name: value for name, value in data.items() if name not in nested})
         return cls(**{**{f.name: getattr(flat, f.name) for f in fields(cls)}, **nested})
+
+
+@dataclass(frozen=True)
+class Span(Record):
+    """One sentence of a generated text: the spans of a trace partition its characters and its tokens, in order."""
+
+    start: int
+    """First character."""
+    stop: int
+    """One past the last character."""
+    first: int
+    """First generated token; a token on the border belongs to the sentence of its first visible character."""
+    last: int
+    """One past the last generated token."""
+
+
+@dataclass(frozen=True)
+class Trace(Record):
+    """What a thinking model wrote for one problem, cut into sentences."""
+
+    problem: str
+    chain: int
+    text: str
+    prompt: tuple[int, ...]
+    """Prompt ids as the thinking model read them."""
+    ids: tuple[int, ...]
+    """Generated ids, the stop id included."""
+    spans: tuple[Span, ...]
+    verdict: Verdict
+    """The benchmark's, for vectors that are trained on correct traces alone."""
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> "Trace":
+        """As Record.from_json, with the spans restored."""
+        flat = super().from_json({name: value for name, value in data.items() if name != "spans"} | {"spans": ()})
+        return replace(flat, spans=tuple(Span.from_json(span) for span in data["spans"]))
+
+
+@dataclass(frozen=True)
+class Annotation(Record):
+    """A completion seen through base model, thinking model and taxonomy, one entry per generated token."""
+
+    problem: str
+    chain: int
+    categories: tuple[int, ...]
+    """Category in force when the token was drawn."""
+    steered: tuple[bool, ...]
+    """Whether the gate fired at the token."""
+    coefficients: tuple[float, ...]
+    """Factor of the vector that was added; 0 where none was."""
+    base_choices: tuple[int, ...]
+    """Most probable id under the unsteered base model."""
+    thinking_choices: tuple[int, ...]
+    """Most probable id under the thinking model, in the base model's ids."""
+
+    @property
+    def steered_fraction(self) -> float:
+        """Share of tokens at which the gate fired."""
+        return sum(self.steered) / max(1, len(self.steered))
 
 
 @dataclass(frozen=True)

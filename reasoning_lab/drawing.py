@@ -51,13 +51,15 @@ def draw_completions(
     for completion in done.values():
         on_done(completion)
     items = [Item(problem, chain) for problem in prompts for chain in range(*chains)]
-    candidate = _reader(model, vote)
+    candidate, encode = _reader(model, vote), _encoder(model)
     counts = Counts()
 
     def tasks() -> Iterator[tuple[Item, Any]]:
         for item in items:
             if item not in done:
-                prompt = Prompt(prompts[item.problem], model.stop_ids, Key(seed, item.problem, item.chain), candidate)
+                prompt = Prompt(
+                    prompts[item.problem], model.stop_ids, Key(seed, item.problem, item.chain), candidate, encode
+                )  # fmt: skip
                 yield item, sampler.sample(prompt, states.get(item))
 
     capacity = shape.max_prompt_tokens + sampler.max_new_tokens
@@ -100,9 +102,23 @@ def _reader(model: LoadedModel, vote: Callable[[str], str | None]) -> Callable[[
     def candidate(chain: Chain) -> Candidate:
         text = model.decode(chain.tokens)
         finish = "stop" if chain.tokens[-1] in model.stop_ids else "cap"
-        return Candidate(text, chain.tokens, finish, sum(chain.log_p), _mean(chain.negentropy), vote(text))
+        negentropy = sum(chain.negentropy) / chain.n_scored
+        return Candidate(text, chain.tokens, finish, sum(chain.log_p), negentropy, vote(text))
 
     return candidate
+
+
+def _encoder(model: LoadedModel) -> Callable[[str], tuple[int, ...]]:
+    """Ids of a text that a sampler puts into an answer; a text that the vocabulary lacks is refused."""
+    tokenizer = model.reader.tokenizer
+
+    def encode(text: str) -> tuple[int, ...]:
+        ids = tuple(tokenizer(text, add_special_tokens=False)["input_ids"])
+        if tokenizer.unk_token_id in ids:
+            raise ValueError(f"{text!r}: this model's vocabulary lacks a part of it; change the sampler's text.")
+        return ids
+
+    return encode
 
 
 def _completion(item: Item, sample: Sample, candidate: Callable[[Chain], Candidate]) -> Completion:

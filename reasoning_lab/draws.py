@@ -2,28 +2,38 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
+from reasoning_lab.benchmark.base import Benchmark
 from reasoning_lab.experiment import Arm, Experiment
+from reasoning_lab.lineage import completions_recipe, loaded, taxonomy_of, trace_recipe, vectors_recipe
 from reasoning_lab.model_pair.pair import Role
-from reasoning_lab.recipes import CompletionsRecipe, prompts_digest
+from reasoning_lab.recipes import CompletionsRecipe, SteeredLaw
 from reasoning_lab.records import Problem
+from reasoning_lab.sampler.ancestral import Temperature
 from reasoning_lab.sampler.base import Sampler, Selection
+from reasoning_lab.steering.steering import NoSteering, SteeringRule
 
 
 @dataclass(frozen=True)
 class Draw:
-    """What to draw: one sampler on one role's model, some problems, some chains."""
+    """What to draw: one sampler on one law, some problems, some chains."""
 
     arm: str
     role: Role
+    """Model of the pair whose prompts and ids the answers are in."""
     sampler: Sampler
+    benchmark: Benchmark
     problems: tuple[Problem, ...]
     chains: tuple[int, int]
     recipe: CompletionsRecipe
+    steering: SteeringRule
     matched: "Draw | None" = None
     """The draw whose decode tokens set the sampler's budget."""
     pool: "Draw | None" = None
     """The draw whose candidates a Selection chooses from."""
+    rate_of: "Draw | None" = None
+    """The draw whose steered fraction is the rate of this one's random gate."""
 
     @property
     def n_answers(self) -> int:
@@ -36,15 +46,20 @@ class Draw:
         is_pool = getattr(self.sampler, "tokens_matched_to", None) is not None
         return self.arm + (" pool" if is_pool else "") + (" (pass@k)" if self.chains[0] > 0 else "")
 
+    @property
+    def law(self) -> SteeredLaw | None:
+        """What steers it; None for a model as it is."""
+        return self.recipe.steering if isinstance(self.recipe.steering, SteeredLaw) else None
+
 
 def problems_of(experiment: Experiment) -> tuple[Problem, ...]:
     """The benchmark's problems."""
-    return tuple(experiment.benchmark.load())
+    return loaded(experiment.benchmark)
 
 
 def table_draws(experiment: Experiment, problems: Sequence[Problem]) -> dict[str, Draw]:
     """One draw per arm: all problems, the table's chains."""
-    return {name: _arm_draw(experiment, name, problems, (0, experiment.n_samples)) for name in experiment.arms}
+    return {name: _arm_draw(experiment, name, problems, (0, experiment.n_samples)) for name in drawn_arms(experiment)}
 
 
 def passk_draws(experiment: Experiment, problems: Sequence[Problem]) -> dict[str, Draw]:
@@ -56,14 +71,49 @@ def passk_draws(experiment: Experiment, problems: Sequence[Problem]) -> dict[str
     return {name: _arm_draw(experiment, name, chosen, (first, last)) for name in experiment.passk.arms}
 
 
+def trace_draw(experiment: Experiment) -> Draw:
+    """The thinking model's answers that the taxonomy is made of."""
+    taxonomy = taxonomy_of(experiment)
+    problems = loaded(taxonomy.benchmark)
+    recipe = trace_recipe(experiment)
+    return Draw("traces", "thinking", taxonomy.sampler, taxonomy.benchmark, problems, (0, 1), recipe, NoSteering())
+
+
+def cold_start_draw(experiment: Experiment) -> Draw:
+    """The base model's own answers, of which the right ones start a thinking model."""
+    problems, benchmark = problems_of(experiment), experiment.benchmark
+    sampler = Temperature(benchmark.max_new_tokens, experiment.training.temperature)
+    recipe = completions_recipe(experiment, "base", sampler, benchmark, problems, (0, 1), NoSteering())
+    return Draw("cold start", "base", sampler, benchmark, problems, (0, 1), recipe, NoSteering())
+
+
+def drawn_arms(experiment: Experiment) -> dict[str, Arm]:
+    """The arms, and for a random control its further draws, as name@1, name@2 ..."""
+    found: dict[str, Arm] = {}
+    for name, arm in experiment.arms.items():
+        found[name] = arm
+        rule: Any = arm.steering
+        for number in range(rule.n_draws if rule.n_draws > 1 else 0):
+            one = replace(rule, draw=rule.draw + number, n_draws=1)
+            found[f"{name}@{number}" if number else name] = replace(arm, steering=one)
+    return found
+
+
+def row_of(name: str) -> str:
+    """The arm whose row a draw belongs to."""
+    return name.partition("@")[0]
+
+
 def _arm_draw(experiment: Experiment, name: str, problems: Sequence[Problem], chains: tuple[int, int]) -> Draw:
-    arm = experiment.arms[name]
+    arm = drawn_arms(experiment)[name]
     if not isinstance(arm.sampler, Selection):
         return _draw(experiment, name, arm, arm.sampler, problems, chains)
     pool = _draw(experiment, name, arm, arm.sampler.pool, problems, chains)
     # A selection's recipe is its pool's with the selection as sampler: same draws, another choice.
-    recipe = replace(pool.recipe, sampler=arm.sampler, name=_name(experiment, arm.role, arm.sampler))
-    return replace(pool, sampler=arm.sampler, recipe=recipe, pool=pool)
+    slug = pool.recipe.name.replace(type(pool.sampler).__name__.lower(), type(arm.sampler).__name__.lower())
+    return replace(
+        pool, sampler=arm.sampler, recipe=replace(pool.recipe, sampler=arm.sampler, name=slug), pool=pool
+    )
 
 
 def _draw(
@@ -76,31 +126,35 @@ def _draw(
 ) -> Draw:
     matched_name = getattr(sampler, "tokens_matched_to", None)
     matched = _arm_draw(experiment, matched_name, problems, chains) if matched_name else None
-    pair, benchmark = experiment.model_pair, experiment.benchmark
-    recipe = CompletionsRecipe(
-        name=_name(experiment, arm.role, sampler),
-        model=pair.source(arm.role).identity(),
-        dtype=pair.dtype,
-        steering=arm.steering,
-        sampler=sampler,
-        prompts=prompts_digest([(problem.id, benchmark.prompt(problem)) for problem in problems]),
-        seed=experiment.seed,
-        chains=chains,
-        budget_of=matched.recipe if matched else None,
+    rate_name = getattr(arm.steering, "rate_matched_to", None)
+    rate_of = _arm_draw(experiment, rate_name, problems, chains) if rate_name else None
+    recipe = completions_recipe(
+        experiment,
+        arm.role,
+        sampler,
+        experiment.benchmark,
+        problems,
+        chains,
+        _law(experiment, arm.steering, rate_of),
+        matched.recipe if matched else None,
     )
-    return Draw(name, arm.role, sampler, tuple(problems), chains, recipe, matched)
+    return Draw(
+        name, arm.role, sampler, experiment.benchmark, tuple(problems), chains, recipe, arm.steering, matched,
+        rate_of=rate_of,
+    )  # fmt: skip
 
 
-def _name(experiment: Experiment, role: str, sampler: Sampler) -> str:
-    parts = (experiment.model_pair.name, role, type(sampler).__name__, type(experiment.benchmark).__name__)
-    return "-".join(parts).lower()
+def _law(experiment: Experiment, rule: SteeringRule, rate_of: Draw | None) -> NoSteering | SteeredLaw:
+    if isinstance(rule, NoSteering):
+        return rule
+    return SteeredLaw(rule, vectors_recipe(experiment, rule), rate_of.recipe if rate_of else None)
 
 
 def flat(draws: Sequence[Draw]) -> list[Draw]:
     """Draws with those they depend on, dependencies first, each recipe once."""
     found: dict[str, Draw] = {}
     for draw in draws:
-        upstream = [other for other in (draw.matched, draw.pool) if other is not None]
+        upstream = [other for other in (draw.matched, draw.pool, draw.rate_of) if other is not None]
         for other in [*flat(upstream), draw]:
             found.setdefault(other.recipe.key, other)
     return list(found.values())

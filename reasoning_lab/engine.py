@@ -249,6 +249,7 @@ class _Engine:
             top_k=[plan.top_k for plan in plans],
             want_negentropy=any(work.request.want_negentropy for _, work in live),
             n_alternatives=max(work.request.n_alternatives for _, work in live),
+            top_p=[plan.top_p for plan in plans],
         )
         for row, work in live:
             self._record(row, work, drawn, plans[row].forced is not None)
@@ -261,12 +262,13 @@ class _Engine:
                 f"problem {request.key.problem}, chain {request.key.chain}: the logits of position {work.read} are not "
                 "finite; check the weights, or use model_pair.dtype=float32."
             )
-        work.log_p.append(drawn.log_p[row])
-        work.log_q.append(drawn.log_q[row])
-        work.log_z.append(drawn.log_z[row])
-        work.negentropy.append(drawn.negentropy[row] if request.want_negentropy else 0.0)
-        work.alternatives.append(drawn.alternatives[row][: request.n_alternatives])
-        work.sum_log_z += drawn.log_z[row]
+        inserted = forced and request.insert
+        work.log_p.append(0.0 if inserted else drawn.log_p[row])
+        work.log_q.append(0.0 if inserted else drawn.log_q[row])
+        work.log_z.append(0.0 if inserted else drawn.log_z[row])
+        work.negentropy.append(drawn.negentropy[row] if request.want_negentropy and not inserted else 0.0)
+        work.alternatives.append(() if inserted else drawn.alternatives[row][: request.n_alternatives])
+        work.sum_log_z += work.log_z[-1]
         if forced:
             self.counts.forced += 1
         else:
@@ -289,6 +291,7 @@ class _Engine:
             parent.alternatives[:keep] + tuple(work.alternatives),
             finish,
             work.drawn,
+            parent.inserted_before(keep) + (tuple(range(keep, keep + len(request.forced))) if request.insert else ()),
             # A chain given up is a certain rejection: nothing will continue it.
             () if finish == "floor" else self._segments(row, work),
         )
@@ -299,7 +302,8 @@ class _Engine:
             self._advance(task, list(task.chains) if task.is_list else task.chains[0])
 
     def _segments(self, row: int, work: _Work) -> tuple[Segment, ...]:
-        """The parent's segments up to the kept tokens, and the row's state from there on."""
+        """The parent's segments up to the kept tokens, and the row's state from there on, joined with the segments
+        before it that are no longer."""
         first, wanted = len(work.request.parent.prompt) - 1, work.base - 1
         kept: list[Segment] = []
         covered = first
@@ -308,6 +312,9 @@ class _Engine:
                 kept.append(segment._replace(stop=min(segment.stop, wanted)))
                 covered = kept[-1].stop
         if covered < work.read:
+            # Lengths then fall along the chain: one that grows token by token (a beam's) has few, and shares the long.
+            while kept and kept[-1].stop - kept[-1].start <= work.read - covered:
+                covered = kept.pop().start
             kept.append(self.session.save(row, covered, work.read))
         return tuple(kept)
 
@@ -319,8 +326,9 @@ class _Plan:
     temperature: float = 1.0
     uniform: float = 0.5
     forced: int | None = None
-    excluded: int | None = None
+    excluded: int | frozenset[int] | None = None
     top_k: int = 0
+    top_p: float = 1.0
 
 
 _IDLE = _Plan()
@@ -331,12 +339,15 @@ def _plan(work: _Work | None) -> _Plan:
         return _IDLE
     request, position = work.request, work.read - len(work.request.parent.prompt)
     if work.read < len(work.ids):
-        return _Plan(request.temperature_at(position), forced=work.ids[work.read], top_k=request.top_k)
+        return _Plan(
+            request.temperature_at(position), forced=work.ids[work.read], top_k=request.top_k, top_p=request.top_p
+        )  # fmt: skip
     return _Plan(
         request.temperature_at(position),
         uniform(request.key, position, "token"),
         excluded=request.excluded if work.drawn == 0 else None,
         top_k=request.top_k,
+        top_p=request.top_p,
     )
 
 

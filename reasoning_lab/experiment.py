@@ -1,26 +1,80 @@
 """The root of the config tree: one frozen Experiment, made of the very objects that do the work."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 from reasoning_lab.benchmark.base import Benchmark
+from reasoning_lab.judge.base import Judge, JudgeOption
 from reasoning_lab.model_pair.pair import ModelPair, Role
 from reasoning_lab.sampler.base import Sampler, require_positive
+from reasoning_lab.steering.steering import NoSteering, SteeringRule, check_sampler
+from reasoning_lab.taxonomy.clusterings import Clustering
+from reasoning_lab.taxonomy.label import Naming
+from reasoning_lab.taxonomy.score import Scoring
+from reasoning_lab.taxonomy.spans import Pooling
+from reasoning_lab.training.thinking import ThinkingRecipe
+
+
+class TaxonomyChoice:
+    """What the group `taxonomy` builds."""
 
 
 @dataclass(frozen=True)
-class NoSteering:
-    """The policy as it is."""
-
-
-@dataclass(frozen=True)
-class NoTaxonomy:
+class NoTaxonomy(TaxonomyChoice):
     """No categories of reasoning steps."""
 
 
 @dataclass(frozen=True)
-class NoJudge:
-    """No judge model."""
+class Taxonomy(TaxonomyChoice):
+    """Categories of a thinking model's sentences (Venhoff et al. 2025, section 3): whose sentences, seen where, and
+    how they are clustered."""
+
+    benchmark: Benchmark
+    """Whose problems the thinking model answers; disjoint from the problems that the arms are measured on."""
+    sampler: Sampler
+    """How it answers them."""
+    think_open: str | None
+    """Tag before the thinking text; None: the whole answer is."""
+    think_close: str | None
+    """Tag after it."""
+    layers: tuple[int, ...]
+    """Layers whose residual streams are collected, all in one pass."""
+    layer: int
+    """The one that is clustered, and that the hybrid model reads."""
+    pooling: Pooling
+    """Tokens whose mean is a sentence's vector."""
+    min_words: int
+    """Shorter sentences are not clustered."""
+    clustering: Clustering
+    n_clusters: int
+    """Categories."""
+    naming: Naming
+    """How a judge names them."""
+    scoring: Scoring
+    """How it scores them."""
+
+    def __post_init__(self) -> None:
+        require_positive(self, "n_clusters")
+        if self.layer not in self.layers:
+            listed = ", ".join(map(str, self.layers))
+            raise ValueError(f"layer={self.layer}: must be one of the collected layers ({listed}); add it to layers.")
+
+
+@dataclass(frozen=True)
+class NoJudge(JudgeOption):
+    """No judge: categories keep their numbers, and no score is given."""
+
+    def open(self, cache: Path, device: str) -> Judge:
+        """Refused."""
+        raise ValueError("judge=none: nobody can name the categories; choose judge=lexical, local or openai.")
+
+    def identity(self) -> dict[str, Any]:
+        """Nobody."""
+        return {"judge": "none"}
+
+    def check(self) -> None:
+        """Nothing can be missing."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +82,7 @@ class Arm:
     """One row of the table: whose law, steered how, drawn by what."""
 
     role: Role
-    steering: NoSteering
+    steering: SteeringRule
     sampler: Sampler
     label: str = ""
     """Name in tables; empty: the arm's key."""
@@ -95,12 +149,14 @@ class Experiment:
     typical_length: float
     """Tokens of a plain answer, for the plan's estimate alone."""
     model_pair: ModelPair
-    taxonomy: NoTaxonomy
-    steering: NoSteering
+    taxonomy: TaxonomyChoice
+    steering: SteeringRule
     benchmark: Benchmark
     sampler: Sampler
     """The sampler under study: arms refer to it."""
-    judge: NoJudge
+    judge: JudgeOption
+    training: ThinkingRecipe
+    """Of stage=thinking."""
     arms: dict[str, Arm]
     baseline: str
     """Arm that the paired differences are against."""
@@ -127,6 +183,24 @@ class Experiment:
                     f"arms.{name}.role={arm.role}: model_pair={self.model_pair.name} has no {arm.role} model; choose "
                     f"arms=base_model (or power, single), or drop the arm by ~arms.{name}."
                 )
+            if not isinstance(arm.steering, NoSteering):
+                _check_steered(name, arm, self)
             matched = getattr(getattr(arm.sampler, "pool", arm.sampler), "tokens_matched_to", None)
             if matched is not None and matched not in self.arms:
                 raise ValueError(f"tokens_matched_to={matched}: must be one of the arms ({known}).")
+
+
+def _check_steered(name: str, arm: Arm, experiment: Experiment) -> None:
+    """What a steered arm needs beside itself."""
+    if not isinstance(experiment.taxonomy, Taxonomy):
+        raise ValueError(f"arms.{name}.steering: vectors need categories; choose taxonomy=embedded or venhoff2025.")
+    if arm.role != "base" or experiment.model_pair.thinking is None:
+        raise ValueError(
+            f"arms.{name}.role={arm.role}: a hybrid steers the base model by the thinking model; set role=base, and a "
+            "model_pair with both."
+        )
+    rate = getattr(arm.steering, "rate_matched_to", None)
+    if rate is not None and rate not in experiment.arms:
+        known = ", ".join(experiment.arms)
+        raise ValueError(f"arms.{name}.steering.rate_matched_to={rate}: must be one of the arms ({known}).")
+    check_sampler(arm.steering, arm.sampler)

@@ -37,7 +37,7 @@ LOCAL_CELLS = 2
 """Cells at a time under the local launcher, which would start all at once; hydra.sweeper.max_batch_size changes it."""
 VERSIONS_OF = ("reasoning_lab", "torch", "transformers", "numpy", "hydra-core", "omegaconf", "wandb", "math-verify")
 """Distributions named in every row."""
-DRAWING_STAGES = ("completions", "grades", "report")
+DRAWING_STAGES = ("taxonomy", "completions", "grades", "report")
 """Stages whose cells may share draws."""
 
 log = logging.getLogger(__name__)

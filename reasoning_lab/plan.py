@@ -4,13 +4,25 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reasoning_lab.artifacts import Store
-from reasoning_lab.draws import Draw, describe, expected_tokens, flat, passk_draws, problems_of, table_draws
+from reasoning_lab.draws import (
+    Draw,
+    describe,
+    expected_tokens,
+    flat,
+    passk_draws,
+    problems_of,
+    table_draws,
+    trace_draw,
+)
 from reasoning_lab.experiment import Experiment
-from reasoning_lab.results import Lab, check_prompts, completions
+from reasoning_lab.lab import Lab
+from reasoning_lab.lineage import taxonomy_recipe
+from reasoning_lab.results import check_prompts, completions, taxonomy_bank, vectors
 
 if TYPE_CHECKING:
     from reasoning_lab.model_pair.pair import LoadedModel
@@ -52,9 +64,12 @@ def draw_all(work: Sequence[tuple[Experiment, Draw]], lab: Lab) -> None:
         return
     for experiment, draw in missing:
         check_prompts(experiment, draw)
-    missing.sort(key=lambda pair: (pair[1].matched is not None, pair[1].pool is not None, -expected_tokens(*pair)))
+    missing.sort(key=lambda pair: (_is_dependent(pair[1]), pair[1].pool is not None, -expected_tokens(*pair)))
     n_workers = _n_workers(missing)
-    with _progress(lab):
+    with progress(lab):
+        for experiment, draw in missing:
+            if draw.law is not None:  # What all hybrids share is made once, by all threads.
+                vectors(experiment, draw.steering, lab)
         if n_workers == 1:
             for experiment, draw in missing:
                 completions(experiment, draw, lab)
@@ -63,6 +78,10 @@ def draw_all(work: Sequence[tuple[Experiment, Draw]], lab: Lab) -> None:
 
         calls = [(experiment, draw, lab.store.root, lab.store.runtime) for experiment, draw in missing]
         call_all(_draw_apart, calls, n_workers, lambda event: _relay(event, lab))
+
+
+def _is_dependent(draw: Draw) -> bool:
+    return draw.matched is not None or draw.rate_of is not None
 
 
 def _n_workers(work: Sequence[tuple[Experiment, Draw]]) -> int:
@@ -117,8 +136,26 @@ def _relay(event: Any, lab: Lab) -> None:
         lab.console.print(rest[0], highlight=False, soft_wrap=True)
 
 
+def build_taxonomies(experiments: Sequence[Experiment], lab: Lab) -> None:
+    """Traces and activations once, and the taxonomies of one layer that differ in size alone as one bank, before the
+    cells of a grid name and score them."""
+    groups: dict[str, list[Experiment]] = {}
+    for experiment in experiments:
+        recipe = taxonomy_recipe(experiment)
+        groups.setdefault(replace(recipe, n_clusters=1).key, []).append(experiment)
+    draw_all([(group[0], trace_draw(group[0])) for group in groups.values()], lab)
+    with progress(lab):
+        for number, group in enumerate(groups.values(), start=1):
+            taxonomy_bank(group, lab)
+            lab.on_progress("banks of taxonomies", len(groups), number, 0)
+    lab.models.clear()
+
+
 def build_shared(experiments: Sequence[Experiment], lab: Lab) -> None:
     """Draw what more than one cell of a sweep needs, once, before the cells start."""
+    if experiments[0].stage == "taxonomy":
+        build_taxonomies(experiments, lab)
+        return
     needed: Counter[str] = Counter()
     owners: dict[str, tuple[Experiment, Draw]] = {}
     for experiment in experiments:
@@ -136,7 +173,7 @@ def build_shared(experiments: Sequence[Experiment], lab: Lab) -> None:
 
 
 @contextmanager
-def _progress(lab: Lab) -> Iterator[None]:
+def progress(lab: Lab) -> Iterator[None]:
     """A bar per draw at work: answers done, tokens so far, time."""
     from rich.progress import (
         BarColumn,

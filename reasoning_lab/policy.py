@@ -39,7 +39,7 @@ class Chain:
     log_p: tuple[float, ...] = ()
     """log p(token | prefix): the policy at temperature 1, not truncated."""
     log_q: tuple[float, ...] = ()
-    """log q(token | prefix): the law it was drawn from (temperature, top-k, exclusion)."""
+    """log q(token | prefix): the law it was drawn from (temperature, top-k, top-p, exclusion)."""
     log_z: tuple[float, ...] = ()
     """log Z = log of the sum over q's support of p^(1/temperature), so log q = log p / temperature - log Z."""
     negentropy: tuple[float, ...] = ()
@@ -50,11 +50,19 @@ class Chain:
     """Why the last request ended; None for a bare prompt or a rebuilt chain."""
     n_drawn: int = 0
     """Tokens that the last request drew: its decode cost."""
+    inserted: tuple[int, ...] = ()
+    """Generated positions, rising, that a sampler put in (budget forcing's "Wait"): conditioning, as the prompt is.
+    Their scalars are 0, so that no sum counts them, and a request may not cut at them."""
     cache: tuple[Segment, ...] = field(default=(), repr=False, compare=False)
     """Saved state of the positions before the last token, in order and without gaps; may be empty."""
 
     def __len__(self) -> int:
         return len(self.tokens)
+
+    @property
+    def n_scored(self) -> int:
+        """Tokens that are no insertions: what a mean over tokens divides by."""
+        return len(self) - len(self.inserted)
 
     def kept(self, n: int) -> "Chain":
         """The chain of the first `n` tokens."""
@@ -62,20 +70,29 @@ class Chain:
             raise ValueError(f"keep={n}: the chain has {len(self)} tokens.")
         return Chain(
             self.prompt, self.tokens[:n], self.log_p[:n], self.log_q[:n], self.log_z[:n],
-            self.negentropy[:n], self.alternatives[:n], cache=self.cache,
+            self.negentropy[:n], self.alternatives[:n], inserted=self.inserted_before(n), cache=self.cache,
         )  # fmt: skip
+
+    def inserted_before(self, n: int) -> tuple[int, ...]:
+        """The inserted positions among the first `n`."""
+        return tuple(position for position in self.inserted if position < n)
 
     def plain(self) -> dict[str, Any]:
         """Tokens and scalars as plain data, without prompt and cache: what a checkpoint stores."""
         return {name: list(getattr(self, name)) for name in ("tokens", "log_p", "log_q", "log_z", "negentropy")} | {
-            "finish": self.finish
+            "finish": self.finish,
+            "inserted": list(self.inserted),
         }
 
     @classmethod
     def restored(cls, prompt: tuple[int, ...], plain: dict[str, Any]) -> "Chain":
         """The chain of `plain`; its cache is rebuilt by the engine when first needed, by forced decoding."""
         columns = (tuple(plain[name]) for name in ("tokens", "log_p", "log_q", "log_z", "negentropy"))
-        return cls(prompt, *columns, alternatives=((),) * len(plain["tokens"]), finish=plain["finish"])
+        # States that were saved before there were insertions have none.
+        inserted = tuple(plain.get("inserted", ()))
+        return cls(
+            prompt, *columns, alternatives=((),) * len(plain["tokens"]), finish=plain["finish"], inserted=inserted
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -97,10 +114,15 @@ class Request:
     """0 is greedy (ties to the smallest id); a tuple is a schedule over generated positions, its last value held."""
     top_k: int = 0
     """Draw from the k most probable tokens only, ties at the k-th kept (0: from all)."""
+    top_p: float = 1.0
+    """Draw from the smallest set of most probable tokens whose mass under q, after temperature and top_k, reaches
+    top_p; ties with the least probable of them kept (1: from all)."""
     forced: tuple[int, ...] = ()
-    """Ids appended before drawing: conditioning, scored like any token."""
-    excluded: int | None = None
-    """Id that the first drawn token must not be; q is renormalised without it."""
+    """Ids appended before drawing: scored like any token, unless they are insertions."""
+    insert: bool = False
+    """The forced ids are insertions: marked in Chain.inserted and not scored."""
+    excluded: int | frozenset[int] | None = None
+    """Id, or ids, that the first drawn token must not be; q is renormalised without them."""
     floor: float | None = None
     """Give up (finish 'floor') once r_j - log j < floor: r_j the sum of log Z over the tokens after the kept ones, j
     the generated length so far, kept ones included."""
@@ -113,6 +135,8 @@ class Request:
         start = self.keep + len(self.forced)
         if not 0 <= self.keep <= len(self.parent):
             raise ValueError(f"keep={self.keep}: the parent has {len(self.parent)} tokens.")
+        if self.keep in self.parent.inserted:
+            raise ValueError(f"keep={self.keep}: that token was inserted; cut where one was drawn.")
         if start > self.cap:
             raise ValueError(f"cap={self.cap} is below the {start} tokens kept and forced.")
         if start == self.cap and not self.forced:

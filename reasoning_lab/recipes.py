@@ -121,6 +121,128 @@ class ScoresRecipe(Recipe):
         return self.completions.slug
 
 
+@dataclass(frozen=True)
+class TracesRecipe(Recipe):
+    """A thinking model's graded answers, cut into sentences."""
+
+    stage: ClassVar[str] = "traces"
+    version: ClassVar[int] = 1
+    grades: GradesRecipe
+    think_open: str | None
+    think_close: str | None
+
+    @property
+    def slug(self) -> str:
+        """That of the answers."""
+        return self.grades.slug
+
+
+@dataclass(frozen=True)
+class ActivationsRecipe(Recipe):
+    """One vector per sentence and layer, read in the model that wrote the traces."""
+
+    stage: ClassVar[str] = "activations"
+    version: ClassVar[int] = 1
+    traces: TracesRecipe
+    dtype: str
+    layers: tuple[int, ...]
+    pooling: str
+
+    @property
+    def slug(self) -> str:
+        """Model, benchmark and pooling."""
+        return f"{self.traces.slug}-{self.pooling}"
+
+
+@dataclass(frozen=True)
+class TaxonomyRecipe(Recipe):
+    """Clusters of the sentence vectors of one layer."""
+
+    stage: ClassVar[str] = "taxonomy"
+    version: ClassVar[int] = 1
+    activations: ActivationsRecipe
+    layer: int
+    clustering: Any
+    n_clusters: int
+    min_words: int
+    seed: int
+
+    @property
+    def slug(self) -> str:
+        """Model, benchmark, layer and size."""
+        return f"{self.activations.traces.slug}-l{self.layer}-n{self.n_clusters}"
+
+
+@dataclass(frozen=True)
+class LabelsRecipe(Recipe):
+    """Titles of a taxonomy's categories and the scores that a judge gives them."""
+
+    stage: ClassVar[str] = "labels"
+    version: ClassVar[int] = 1
+    taxonomy: TaxonomyRecipe
+    judge: Any
+    scoring: Any
+
+    @property
+    def slug(self) -> str:
+        """That of the taxonomy."""
+        return self.taxonomy.slug
+
+
+@dataclass(frozen=True)
+class VectorsRecipe(Recipe):
+    """Steering vectors of a base model, one per category."""
+
+    stage: ClassVar[str] = "vectors"
+    version: ClassVar[int] = 1
+    taxonomy: TaxonomyRecipe
+    model: dict[str, Any]
+    """Identity of the base model."""
+    dtype: str
+    prompts: str
+    """sha256 over the traces' problems as the base model reads them."""
+    method: Any
+    layer: int
+    seed: int
+    normalise: bool
+    """Whether the clusters read normalised activations."""
+    labels: str
+    """sentence or token: what has a category."""
+
+    @property
+    def slug(self) -> str:
+        """That of the taxonomy, and the method."""
+        return f"{self.taxonomy.slug}-{type(self.method).__name__.lower()}"
+
+
+@dataclass(frozen=True)
+class SteeredLaw:
+    """What determines the law of a hybrid model beside its base model: the `steering` of its completions."""
+
+    rule: Any
+    vectors: VectorsRecipe
+    rate_of: CompletionsRecipe | None = None
+    """Answers whose steered fraction is the rate of a random gate."""
+
+
+@dataclass(frozen=True)
+class AnnotationsRecipe(Recipe):
+    """Answers of an arm, seen through base model, thinking model and taxonomy."""
+
+    stage: ClassVar[str] = "annotations"
+    version: ClassVar[int] = 1
+    completions: CompletionsRecipe
+    law: SteeredLaw
+    """The hybrid through which they are seen; its gate never fires for answers that no hybrid wrote."""
+    models: list[dict[str, Any]]
+    """Identities of base and thinking model."""
+
+    @property
+    def slug(self) -> str:
+        """That of the answers."""
+        return self.completions.slug
+
+
 def digest(*parts: Any) -> str:
     """sha256 of plain data."""
     return hashlib.sha256(json.dumps(parts, sort_keys=True, ensure_ascii=True).encode()).hexdigest()

@@ -121,7 +121,8 @@ class Completion(Record):
 
 @dataclass(frozen=True)
 class Span(Record):
-    """One sentence of a generated text: the spans of a trace partition its characters and its tokens, in order."""
+    """One sentence of a generated text: the spans of a trace partition its text (or its thinking part) and the tokens
+    that write it, in order; the stop id is in none."""
 
     start: int
     """First character."""

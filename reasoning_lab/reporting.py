@@ -7,13 +7,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from reasoning_lab.draws import Draw, describe, passk_draws, problems_of, table_draws
+from reasoning_lab.draws import Draw, describe, passk_draws, problems_of, row_of, table_draws
 from reasoning_lab.experiment import Arm, Experiment
-from reasoning_lab.records import Problem
-from reasoning_lab.results import Lab, completions, grades, scores
+from reasoning_lab.lab import Lab
+from reasoning_lab.records import Completion, Grade, Problem
+from reasoning_lab.results import completions, grades, scores
+from reasoning_lab.steering.steering import NoSteering
 
 if TYPE_CHECKING:
     from reasoning_lab.report.inputs import ArmResult
+    from reasoning_lab.report.sweep import SweepCell
 
 
 def report_input(experiment: Experiment, lab: Lab) -> Any:
@@ -23,7 +26,8 @@ def report_input(experiment: Experiment, lab: Lab) -> Any:
 
     problems = problems_of(experiment)
     table, extra = table_draws(experiment, problems), passk_draws(experiment, problems)
-    arms = [_arm_result(experiment, name, [draw], lab) for name, draw in table.items()]
+    arms = arm_results(experiment, table, lab)
+    studied = studied_arm(experiment)
     few = {problem.id for problem in problems[: experiment.passk.n_problems]}
     passk = [
         _first_problems(_arm_result(experiment, name, [table[name], *([extra[name]] if extra else [])], lab), few)
@@ -36,35 +40,68 @@ def report_input(experiment: Experiment, lab: Lab) -> Any:
         problems={problem.id: problem for problem in problems},
         decode=load_reader(experiment.model_pair.source("base")).decode,
         base=experiment.baseline,
-        power=_first_with(experiment, lambda arm: arm.sampler == experiment.sampler) or next(iter(experiment.arms)),
-        rl=_first_with(experiment, lambda arm: arm.role == "grpo"),
+        power=studied,
+        rl=_trained_arm(experiment, studied),
+        question=POWER_QUESTION if isinstance(experiment.steering, NoSteering) else HYBRID_QUESTION,
         passk=passk,
-        published=[Published(**row) for row in experiment.published],
+        published=[Published(**row) for row in experiment.published if "arm" in row],
         footer=_footer(experiment, table),
         seed=experiment.seed,
     )
+
+
+POWER_QUESTION = "Does sampling from p^α make the base model reason as well as its RL-trained sibling?"
+HYBRID_QUESTION = "Does a base model that is steered where it matters reason as well as the thinking model?"
+
+
+def studied_arm(experiment: Experiment) -> str:
+    """The arm that the experiment is about: the sampler and steering of the root of the config, else the first."""
+    at_root = (experiment.sampler, experiment.steering)
+    return _first_with(experiment, lambda arm: (arm.sampler, arm.steering) == at_root) or next(iter(experiment.arms))
+
+
+def _trained_arm(experiment: Experiment, studied: str) -> str | None:
+    """What the studied arm is held against: the GRPO model, or the thinking model where it is steered."""
+    role = "grpo" if isinstance(experiment.arms[studied].steering, NoSteering) else "thinking"
+    return _first_with(experiment, lambda arm: arm.role == role)
+
+
+def arm_results(experiment: Experiment, table: dict[str, Draw], lab: Lab) -> "list[ArmResult]":
+    """One per row of the table: the draws of a random control are further chains of its one arm."""
+    return [
+        _arm_result(experiment, name, [draw for other, draw in table.items() if row_of(other) == name], lab)
+        for name in experiment.arms
+    ]
 
 
 def _arm_result(experiment: Experiment, name: str, draws: Sequence[Draw], lab: Lab) -> "ArmResult":
     from reasoning_lab.report import ArmResult
 
     arm = experiment.arms[name]
-    answers = [answer for draw in draws for answer in completions(experiment, draw, lab)]
+    answers: list[Completion] = []
+    verdicts: list[Grade] = []
+    for number, draw in enumerate(draws):
+        # Chains of a control's further draws are numbered on; those of pass@k are different already.
+        shift = number * experiment.n_samples if draw.chains[0] == 0 else 0
+        answers += [replace(a, chain=a.chain + shift) for a in completions(experiment, draw, lab)]
+        verdicts += [replace(g, chain=g.chain + shift) for g in grades(experiment, draw, lab)]
     behaviours = Counter[str]()
     for answer in answers:
         behaviours.update(experiment.benchmark.behaviours(answer.text))
     rates = {kind: n / len(answers) for kind, n in behaviours.items()}
     known = experiment.benchmark.behaviours("").keys()
+    # A control's likelihoods are shown nowhere.
+    is_scored = isinstance(arm.steering, NoSteering) or name == studied_arm(experiment)
     return ArmResult(
         name=name,
         label=arm.label or name.replace("_", " "),
         role=arm.role,
         sampler=describe(arm.sampler),
         completions=answers,
-        grades=[grade for draw in draws for grade in grades(experiment, draw, lab)],
+        grades=verdicts,
         checks=rates.get("check", 0.0) if "check" in known else None,
         backtracks=rates.get("backtrack", 0.0) if "backtrack" in known else None,
-        scored=[pair for draw in draws for pair in scores(experiment, draw, lab)],
+        scored=[pair for draw in draws for pair in scores(experiment, draw, lab)] if is_scored else None,
     )
 
 
@@ -84,6 +121,7 @@ def _first_with(experiment: Experiment, holds: Callable[[Arm], bool]) -> str | N
 
 def _footer(experiment: Experiment, table: dict[str, Draw]) -> list[str]:
     pair, runtime = experiment.model_pair, experiment.runtime
+    skipped = experiment.benchmark.skipped()
     keys = ", ".join(f"{name} {draw.recipe.key[:12]}" for name, draw in table.items())
     return [
         *([pair.note] if pair.note else []),
@@ -92,6 +130,7 @@ def _footer(experiment: Experiment, table: dict[str, Draw]) -> list[str]:
         f"at most {experiment.sampler.max_new_tokens} tokens.",
         f"Arithmetic at {runtime.rows} rows on {runtime.device}; at one such shape results do not depend on "
         "neighbours, order or resumes.",
+        *([f"{len(skipped)} bad rows were skipped: {skipped[0]}"] if skipped else []),
         f"Artifacts: {keys}.",
     ]
 
@@ -126,6 +165,28 @@ def report_sweep(folder: Path, lab: Lab) -> Path:
         lab.console.print(f"[bold red]Not finished: cells {', '.join(missing)}[/]; run the same command again.")
     if not cells:
         raise ValueError(f"{folder} has no finished cell; run the sweep first.")
-    write_sweep(cells, folder / "report")
+    if any("score/final" in metrics for _, metrics in cells):
+        _write_grid(cells, folder / "report")
+    else:
+        write_sweep(cells, folder / "report")
     lab.console.print(f"Sweep page: {folder / 'report' / 'sweep.html'}", highlight=False)
     return folder / "report"
+
+
+ELBOW_RULE = (
+    "the size whose score lies farthest above the chord from the first to the last size (Satopää et al. 2011), ties to "
+    "the smaller"
+)
+
+
+def _write_grid(cells: "list[SweepCell]", folder: Path) -> None:
+    """The taxonomy grid, with each layer's elbow."""
+    from reasoning_lab.report import report_grid
+    from reasoning_lab.taxonomy.elbow import elbow
+
+    curves: dict[str, dict[int, float]] = {}
+    for overrides, metrics in cells:
+        if (score := metrics.get("score/final")) is not None:
+            curves.setdefault(str(overrides["taxonomy.layer"]), {})[int(overrides["taxonomy.n_clusters"])] = score
+    elbows = {layer: float(elbow(list(curve), list(curve.values())).size) for layer, curve in curves.items()}
+    report_grid(cells, folder, elbows, ELBOW_RULE)

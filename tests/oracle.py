@@ -1,18 +1,41 @@
-"""Slow, obvious references: exact laws and matrices by enumeration, and a runner without any cache."""
+"""Slow, obvious references: exact laws and matrices by enumeration, many draws against them, a runner without cache."""
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import jaxtyping
 import numpy as np
+from scipy.stats import chisquare
 
+from reasoning_lab.engine import run
 from reasoning_lab.model_pair.toy import ToyPolicy
 from reasoning_lab.policy import Chain, Checkpoint, Policy, Request
+from reasoning_lab.rng import Key
+from reasoning_lab.sampler.base import Prompt, Sample, Sampler
 
 State = tuple[int, ...]
 PROMPT = (0,)
 STOP = frozenset({0})
+CHECKED = 2
+"""Chains of a bulk draw that run with annotations checked."""
+
+
+@contextmanager
+def unchecked() -> Iterator[None]:
+    """Calls into the package without the check of their annotations, which is most of the time of small calls.
+
+    For the repetitions of what has run with the check already.
+    """
+    before = jaxtyping.config.jaxtyping_disable
+    jaxtyping.config.update("jaxtyping_disable", True)
+    try:
+        yield
+    finally:
+        jaxtyping.config.update("jaxtyping_disable", before)
 
 
 # -- exact laws --------------------------------------------------------------------------------------------------------
@@ -56,6 +79,7 @@ def all_states(policy: ToyPolicy, cap: int) -> list[State]:
 LogRatio = Callable[[Chain, Chain, int], float]
 
 
+@unchecked()
 def matrix(
     policy: ToyPolicy,
     states: list[State],
@@ -109,6 +133,39 @@ def total_variation(a: np.ndarray, b: np.ndarray) -> float:
     return 0.5 * float(np.abs(a - b).sum())
 
 
+# -- draws against a law -----------------------------------------------------------------------------------------------
+
+
+def samples(policy: Policy, sampler: Sampler, n: int, **prompt: Any) -> list[Sample]:
+    """Chains 0 ... n-1 of one problem after PROMPT; `prompt` is what else its Prompt has."""
+
+    def some(first: int, last: int) -> list[Sample]:
+        tasks = ((i, sampler.sample(Prompt(PROMPT, STOP, Key(7, "toy", i), **prompt))) for i in range(first, last))
+        return [sample for _, sample in run(policy, tasks, rows=256, capacity=16)]
+
+    checked = some(0, min(CHECKED, n))
+    with unchecked():
+        return checked + some(min(CHECKED, n), n)
+
+
+def draws(policy: Policy, sampler: Sampler, n: int, **prompt: Any) -> Counter[State]:
+    """How often each answer comes in n chains."""
+    return Counter(sample.chain.tokens for sample in samples(policy, sampler, n, **prompt))
+
+
+def p_value(counts: Counter[State], law: dict[State, float]) -> float:
+    """Chi-square p of counts against a law, cells below 8 expected pooled."""
+    n = sum(counts.values())
+    assert all(law.get(state, 0) > 0 for state in counts)
+    big = [state for state, p in law.items() if n * p >= 8]
+    rest = n * (1 - sum(law[state] for state in big))
+    observed, expected = [counts[s] for s in big], [n * law[s] for s in big]
+    if rest > 1e-9:
+        observed.append(n - sum(observed))
+        expected.append(rest)
+    return float(chisquare(observed, expected).pvalue)
+
+
 # -- a runner without cache --------------------------------------------------------------------------------------------
 
 
@@ -148,6 +205,7 @@ class Reprefill:
             name: list(getattr(kept, name)) for name in ("log_p", "log_q", "log_z", "negentropy", "alternatives")
         }
         forced = list(request.forced)
+        inserted = list(kept.inserted)
         drawn, finish = 0, None
         while finish is None:
             logits = self.policy.next_logits([*kept.prompt, *tokens])
@@ -162,10 +220,15 @@ class Reprefill:
                 [request.top_k],
                 request.want_negentropy,
                 request.n_alternatives,
+                [request.top_p],
             )
             tokens.append(one.ids[0])
+            is_inserted = given is not None and request.insert
+            if is_inserted:
+                inserted.append(position)
             for name, values in columns.items():
-                values.append(getattr(one, name)[0])
+                zero = () if name == "alternatives" else 0.0
+                values.append(zero if is_inserted else getattr(one, name)[0])
             drawn += given is None
             if given is None and tokens[-1] in request.stop_ids:
                 finish = "stop"
@@ -177,5 +240,5 @@ class Reprefill:
                     finish = "floor"
         return Chain(
             kept.prompt, tuple(tokens), **{name: tuple(values) for name, values in columns.items()},
-            finish=finish, n_drawn=drawn,
+            finish=finish, n_drawn=drawn, inserted=tuple(inserted),
         )  # fmt: skip

@@ -1,7 +1,7 @@
-"""The embedded benchmark: problems of the corpus grammar whose arithmetic no training stage has seen."""
+"""The embedded benchmark: problems of the corpus grammar, by default those that no training stage has seen."""
 
 from dataclasses import dataclass
-from typing import ClassVar, final
+from typing import ClassVar, Literal, final
 
 from reasoning_lab import corpus
 from reasoning_lab.benchmark.base import Benchmark, Finish, is_count, require
@@ -24,17 +24,21 @@ class Arithmetic(Benchmark):
     n_problems: int
     """How many problems; at least 1."""
     problem_seed: int
-    """Which held-out problems are made."""
+    """Which problems of the split are made."""
+    split: Literal["heldout", "train"] = "heldout"
+    """heldout: the test side, for every accuracy; train: the training side, for taxonomies and vectors."""
 
     def __post_init__(self) -> None:
         """Check the bounds; a ValueError names the field, its value and what is allowed."""
         require(is_count(self.n_problems, 1), "n_problems", self.n_problems, "must be ≥ 1; the problems are endless.")
         require(is_count(self.problem_seed, 0), "problem_seed", self.problem_seed, "must be an integer ≥ 0.")
+        require(self.split in ("heldout", "train"), "split", self.split, "must be heldout or train.")
         super().__post_init__()
 
     def load(self) -> list[Problem]:
-        """The first `n_problems` held-out problems of the seed; the id is the arithmetic ("42-5*2")."""
-        return [_problem(found) for found in corpus.heldout_problems(self.n_problems, self.problem_seed)]
+        """The first `n_problems` problems of the split and the seed; the id is the arithmetic ("42-5*2")."""
+        make = corpus.heldout_problems if self.split == "heldout" else _training_problems
+        return [problem_of(found) for found in make(self.n_problems, self.problem_seed)]
 
     def prompt(self, problem: Problem) -> str:
         """The question and a newline, as the embedded pair was trained; it has no chat template."""
@@ -65,12 +69,27 @@ class Arithmetic(Benchmark):
         """Check and backtracking sentences, by the grammar."""
         return {kind: corpus.n_sentences(text, kind) for kind in ("check", "backtrack")}
 
+    def truth(self, sentence: str) -> str | None:
+        """The sentence's category in the grammar; "other" for one that the grammar does not have."""
+        return corpus.sentence_category(sentence)
+
     def gold_text(self, problem: Problem) -> str:
         """The sentence that concludes the reference."""
         return f"The answer is {problem.gold}."
 
 
-def _problem(found: corpus.WordProblem) -> Problem:
+def _training_problems(n: int, seed: int) -> list[corpus.WordProblem]:
+    """The first `n` different problems of the training stream of the seed; the lengths come as they fall."""
+    found: dict[object, corpus.WordProblem] = {}
+    for problem in corpus.training_problems(seed):
+        found.setdefault(problem.key, problem)
+        if len(found) == n:
+            break
+    return list(found.values())
+
+
+def problem_of(found: corpus.WordProblem) -> Problem:
+    """The benchmark's problem of the corpus's; the id is the arithmetic ("42-5*2")."""
     return Problem(
         id=str(found.start) + "".join(f"{symbol}{operand}" for symbol, operand in found.ops),
         question=found.text.rstrip("\n"),

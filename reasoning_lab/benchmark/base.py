@@ -1,22 +1,29 @@
 """What a benchmark is: problems, the prompt of each, and a grade for any text."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, final, get_args
 
-from reasoning_lab.benchmark.rows import rows
+from reasoning_lab.benchmark.rows import OnBad, Row, rows, stop
 from reasoning_lab.records import Grade, Problem
 
 Finish = Literal["stop", "cap"]
 """How a completion ended: by itself, or cut off at `max_new_tokens`."""
+OnBadRow = Literal["stop", "skip"]
 
 
 def require(holds: bool, field: str, value: object, rule: str) -> None:
     """A ValueError that names the field, its value and the rule, unless the rule holds."""
     if not holds:
         raise ValueError(f"benchmark.{field}={value!r}: {rule}")
+
+
+def require_one_of(choices: object, field: str, value: object) -> None:
+    """A ValueError that names the field, its value and the choices, unless the value is one of a Literal's."""
+    known = get_args(choices)
+    require(value in known, field, value, f"must be one of {', '.join(map(str, known))}.")
 
 
 def is_count(value: object, at_least: int) -> bool:
@@ -54,9 +61,21 @@ class Benchmark(ABC):
         )
         require(is_count(self.max_new_tokens, 1), "max_new_tokens", self.max_new_tokens, "must be ≥ 1 token.")
 
+    @property
+    def grading(self) -> str:
+        """Identity of the grading: class and version here, and whatever field else can change a verdict."""
+        return f"{type(self).__name__} {self.version}"
+
     @abstractmethod
     def load(self) -> list[Problem]:
         """The problems, ids all different; the same list at every call. ValueError if they can't be had."""
+
+    def check_grading(self) -> None:  # noqa: B027 -- most need nothing
+        """ValueError where answers can't be graded here (no sandbox ...), so that nothing is drawn in vain."""
+
+    def skipped(self) -> tuple[str, ...]:
+        """The rows that `load` leaves out for being bad, one message each: file and line, and what is wrong."""
+        return ()
 
     @abstractmethod
     def prompt(self, problem: Problem) -> str:
@@ -79,6 +98,10 @@ class Benchmark(ABC):
         """How often known reasoning behaviours occur in a completion; the same keys for any text, none where the
         benchmark knows none. `check` and `backtrack` have columns of the table."""
 
+    def truth(self, sentence: str) -> str | None:
+        """The true category of a sentence of reasoning, where a benchmark knows it; None else."""
+        return None
+
     @abstractmethod
     def gold_text(self, problem: Problem) -> str:
         """The shortest completion that is graded correct."""
@@ -90,8 +113,8 @@ class RowBenchmark(Benchmark):
 
     path: str | None
     """Local file (.jsonl, .jsonl.gz, .parquet or .csv); None reads the hub."""
-    hub_id: str
-    """Data set on the hub."""
+    hub_id: str | None
+    """Data set on the hub; None where there is only the file."""
     hub_config: str | None
     """Configuration of the data set; None where it has but one."""
     revision: str
@@ -100,6 +123,8 @@ class RowBenchmark(Benchmark):
     """Split of the data set; a local file is one split already, and only its ids use the name."""
     subset_seed: int
     """Which `n_problems` are taken; n of one seed are the first n of any larger number."""
+    on_bad_row: OnBadRow = "stop"
+    """stop: a bad row is an error; skip: it is left out, and named by `skipped`."""
 
     def __post_init__(self) -> None:
         """Check the bounds; a ValueError names the field, its value and what is allowed."""
@@ -108,7 +133,9 @@ class RowBenchmark(Benchmark):
         require(path_ok, "path", self.path, "must name a file; null reads the hub.")
         for field in ("hub_id", "revision", "split"):
             value = getattr(self, field)
-            require(isinstance(value, str) and bool(value.strip()), field, value, "must be a name, not empty.")
+            named = isinstance(value, str) and bool(value.strip())
+            require(named or (field == "hub_id" and value is None), field, value, "must be a name, not empty.")
+        require_one_of(OnBadRow, "on_bad_row", self.on_bad_row)
         require(is_count(self.subset_seed, 0), "subset_seed", self.subset_seed, "must be an integer ≥ 0.")
 
     @abstractmethod
@@ -119,22 +146,53 @@ class RowBenchmark(Benchmark):
         that names `where` and the field, whatever the row holds.
         """
 
+    def rows(self, on_bad: OnBad) -> Iterator[Row]:
+        """The rows of the file or the hub; `on_bad` hears of those that can't be read."""
+        return rows(self.path, self.hub_id, self.hub_config, self.revision, self.split, on_bad)
+
+    def eligible(self, problems: list[Problem]) -> list[Problem]:
+        """The problems that count, before `n_problems` takes its part: all, unless a benchmark leaves some out."""
+        return problems
+
+    @final
     def load(self) -> list[Problem]:
-        """All rows in their order, or the subset of `n_problems`. ValueError on a bad row, an id met twice, too few."""
-        found: dict[str, Problem] = {}
-        for row in rows(self.path, self.hub_id, self.hub_config, self.revision, self.split):
-            problem = self.problem(row.data, row.number, row.where)
-            if problem.id in found:
-                raise ValueError(f"{row.where}: problem id {problem.id!r} was met before; ids must be different.")
-            found[problem.id] = problem
+        """All rows in their order, or the subset of `n_problems`.
+
+        ValueError on a bad row or an id met twice (`on_bad_row=skip` leaves them out), none at all, too few.
+        """
+        problems = self.eligible(self._read([]))
+        if not problems:
+            raise ValueError(f"{self.path or self.hub_id}: no problem is in it; is it the right file or split?")
         require(
-            self.n_problems is None or self.n_problems <= len(found),
+            self.n_problems is None or self.n_problems <= len(problems),
             "n_problems",
             self.n_problems,
-            f"there are {len(found)} problems; set at most that, or null for all.",
+            f"there are {len(problems)} problems; set at most that, or null for all.",
         )
-        problems = list(found.values())
         return problems if self.n_problems is None else subset(problems, self.n_problems, self.subset_seed)
+
+    @final
+    def skipped(self) -> tuple[str, ...]:
+        """The bad rows of the whole file, whatever `n_problems`; it is read for them."""
+        skipped: list[str] = []
+        if self.on_bad_row == "skip":
+            self._read(skipped)
+        return tuple(skipped)
+
+    def _read(self, skipped: list[str]) -> list[Problem]:
+        on_bad = skipped.append if self.on_bad_row == "skip" else stop
+        found: dict[str, Problem] = {}
+        for row in self.rows(on_bad):
+            try:
+                problem = self.problem(row.data, row.number, row.where)
+            except ValueError as error:
+                on_bad(str(error))
+                continue
+            if problem.id in found:
+                on_bad(f"{row.where}: problem id {problem.id!r} was met before; ids must be different.")
+            else:
+                found[problem.id] = problem
+        return list(found.values())
 
 
 def subset(problems: Sequence[Problem], n: int, seed: int) -> list[Problem]:

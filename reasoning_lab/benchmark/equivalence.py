@@ -1,8 +1,9 @@
 """Are two mathematical answers equal? Decided by the cheapest means that can, and never by waiting.
 
-In this order: the same text; the same normal form; the same exact number (two different integers end it here);
-math-verify in a worker process. The worker is killed when it takes longer than the limit, and `timeout` is then the
-verdict, not "wrong".
+In this order: the same text; the same normal form; the same exact number, where 50% is 0.5 and also 50, for the
+references of MATH leave the sign out (two different integers end it here); math-verify in a worker process.
+Answers that would keep it busy for ever are told by their looks (`magnitude.py`). The worker is killed when it takes
+longer than the limit, and `timeout` is then the verdict, not "wrong".
 
 Departures from the grader of Karan & Du's code (PRM800K's: a normal form, then whether sympy's difference is 0, in the
 same process): it can be killed; unreduced fractions are accepted; sets and matrices are compared as such. What
@@ -20,9 +21,11 @@ from multiprocessing.connection import wait
 from pathlib import Path
 from queue import LifoQueue
 from types import TracebackType
-from typing import IO, Any, NamedTuple
+from typing import IO, Any, Literal, NamedTuple
 
-from reasoning_lab.benchmark.normal_form import MAX_CHARS, normal_form, number
+from reasoning_lab.benchmark.intervals import as_interval, is_interval
+from reasoning_lab.benchmark.magnitude import unanswerable
+from reasoning_lab.benchmark.normal_form import MAX_CHARS, is_percent, normal_form, number
 from reasoning_lab.records import Verdict
 
 LIMIT_S = 5.0
@@ -34,7 +37,14 @@ MAX_CACHED = 100_000
 
 _WORKER = Path(__file__).with_name("equivalence_worker.py")
 _PASSED_ON = ("PATH", "HOME", "PYTHONPATH", "PYTHONHOME", "LD_LIBRARY_PATH", "TMPDIR", "LANG", "LC_ALL")
-_BASED = re.compile(r"-?\w+_\d{1,2}", re.ASCII)
+Means = Literal["math-verify", "difference"]
+"""How a worker compares: by math-verify, or by whether sympy's difference is 0 (`reference.py`)."""
+_BASED = re.compile(r"(-?[0-9A-Za-z]+)_(?:\{(\w+)\}|(\w))", re.ASCII)
+_BASES = {
+    "two": "2", "three": "3", "four": "4", "five": "5", "six": "6", "seven": "7", "eight": "8", "nine": "9",
+    "ten": "10", "twelve": "12", "sixteen": "16",
+}  # fmt: skip
+_LETTER_AND_MORE = re.compile(r"\(([A-J])\).+", re.DOTALL)
 
 
 class Judgement(NamedTuple):
@@ -56,16 +66,43 @@ def judge_as_text(gold: str, answer: str) -> Judgement | None:
         return Judgement("ungradable", "empty answer")
     if gold_form == form:
         return Judgement("correct", "normal form")
-    if _BASED.fullmatch(gold_form) and _BASED.fullmatch(form):
-        return Judgement("wrong", "base")  # 52_8 and 52_9: math-verify drops the base
+    if (based := _based(gold_form)) and (other := _based(form)):
+        return Judgement("correct" if based == other else "wrong", "base")  # math-verify drops the base
+    if re.fullmatch("[A-J]", gold_form) and (letter := _LETTER_AND_MORE.fullmatch(form)):
+        return Judgement("correct" if letter.group(1) == gold_form else "wrong", "letter")  # (B) 12
+    if is_interval(gold_form) and "," in form and not re.search(r"[()\[\]{}=<>\\]", form):
+        return Judgement("wrong", "brackets")  # -1,6 for (-1,6)
+    return _judge_numbers(gold, gold_form, answer, form)
+
+
+def _based(form: str) -> tuple[str, str] | None:
+    """Digits and base of a number such as 52_8, or 52_{eight}."""
+    found = _BASED.fullmatch(form)
+    base = (found.group(2) or found.group(3)) if found else ""
+    base = _BASES.get(base, base)
+    return (found.group(1), base) if found and base.isdecimal() else None
+
+
+def _judge_numbers(gold: str, gold_form: str, answer: str, form: str) -> Judgement | None:
     gold_number, value = number(gold_form), number(form)
     if gold_number is None or value is None:
         return None
     if gold_number == value:
         return Judgement("correct", "numbers")
+    # 50% is 0.5 too, but 50% is not 5000%.
+    if is_percent(gold) != is_percent(answer) and gold_number * 100 == value * (1 if is_percent(answer) else 10_000):
+        return Judgement("correct", "percent")
     # Other fractions may still agree to six places, which is math-verify's to say.
     both_integers = gold_number.denominator == value.denominator == 1
     return Judgement("wrong", "numbers") if both_integers else None
+
+
+def _alike(gold: str, answer: str) -> tuple[str, str]:
+    """Both as intervals where one is and the other is an inequality, else as they are."""
+    forms = normal_form(gold), normal_form(answer)
+    if any(map(is_interval, forms)) and (left := as_interval(forms[0])) and (right := as_interval(forms[1])):
+        return left, right
+    return gold, answer
 
 
 class Pool:
@@ -86,27 +123,34 @@ class Pool:
         self._n_workers = n_workers
         for _ in range(n_workers):
             self._slots.put(None)
-        self._cache: dict[tuple[str, str], Judgement] = {}
+        self._cache: dict[tuple[str, str, Means], Judgement] = {}
         self._lock = threading.Lock()
         self._closed = False
 
     def judge(self, gold: str, answer: str) -> Judgement:
         """Whether `answer` equals `gold`; never raises for what the texts hold, and never takes much over the limit."""
-        return judge_as_text(gold, answer) or self._judge_by_worker(gold, answer)
+        found = judge_as_text(gold, answer)
+        if found is None and (why := unanswerable(gold, answer)):
+            found = Judgement("ungradable", why)
+        return found or self._judge_by_worker(*_alike(gold, answer))
 
-    def _judge_by_worker(self, gold: str, answer: str) -> Judgement:
+    def difference_is_zero(self, gold: str, answer: str) -> Judgement:
+        """Whether sympy's gold - answer simplifies to 0, both in the plain notation of `reference.py`."""
+        return self._judge_by_worker(gold, answer, "difference")
+
+    def _judge_by_worker(self, gold: str, answer: str, means: Means = "math-verify") -> Judgement:
         with self._lock:
-            known = self._cache.get((gold, answer))
+            known = self._cache.get((gold, answer, means))
         if known is not None:
             return known
-        judgement = self._ask(gold, answer)
+        judgement = self._ask(gold, answer, means)
         with self._lock:
             if len(self._cache) >= MAX_CACHED:
                 self._cache.clear()
-            self._cache[gold, answer] = judgement
+            self._cache[gold, answer, means] = judgement
         return judgement
 
-    def _ask(self, gold: str, answer: str) -> Judgement:
+    def _ask(self, gold: str, answer: str, means: Means) -> Judgement:
         worker = self._slots.get()
         usable = None
         try:
@@ -115,7 +159,7 @@ class Pool:
             # One that died while idle (killed for memory, say) has nothing to do with these answers.
             if worker is None or not worker.alive:
                 worker = _Worker()
-            judgement = worker.judge(gold, answer, self.limit_s)
+            judgement = worker.judge(gold, answer, means, self.limit_s)
             usable = worker if worker.alive else None
         finally:  # an interrupt between question and answer leaves a worker that would answer the wrong question
             if worker is not None and usable is None:
@@ -165,8 +209,8 @@ class _Worker:
     def alive(self) -> bool:
         return self._process.poll() is None
 
-    def judge(self, gold: str, answer: str, limit_s: float) -> Judgement:
-        request = {"gold": gold, "answer": answer, "orphan_s": int(limit_s) + 5}
+    def judge(self, gold: str, answer: str, means: Means, limit_s: float) -> Judgement:
+        request = {"gold": gold, "answer": answer, "means": means, "orphan_s": int(limit_s) + 5}
         try:
             _pipe(self._process.stdin).write(json.dumps(request).encode() + b"\n")
             _pipe(self._process.stdin).flush()

@@ -1,4 +1,4 @@
-"""The process that compares two answers with math-verify, and may be killed at any time.
+"""The process that compares two answers with math-verify or sympy, and may be killed at any time.
 
 It is run by its path, answers one line of JSON per line of JSON, and knows nothing of the rest of the program.
 """
@@ -6,10 +6,11 @@ It is run by its path, answers one line of JSON per line of JSON, and knows noth
 import contextlib
 import json
 import os
+import re
 import resource
 import signal
 import sys
-from typing import TextIO
+from typing import Any, TextIO
 
 MAX_MEMORY = 4 * 2**30
 """Address space of the process [bytes]: towers of powers fail here instead of taking the machine along."""
@@ -38,16 +39,66 @@ def _inline(text: str) -> str:
     return text.replace("\\$", " ").replace("$", " ").strip()
 
 
+# --- the difference, for the authors' rule --------------------------------------------------------------------
+
+_TOKEN = re.compile(r"\s+|\d+\.?\d*|\.\d+|[a-z]+|[-+*/^()]")
+_FUNCTIONS = ("sqrt", "sin", "cos", "tan", "cot", "sec", "csc", "log", "ln", "exp", "asin", "acos", "atan")
+_WORD = re.compile("|".join((*sorted(_FUNCTIONS, key=len, reverse=True), "pi", "inf", "[a-z]")))
+MAX_LETTERS = 2
+"""Unknowns that the authors' rule puts up with."""
+
+
+def difference(gold: str, answer: str) -> tuple[str, str]:
+    """(verdict, means) of sympy's gold - answer, both in plain notation: numbers, letters, functions, + - * / ^ ( ).
+
+    What has other characters, more than two unknowns, or a power that the authors' rule refuses (of a bracket, or of
+    two digits) is "wrong", as there.
+    """
+    for text in (gold, answer):
+        letters = {word for word in _WORD.findall(text) if len(word) == 1}
+        if len(letters) > MAX_LETTERS or re.search(r"\^\(|\^[0-9]+\^|\^[0-9][0-9]+", text):
+            return "wrong", "not compared"
+    try:
+        left, right = _parsed(gold), _parsed(answer)
+    except Exception:  # the parser raises anything on odd input
+        return "wrong", "not read"
+    from sympy import simplify
+
+    return ("correct" if simplify(left - right) == 0 else "wrong"), "difference"
+
+
+def _parsed(text: str) -> Any:
+    """The expression. Sympy's parser ends in Python's `eval`, so that only tokens which mean no more than mathematics
+    reach it: letters alone are symbols, and there are no names but the listed ones."""
+    import sympy
+    from sympy.parsing import sympy_parser as parser
+
+    tokens, end = [], 0
+    for found in _TOKEN.finditer(text):
+        if found.start() != end:
+            raise ValueError(f"{text[end]!r} is no part of an expression")
+        tokens += _WORD.findall(found.group()) if found.group().isalpha() else [found.group()]
+        end = found.end()
+    if end != len(text):
+        raise ValueError(f"{text[end]!r} is no part of an expression")
+    names = {name: getattr(sympy, name) for name in (*_FUNCTIONS, "pi")} | {"inf": sympy.oo}
+    names |= {letter: sympy.Symbol(letter) for letter in "abcdefghijklmnopqrstuvwxyz"}
+    safe = {"__builtins__": {}} | {name: getattr(sympy, name) for name in ("Integer", "Float", "Rational", "Symbol")}
+    rules = (*parser.standard_transformations, parser.convert_xor, parser.implicit_multiplication)
+    return parser.parse_expr(" ".join(tokens), local_dict=names, global_dict=safe, transformations=rules)
+
+
 def serve(replies: TextIO) -> None:
-    """Answer requests {"gold", "answer", "orphan_s"} until stdin ends."""
+    """Answer requests {"gold", "answer", "means", "orphan_s"} until stdin ends."""
+    by = {"math-verify": judge, "difference": difference}
     for line in sys.stdin:
         request = json.loads(line)
         # Should the parent be gone, nobody kills a hanging comparison: the kernel's alarm does, in C code too.
         signal.alarm(request["orphan_s"])
         try:
-            verdict, means = judge(request["gold"], request["answer"])
+            verdict, means = by[request["means"]](request["gold"], request["answer"])
         except Exception as error:  # sympy raises anything on odd input
-            verdict, means = "ungradable", f"math-verify failed ({type(error).__name__})"
+            verdict, means = "ungradable", f"{request['means']} failed ({type(error).__name__})"
         signal.alarm(0)
         print(json.dumps({"verdict": verdict, "means": means}), file=replies, flush=True)
 

@@ -6,15 +6,11 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, final
 
 from reasoning_lab.benchmark.answers import Answer
-from reasoning_lab.benchmark.mathematics import MathBenchmark
-from reasoning_lab.benchmark.normal_form import normal_form
+from reasoning_lab.benchmark.mathematics import MathBenchmark, amount_of
 from reasoning_lab.benchmark.rows import text_field
 from reasoning_lab.records import Problem
 
 _GOLD = re.compile(r"####\s?(-?(?:\d{1,3}(?:,\d{3})+|\d{1,20}))\s*\Z", re.ASCII)
-_AMOUNT = re.compile(
-    r"[A-Za-z =:]{0,50}(-?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?)(?:[A-Za-z ][A-Za-z ./]{0,50})?", re.ASCII
-)
 
 
 @final
@@ -25,7 +21,7 @@ class Gsm8k(MathBenchmark):
     Zero-shot, unlike the few-shot evaluations that most published numbers of base models come from.
     """
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     citation: ClassVar[str] = "Cobbe et al. 2021, Training Verifiers to Solve Math Word Problems, arXiv:2110.14168"
     licence: ClassVar[str] = "MIT"
 
@@ -38,6 +34,4 @@ class Gsm8k(MathBenchmark):
 
     def found(self, text: str, complete: bool = True) -> Answer | None:
         """As for all mathematics; of a number in words ("18 dollars", "x = 18") only the number."""
-        found = super().found(text, complete)
-        amount = _AMOUNT.fullmatch(normal_form(found.text)) if found else None
-        return found._replace(text=amount.group(1)) if found and amount else found
+        return amount_of(super().found(text, complete))

@@ -1,27 +1,32 @@
-r"""What benchmarks with a mathematical answer share: two prompts, and a grade of the answer that the text states."""
+r"""What benchmarks with a mathematical answer share: prompts, and a grade of the answer that the text states."""
 
+import re
 from dataclasses import dataclass
-from typing import Literal, final, get_args
+from typing import Literal, final
 
+from reasoning_lab.benchmark import reference
 from reasoning_lab.benchmark.answers import Answer, extract
-from reasoning_lab.benchmark.base import Finish, RowBenchmark, require
+from reasoning_lab.benchmark.base import Finish, RowBenchmark, require_one_of
 from reasoning_lab.benchmark.equivalence import shared_pool
-from reasoning_lab.benchmark.normal_form import canonical
+from reasoning_lab.benchmark.normal_form import canonical, normal_form
 from reasoning_lab.records import Grade, Problem
 
-PromptStyle = Literal["karan2025", "plain"]
+PromptStyle = Literal["karan2025", "model_card", "plain"]
+MathGrader = Literal["math", "reference"]
 
-_PROMPTS: dict[PromptStyle, str] = {
+PROMPTS: dict[PromptStyle, str] = {
     "karan2025": (
         "Can you solve the following math problem? {question}"
         " Please reason step by step, and put your final answer within \\boxed{{}}."
     ),
+    "model_card": "{question}\nPlease reason step by step, and put your final answer within \\boxed{{}}.",
     "plain": "{question}",
 }
 r"""Templates of `str.format`.
 
 karan2025: PROMPT and COT of the authors' constants.py (commit 720a8e9). Their string is concatenated and never
 formatted, so that their models read ``\boxed{{}}``; here it is rendered, and reads ``\boxed{}``.
+model_card: the directive that the cards of DeepSeek-R1, QwQ and Qwen2.5-Math ask for, after the problem.
 """
 
 
@@ -30,17 +35,25 @@ class MathBenchmark(RowBenchmark):
     """Problems whose reference is a short expression: the answer is pulled out of the text and compared with it."""
 
     prompt_style: PromptStyle
-    """karan2025: the paper's words around the problem; plain: the problem alone."""
+    """karan2025: the paper's words around the problem; model_card: the thinking models' directive after it; plain: the
+    problem alone."""
+    grader: MathGrader = "math"
+    """math: the rules below; reference: the authors' rule with its known defects (`reference.py`), for comparison."""
 
     def __post_init__(self) -> None:
         """Check the bounds; a ValueError names the field, its value and what is allowed."""
         super().__post_init__()
-        styles = get_args(PromptStyle)
-        require(self.prompt_style in styles, "prompt_style", self.prompt_style, f"must be one of {', '.join(styles)}.")
+        require_one_of(PromptStyle, "prompt_style", self.prompt_style)
+        require_one_of(MathGrader, "grader", self.grader)
+
+    @property
+    def grading(self) -> str:
+        """The class, its version, and the grader where it is not ours."""
+        return super().grading + (" reference" if self.grader == "reference" else "")
 
     def prompt(self, problem: Problem) -> str:
         """The problem in the words of `prompt_style`."""
-        return _PROMPTS[self.prompt_style].format(question=problem.question)
+        return PROMPTS[self.prompt_style].format(question=problem.question)
 
     def found(self, text: str, complete: bool = True) -> Answer | None:
         """The answer by the rules of `answers.py`, and the rule; `complete`: whether the text ended by itself."""
@@ -62,11 +75,19 @@ class MathBenchmark(RowBenchmark):
         The reason reads "rule, means": which rule found the answer and what compared it. In a completion cut off at
         the cap only a marked answer counts. No answer is `ungradable`: counted as wrong, and shown.
         """
+        if self.grader == "reference":
+            return self._reference_grade(problem, text, chain)
         found = self.found(text, complete=finish == "stop")
         if found is None:
-            return Grade(problem.id, chain, "ungradable", None, _why_none(text, finish))
+            return Grade(problem.id, chain, "ungradable", None, why_none(text, finish))
         verdict, means = shared_pool().judge(problem.gold, found.text)
         return Grade(problem.id, chain, verdict, found.text, f"{found.rule}, {means}")
+
+    def _reference_grade(self, problem: Problem, text: str, chain: int) -> Grade:
+        if not text.strip():
+            return Grade(problem.id, chain, "ungradable", None, "empty text")
+        answer, (verdict, means) = reference.judge_math(problem.gold, text)
+        return Grade(problem.id, chain, verdict, answer, f"reference, {means}")
 
     def behaviours(self, text: str) -> dict[str, int]:
         """None are known for free text."""
@@ -77,7 +98,19 @@ class MathBenchmark(RowBenchmark):
         return f"\\boxed{{{problem.gold}}}"
 
 
-def _why_none(text: str, finish: Finish) -> str:
+_AMOUNT = re.compile(
+    r"[A-Za-z =:]{0,50}(-?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?)(?:[A-Za-z ][A-Za-z ./]{0,50})?", re.ASCII
+)
+
+
+def amount_of(found: Answer | None) -> Answer | None:
+    """Of a number in words ("18 dollars", "x = 18") only the number; any other answer as it is."""
+    amount = _AMOUNT.fullmatch(normal_form(found.text)) if found else None
+    return found._replace(text=amount.group(1)) if found and amount else found
+
+
+def why_none(text: str, finish: Finish) -> str:
+    """The reason of a grade without an answer."""
     if not text.strip():
         return "empty text"
     return "no answer" if finish == "stop" else "no answer before the cap"

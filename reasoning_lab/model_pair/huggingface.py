@@ -1,10 +1,10 @@
 """A Policy over any transformers causal LM, hub or local: per-row positions over one static key-value cache."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.cache_utils import Cache, CacheLayerMixin
@@ -65,6 +65,7 @@ class HuggingFacePolicy(Policy):
         model.set_attn_implementation(ATTENTION)
         config = model.config
         self.vocab_size = config.vocab_size
+        self.architecture: str = config.model_type
         self.context_length = context_length(config)
         self.device = next(model.parameters()).device
         self.dtype = next(model.parameters()).dtype
@@ -81,7 +82,7 @@ class HuggingFacePolicy(Policy):
                 f"capacity={capacity} exceeds the model's {self.context_length} positions; "
                 "shorten runtime.max_prompt_tokens or the benchmark's max_new_tokens."
             )
-        return _RowSession(self, rows, capacity)
+        return RowSession(self, rows, capacity)
 
 
 def context_length(config: Any) -> int:
@@ -96,7 +97,7 @@ def _floating(logits: Tensor) -> Tensor:
     return logits if logits.dtype == torch.float64 else logits.float()
 
 
-class _RowLayer(CacheLayerMixin):
+class RowLayer(CacheLayerMixin):
     """One layer's keys and values, written at per-row positions."""
 
     is_compileable = False
@@ -108,7 +109,7 @@ class _RowLayer(CacheLayerMixin):
         self.positions: Tensor | None = None
 
     def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
-        raise RuntimeError("_RowLayer is allocated by its session.")
+        raise RuntimeError("RowLayer is allocated by its cache.")
 
     def allocate(self, keys: Tensor, values: Tensor) -> None:
         self.keys, self.values, self.is_initialized = keys, values, True
@@ -137,56 +138,89 @@ class _RowLayer(CacheLayerMixin):
         return self.keys.shape[2]
 
 
-class _RowSession(Session):
-    def __init__(self, policy: HuggingFacePolicy, rows: int, capacity: int) -> None:
-        self.policy, self.rows, self.capacity = policy, rows, capacity
+class RowCache:
+    """Keys and values of all layers and rows in one store, written and read at per-row positions.
+
+    `store` is [layer, 2, row, head, position, dim]; its layers are the model's from layer `first` on. The last position
+    is spare: it takes what padding writes.
+    """
+
+    def __init__(self, store: Float[Tensor, "layer two row head position dim"], first: int = 0) -> None:
+        self.store = store
+        held = [RowLayer() for _ in store]
+        for layer, states in zip(held, store, strict=True):
+            layer.allocate(states[0], states[1])
+        self._held = held
+        self.layers = Cache(layers=[*(RowLayer() for _ in range(first)), *held])
+        """What transformers' layers take as past_key_values."""
+        self._columns = torch.arange(store.shape[4], device=store.device)
+
+    @classmethod
+    def of_model(cls, policy: "HuggingFacePolicy", rows: int, capacity: int) -> "RowCache":
+        """Room for all layers of a model, `capacity` positions and the spare one."""
         config = policy.model.config
         heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
         width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-        # One position more than the capacity takes what the padding of a prefill pass writes.
-        self._length = capacity + 1
-        shape = (config.num_hidden_layers, 2, rows, heads, self._length, width)
-        self._store = torch.zeros(shape, dtype=policy.dtype, device=policy.device)
-        self._layers = [_RowLayer() for _ in range(config.num_hidden_layers)]
-        for layer, states in zip(self._layers, self._store, strict=True):
-            layer.allocate(states[0], states[1])
-        self._cache = Cache(layers=list(self._layers))
-        self._columns = torch.arange(self._length, device=policy.device)
+        shape = (config.num_hidden_layers, 2, rows, heads, capacity + 1, width)
+        return cls(torch.zeros(shape, dtype=policy.dtype, device=policy.device))
+
+    def aim(self, rows: Int[Tensor, " row"], positions: Int[Tensor, "row width"]) -> Float[Tensor, "row 1 width key"]:
+        """Direct the next pass at `positions` of `rows`; returns its mask: each position sees its row up to itself."""
+        for layer in self._held:
+            layer.rows, layer.positions = rows[:, None].expand_as(positions), positions
+        hidden = self._columns > positions[:, None, :, None]
+        mask = torch.zeros(hidden.shape, dtype=self.store.dtype, device=self.store.device)
+        return mask.masked_fill_(hidden, torch.finfo(self.store.dtype).min)
+
+
+class RowSession(Session):
+    """Rows of one static cache, each at its own position."""
+
+    def __init__(self, policy: HuggingFacePolicy, rows: int, capacity: int) -> None:
+        self.policy, self.rows, self.capacity = policy, rows, capacity
+        self._cache = RowCache.of_model(policy, rows, capacity)
         self._all_rows = torch.arange(rows, device=policy.device)
 
     @torch.inference_mode()
     def prefill(self, row: int, ids: Sequence[int]) -> None:
-        if len(ids) > self.capacity:
-            raise ValueError(f"a prompt of {len(ids)} tokens exceeds the session's {self.capacity} positions.")
-        for start in range(0, len(ids), PREFILL_WIDTH):
-            chunk = list(ids[start : start + PREFILL_WIDTH])
-            padding = PREFILL_WIDTH - len(chunk)
-            tokens = torch.tensor([chunk + [chunk[-1]] * padding], device=self.policy.device)
-            positions = torch.tensor(
-                [[*range(start, start + len(chunk)), *[self.capacity] * padding]], device=self.policy.device
-            )
+        """As Session.prefill, in passes of PREFILL_WIDTH tokens."""
+        for tokens, positions, _ in prefill_passes(ids, self.capacity, self.policy.device):
             self._forward(tokens, self._all_rows[row : row + 1], positions)
 
     @torch.inference_mode()
     def step(self, ids: Sequence[int], positions: Sequence[int]) -> Float[Tensor, "row vocab"]:
+        """As Session.step: one pass of width 1."""
         device = self.policy.device
         tokens = torch.tensor(ids, device=device)[:, None]
         return _floating(self._forward(tokens, self._all_rows, torch.tensor(positions, device=device)[:, None])[:, -1])
 
     def _forward(self, tokens: Tensor, rows: Tensor, positions: Tensor) -> Tensor:
         """Logits of [row, width] tokens at [row, width] positions, each attending to its row up to itself."""
-        for layer in self._layers:
-            layer.rows, layer.positions = rows[:, None].expand_as(positions), positions
-        hidden = self._columns > positions[:, None, :, None]
-        mask = torch.zeros(hidden.shape, dtype=self.policy.dtype, device=self.policy.device)
-        mask.masked_fill_(hidden, torch.finfo(self.policy.dtype).min)
+        mask = self._cache.aim(rows, positions)
         return self.policy.model(
-            tokens, attention_mask=mask, position_ids=positions, past_key_values=self._cache, use_cache=True
+            tokens, attention_mask=mask, position_ids=positions, past_key_values=self._cache.layers, use_cache=True
         ).logits
 
     def save(self, row: int, start: int, stop: int) -> Segment:
-        return Segment(start, stop, self._store[:, :, row, :, start:stop].clone())
+        """As Session.save."""
+        return Segment(start, stop, self._cache.store[:, :, row, :, start:stop].clone())
 
     def load(self, row: int, segment: Segment, start: int, stop: int) -> None:
+        """As Session.load."""
         offset = segment.start
-        self._store[:, :, row, :, start:stop] = segment.state[:, :, :, start - offset : stop - offset]
+        self._cache.store[:, :, row, :, start:stop] = segment.state[:, :, :, start - offset : stop - offset]
+
+
+def prefill_passes(
+    ids: Sequence[int], capacity: int, device: torch.device
+) -> Iterator[tuple[Int[Tensor, "1 width"], Int[Tensor, "1 width"], int]]:
+    """(tokens, positions, how many of them are real) of the passes that read `ids`, each PREFILL_WIDTH wide; padding
+    goes to the spare position."""
+    if len(ids) > capacity:
+        raise ValueError(f"a prompt of {len(ids)} tokens exceeds the session's {capacity} positions.")
+    for start in range(0, len(ids), PREFILL_WIDTH):
+        chunk = list(ids[start : start + PREFILL_WIDTH])
+        padding = PREFILL_WIDTH - len(chunk)
+        tokens = torch.tensor([chunk + [chunk[-1]] * padding], device=device)
+        positions = torch.tensor([[*range(start, start + len(chunk)), *[capacity] * padding]], device=device)
+        yield tokens, positions, len(chunk)

@@ -89,12 +89,17 @@ class Reader:
     """Most positions, prompt included."""
     prompt_format: str
 
+    def render(self, text: str) -> str:
+        """The prompt in the model's prompt format, as text."""
+        if self.prompt_format == "raw":
+            return text
+        turn = [{"role": "user", "content": text}]
+        return self.tokenizer.apply_chat_template(turn, add_generation_prompt=True, tokenize=False)
+
     def encode(self, text: str) -> tuple[int, ...]:
         """Token ids of a prompt, in the model's prompt format."""
         if self.prompt_format == "chat":
-            turn = [{"role": "user", "content": text}]
-            rendered = self.tokenizer.apply_chat_template(turn, add_generation_prompt=True, tokenize=False)
-            return tuple(self.tokenizer(rendered, add_special_tokens=False)["input_ids"])
+            return tuple(self.tokenizer(self.render(text), add_special_tokens=False)["input_ids"])
         ids = list(self.tokenizer(text)["input_ids"])
         while ids and ids[-1] in self.stop_ids:
             ids.pop()  # Some tokenizers end every text; a prompt goes on.
@@ -145,7 +150,7 @@ def load_reader(source: ModelSource) -> Reader:
 
     from reasoning_lab.model_pair.huggingface import context_length
 
-    where, options = _where(source)
+    where, options = where_of(source)
     try:
         tokenizer = AutoTokenizer.from_pretrained(where, **options)
         config = AutoConfig.from_pretrained(where, **options)
@@ -172,7 +177,7 @@ def load(source: ModelSource, dtype: str, device: str) -> LoadedModel:
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
     reader = load_reader(source)
-    where, options = _where(source)
+    where, options = where_of(source)
     try:
         model: Any = transformers.AutoModelForCausalLM.from_pretrained(where, dtype=getattr(torch, dtype), **options)
     except OSError as error:
@@ -180,7 +185,7 @@ def load(source: ModelSource, dtype: str, device: str) -> LoadedModel:
     return LoadedModel(HuggingFacePolicy(model.to(device)), reader)
 
 
-def _where(source: ModelSource) -> tuple[str, dict[str, Any]]:
+def where_of(source: ModelSource) -> tuple[str, dict[str, Any]]:
     """Folder or hub id, and what from_pretrained needs beside it."""
     folder = source.folder()
     options: dict[str, Any] = {"revision": source.revision} if folder is None and source.revision else {}

@@ -75,7 +75,7 @@ class ReportInput:
     """Name of the RL-trained arm, when there is one."""
     passk: list[ArmResult] = field(default_factory=list)
     """Arms with at least two samples a problem, all over the same problems (maybe fewer than in the table)."""
-    question: str = "Does sampling from p^α make the base model reason as well as its RL-trained sibling?"
+    question: str = "Which way of sampling answers best?"
     grpo_length: float | None = None
     """Mean length of a completion during GRPO [tokens]; None takes the RL arm's mean length."""
     published: list[Published] = field(default_factory=list)

@@ -1,14 +1,24 @@
-"""One self-contained HTML page: no request leaves it, and no text of a model can become markup."""
+"""The page of a report."""
 
-import json
-from html import escape
-from importlib.resources import files
 from typing import Any
 
-from reasoning_lab.records import Completion, Grade
 from reasoning_lab.report.chain import replay
 from reasoning_lab.report.headline import Headline
-from reasoning_lab.report.inputs import ArmResult, ReportInput, natural_key, visible
+from reasoning_lab.report.html import (
+    MARKS,
+    definitions,
+    document,
+    embedded_json,
+    figure,
+    first_answers,
+    forest,
+    interval_cell,
+    region,
+    resource,
+    shortened,
+    text,
+)
+from reasoning_lab.report.inputs import ReportInput, natural_key, visible
 from reasoning_lab.report.plots import Chart, Inks, stylesheet, variable
 from reasoning_lab.report.summary import ArmSummary
 from reasoning_lab.report.table import COLUMNS, cells, footer_lines, published_cells, tokens
@@ -19,45 +29,9 @@ MAX_CHAINS = 24
 CHAIN_BYTES = 1_500_000
 ANSWER_BYTES = 2_000_000
 """Budgets of the embedded texts; with the charts the page stays below 5 MB."""
-LONGEST_TEXT = 8_000
-"""Characters of an answer that the page shows."""
-
-_POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
-"""The browser is told to load nothing."""
-
-_MARKS = {"correct": "c", "wrong": "w", "ungradable": "u", "timeout": "t"}
-
-
-def _text(value: str) -> str:
-    return escape(visible(value))
-
-
-def resource(name: str) -> str:
-    """A text file of this package."""
-    return (files("reasoning_lab.report") / name).read_text(encoding="utf-8")
-
-
-def embedded_json(data: Any) -> str:
-    """JSON that may stand inside a script element: <, > and & are escaped, so no tag or comment can open or close."""
-    text = json.dumps(data, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
 
 
 # --- data of the interactive parts ----------------------------------------------------------------------------
-
-
-def _first_answers(arm: ArmResult) -> dict[str, tuple[Completion, Grade]]:
-    """Problem id -> the completion of its lowest chain, with its grade."""
-    grades = {(g.problem, g.chain): g for g in arm.grades}
-    first: dict[str, tuple[Completion, Grade]] = {}
-    for completion in sorted(arm.completions, key=lambda c: c.chain):
-        first.setdefault(completion.problem, (completion, grades[completion.problem, completion.chain]))
-    return first
-
-
-def _shortened(text: str) -> str:
-    rest = len(text) - LONGEST_TEXT
-    return visible(text) if rest <= 0 else f"{visible(text[:LONGEST_TEXT])}\n… [{rest} more characters]"
 
 
 def _within(items: list[Any], budget: int) -> list[Any]:
@@ -73,15 +47,15 @@ def _within(items: list[Any], budget: int) -> list[Any]:
 
 def _answers(report: ReportInput, ids: list[str]) -> tuple[dict[str, str], list[dict[str, Any]]]:
     """Verdicts of all problems (a letter each, per arm) and the texts of as many problems as the budget allows."""
-    first = {arm.name: _first_answers(arm) for arm in report.arms}
-    verdicts = {name: "".join(_MARKS[answers[i][1].verdict] for i in ids) for name, answers in first.items()}
+    first = {arm.name: first_answers(arm) for arm in report.arms}
+    verdicts = {name: "".join(MARKS[answers[i][1].verdict] for i in ids) for name, answers in first.items()}
     problems = []
     for i in ids:
         problem = report.problems[i]
-        given = [[_shortened(first[arm.name][i][0].text), visible(first[arm.name][i][1].answer or "")]
+        given = [[shortened(first[arm.name][i][0].text), visible(first[arm.name][i][1].answer or "")]
                  for arm in report.arms]  # fmt: skip
         tags = ", ".join(f"{key}: {value}" for key, value in problem.tags.items())
-        problems.append({"id": visible(i), "question": _shortened(problem.question), "gold": visible(problem.gold),
+        problems.append({"id": visible(i), "question": shortened(problem.question), "gold": visible(problem.gold),
                          "tags": visible(tags), "answers": given})  # fmt: skip
     return verdicts, _within(problems, ANSWER_BYTES)
 
@@ -97,8 +71,8 @@ def _chains(report: ReportInput) -> list[dict[str, Any]]:
         if (chain := replay(completion, report.decode)) is not None:
             problem = report.problems[completion.problem]
             grade = grades[completion.problem, completion.chain]
-            about = {"id": visible(problem.id), "question": _shortened(problem.question), "gold": visible(problem.gold)}
-            made.append(about | {"verdict": _MARKS[grade.verdict], "answer": visible(grade.answer or "")} | chain)
+            about = {"id": visible(problem.id), "question": shortened(problem.question), "gold": visible(problem.gold)}
+            made.append(about | {"verdict": MARKS[grade.verdict], "answer": visible(grade.answer or "")} | chain)
     return _within(made, CHAIN_BYTES) if made else []
 
 
@@ -117,15 +91,6 @@ def page_data(report: ReportInput, inks: Inks) -> dict[str, Any]:
 # --- static parts ---------------------------------------------------------------------------------------------
 
 
-def _forest(row: ArmSummary, inks: Inks) -> str:
-    """A bar from 0 to 100 % with the interval and the estimate; the numbers stand beside it."""
-    value, low, high = (100 * x for x in row.accuracy)
-    return (
-        f'<span class="forest" aria-hidden="true" style="--ink:{variable(inks[row.name])}">'
-        f'<i style="left:{low:.2f}%;width:{high - low:.2f}%"></i><b style="left:{value:.2f}%"></b></span>'
-    )
-
-
 def _difference_class(row: ArmSummary) -> str:
     return "num clear" if row.difference and row.difference.difference.excludes_zero else "num"
 
@@ -135,40 +100,27 @@ def _row(report: ReportInput, row: ArmSummary, inks: Inks, shown: list[int]) -> 
     mark = {report.power: " power", report.base: " base"}.get(row.name, "")
     about = f"{row.role} · {row.sampler}" if row.sampler else row.role
     parts = [f'<th scope="row"><div class="name"><span class="dot" style="--ink:{variable(inks[row.name])}"></span>'
-             f"<span>{_text(row.label)}<small>{_text(about)}</small></span></div></th>"]  # fmt: skip
+             f"<span>{text(row.label)}<small>{text(about)}</small></span></div></th>"]  # fmt: skip
     for i in shown[1:]:
         if i == 1:
             value, interval = words[1].split(" ", 1)
-            bar = _forest(row, inks)
+            bar = forest(row.accuracy, variable(inks[row.name]))
             parts.append(f'<td class="num acc"><strong>{value}</strong> <small>{interval}</small>{bar}</td>')
         else:
-            parts.append(f'<td class="{_difference_class(row) if i == 2 else "num"}">{_interval_cell(words[i])}</td>')
+            parts.append(f'<td class="{_difference_class(row) if i == 2 else "num"}">{interval_cell(words[i])}</td>')
     return f'<tr class="arm{mark}">{"".join(parts)}</tr>'
-
-
-def _interval_cell(words: str) -> str:
-    value, _, interval = words.partition(" [")
-    return f"<span>{_text(value)}</span> <small>[{_text(interval)}</small>" if interval else _text(value)
 
 
 def _table(report: ReportInput, rows: list[ArmSummary], inks: Inks) -> str:
     body = [cells(row) for row in rows]
     shown = [i for i in range(len(COLUMNS)) if i < 2 or any(line[i] != "–" for line in body)]
-    head = "".join(f'<th scope="col" title="{_text(COLUMNS[i][1])}">{_text(COLUMNS[i][0])}</th>' for i in shown)
+    head = "".join(f'<th scope="col" title="{text(COLUMNS[i][1])}">{text(COLUMNS[i][0])}</th>' for i in shown)
     lines = "".join(_row(report, row, inks, shown) for row in rows)
-    definitions = "".join(f"<dt>{_text(COLUMNS[i][0])}</dt><dd>{_text(COLUMNS[i][1])}.</dd>" for i in shown)
+    table = f"<table><thead><tr>{head}</tr></thead><tbody>{lines}</tbody></table>"
     return (
-        '<div class="scroll" tabindex="0" role="region" aria-label="Results, one row per arm">'
-        f"<table><thead><tr>{head}</tr></thead><tbody>{lines}</tbody></table></div>"
-        "<p class=\"caption\">Bold differences: the 95 % interval excludes zero.</p>"
-        f"<details><summary>What the columns mean</summary><dl>{definitions}</dl></details>"
-    )
-
-
-def _chart(chart: Chart) -> str:
-    return (
-        f'<figure id="{chart.name}"><h3>{_text(chart.title)}</h3><div class="scroll" tabindex="0" role="region" '
-        f'aria-label="{_text(chart.title)}">{chart.svg}</div><figcaption>{_text(chart.caption)}</figcaption></figure>'
+        region("Results, one row per arm", table)
+        + '<p class="caption">Bold differences: the 95 % interval excludes zero.</p>'
+        + definitions([COLUMNS[i] for i in shown])
     )
 
 
@@ -179,9 +131,10 @@ def _tiles(report: ReportInput, rows: list[ArmSummary], inks: Inks) -> str:
     tiles = []
     for row in (by_name[name] for name in names):
         low, high = 100 * row.accuracy.low, 100 * row.accuracy.high
+        bar = forest(row.accuracy, variable(inks[row.name]))
         tiles.append(
-            f'<div class="tile" style="--ink:{variable(inks[row.name])}"><h2>{_text(row.label)}</h2>'
-            f'<p class="figure">{100 * row.accuracy.value:.1f}<small> % correct</small></p>{_forest(row, inks)}'
+            f'<div class="tile" style="--ink:{variable(inks[row.name])}"><h2>{text(row.label)}</h2>'
+            f'<p class="figure">{100 * row.accuracy.value:.1f}<small> % correct</small></p>{bar}'
             f"<p>95 % interval {low:.1f} to {high:.1f}<br>{tokens(row.decode_tokens)} tokens drawn per answer</p></div>"
         )
     return f'<div class="tiles">{"".join(tiles)}</div>'
@@ -191,14 +144,15 @@ def _published(report: ReportInput, rows: list[ArmSummary]) -> str:
     if not report.published:
         return ""
     body = "".join(
-        f'<tr><th scope="row">{_text(what)}</th>{"".join(f"<td>{_text(x)}</td>" for x in others)}</tr>'
+        f'<tr><th scope="row">{text(what)}</th>{"".join(f"<td>{text(x)}</td>" for x in others)}</tr>'
         for what, *others in published_cells(report, rows)
     )
     head = "".join(f'<th scope="col">{x}</th>' for x in ("Published", "Number", "Here, %", "Why they differ"))
+    table = f'<table class="words"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
     return (
-        '<section id="published"><h2>Beside the paper</h2><div class="scroll" tabindex="0" role="region" '
-        f'aria-label="Published numbers"><table class="words"><thead><tr>{head}</tr></thead><tbody>{body}</tbody>'
-        "</table></div></section>"
+        '<section id="published"><h2>Beside the paper</h2>'
+        + region("Published numbers", table)
+        + "</section>"
     )
 
 
@@ -209,7 +163,7 @@ def _answers_section(data: dict[str, Any]) -> str:
         f"Every column is one of {total} problems, in the order of their ids; filled is right, pale is wrong, hollow "
         f"is without a gradable answer. {some} here to read: the first answer of each arm, none picked by hand."
     )
-    return f"""<section id="answers"><h2>Read the answers</h2><p class="lead">{_text(lead)}</p>
+    return f"""<section id="answers"><h2>Read the answers</h2><p class="lead">{text(lead)}</p>
 <div id="map" class="map"></div>
 <div class="controls"><button type="button" id="previous-problem">← Previous</button>
 <label>Problem <select id="problem"></select></label>
@@ -228,7 +182,7 @@ def _chain_section(report: ReportInput, data: dict[str, Any]) -> str:
         "moves before the text may grow by another block. A move is given up early once its rejection is certain. "
         f"Shown: the first chain of the first {n} problems in the order of their ids, to keep the page small."
     )
-    return f"""<section id="chains"><h2>Watch a chain</h2><p class="lead">{_text(lead)}</p>
+    return f"""<section id="chains"><h2>Watch a chain</h2><p class="lead">{text(lead)}</p>
 <div class="controls"><label>Problem <select id="chain"></select></label>
 <button type="button" id="play" aria-pressed="false">▶ Play</button>
 <button type="button" id="previous-move" aria-label="Previous move">←</button>
@@ -245,24 +199,19 @@ def page(report: ReportInput, rows: list[ArmSummary], said: Headline, charts: li
     inks = inks_of(report)
     data = page_data(report, inks)
     verdict, first, *rest = said.verdict, *said.sentences
-    sentences = "".join(f"<li>{_text(sentence)}</li>" for sentence in rest)
-    footer = "".join(f"<li>{_text(line)}</li>" for line in footer_lines(report, rows))
-    return f"""<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark"><title>{_text(report.title)}</title>
-<meta http-equiv="Content-Security-Policy" content="{_POLICY}">
-<style>{stylesheet(inks)}{resource("page.css")}</style></head>
-<body><a class="skip" href="#results">Skip to the results</a>
-<header><p class="eyebrow">{_text(report.title)}</p><h1>{_text(report.question)}</h1>
-<p class="verdict">{_text(verdict)}</p><p class="first">{_text(first)}</p>
+    sentences = "".join(f"<li>{text(sentence)}</li>" for sentence in rest)
+    footer = "".join(f"<li>{text(line)}</li>" for line in footer_lines(report, rows))
+    body = f"""<a class="skip" href="#results">Skip to the results</a>
+<header><p class="eyebrow">{text(report.title)}</p><h1>{text(report.question)}</h1>
+<p class="verdict">{text(verdict)}</p><p class="first">{text(first)}</p>
 {_tiles(report, rows, inks)}<ul class="said">{sentences}</ul></header>
 <nav aria-label="Sections"><a href="#results">Results</a><a href="#charts">Charts</a><a href="#answers">Answers</a>
 {'<a href="#chains">Chains</a>' if data["chains"] else ""}<a href="#made">How it was made</a></nav>
 <main><section id="results"><h2>Every arm</h2>{_table(report, rows, inks)}</section>
-<section id="charts"><h2>Charts</h2>{"".join(map(_chart, charts))}</section>
+<section id="charts"><h2>Charts</h2>{"".join(map(figure, charts))}</section>
 <noscript><p class="lead">The two sections below need JavaScript; everything above does not.</p></noscript>
 {_answers_section(data)}{_chain_section(report, data)}{_published(report, rows)}
 <section id="made"><h2>How the numbers were made</h2><ul class="made">{footer}</ul></section></main>
 <script type="application/json" id="data">{embedded_json(data)}</script>
-<script>{resource("page.js")}</script></body></html>
-"""
+<script>{resource("page.js")}</script>"""
+    return document(report.title, stylesheet(inks), body)

@@ -1,13 +1,12 @@
 """Many runs in one table and one heat map."""
 
 from collections.abc import Mapping
-from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reasoning_lab import statistics as st
+from reasoning_lab.report.html import document, figure, region, text
 from reasoning_lab.report.inputs import natural_key, visible
-from reasoning_lab.report.page import resource
 from reasoning_lab.report.plots import Chart, render, stylesheet
 from reasoning_lab.report.table import Cell, markdown_table, markdown_text, percent, points, tokens, write_csv
 from reasoning_lab.report.theme import contrast
@@ -54,13 +53,8 @@ def report_sweep(cells: list[SweepCell], out_dir: Path, title: str = "Sweep") ->
         raise ValueError("The sweep has no cells; run at least one.")
     out_dir.mkdir(parents=True, exist_ok=True)
     keys = swept_keys(cells) or sorted(cells[0][0])
-    cells = sorted(cells, key=lambda cell: [natural_key(str(cell[0].get(key))) for key in keys])
-    numbers = list(dict.fromkeys(name for _, metrics in cells for name in metrics))
-    records: list[dict[str, Cell]] = [
-        {**{key: str(overrides.get(key, "")) for key in keys}, **{name: metrics.get(name) for name in numbers}}
-        for overrides, metrics in cells
-    ]
-    write_csv(records, out_dir / "sweep.csv")
+    cells = in_order(cells, keys)
+    write_cells(cells, keys, out_dir / "sweep.csv")
     header = (*keys, "Accuracy %", "Difference to base", "Decode tokens")
     body = [_words(keys, cell) for cell in cells]
     note = ("Accuracy with its 95 % interval; differences to the base arm are paired by problem, in percentage points. "
@@ -70,7 +64,23 @@ def report_sweep(cells: list[SweepCell], out_dir: Path, title: str = "Sweep") ->
     chart = _chart(cells, keys) if len(keys) > 1 else None
     if chart:
         (out_dir / f"{chart.name}.png").write_bytes(chart.png)
-    (out_dir / "sweep.html").write_text(_page(title, header, body, note, chart), encoding="utf-8")
+    html = sweep_page(title, header, body, note, [chart] if chart else [])
+    (out_dir / "sweep.html").write_text(html, encoding="utf-8")
+
+
+def in_order(cells: list[SweepCell], keys: list[str]) -> list[SweepCell]:
+    """Sorted by the keys, numbers as numbers."""
+    return sorted(cells, key=lambda cell: [natural_key(str(cell[0].get(key))) for key in keys])
+
+
+def write_cells(cells: list[SweepCell], keys: list[str], path: Path) -> None:
+    """One line per cell: what was set, then every metric."""
+    numbers = list(dict.fromkeys(name for _, metrics in cells for name in metrics))
+    records: list[dict[str, Cell]] = [
+        {**{key: str(overrides.get(key, "")) for key in keys}, **{name: metrics.get(name) for name in numbers}}
+        for overrides, metrics in cells
+    ]
+    write_csv(records, path)
 
 
 def _grid(cells: list[SweepCell], row_key: str, column_key: str) -> dict[tuple[str, str], list[st.Interval]]:
@@ -94,20 +104,27 @@ def _chart(cells: list[SweepCell], keys: list[str]) -> Chart:
     if len(keys) > 2:
         caption += f" Cells average over {', '.join(keys[2:])}."
     alt = "; ".join(f"{row_key}={r}, {column_key}={c}: {_cell_text(found)}" for (r, c), found in grid.items())
-    return render("heatmap", "Accuracy over the sweep", caption, alt,
-                        lambda: _heat_map(grid, row_key, column_key), {})  # fmt: skip
+    shown = {place: (100 * sum(f.value for f in found) / len(found), _cell_text(found)) for place, found in grid.items()}
+    return render("heatmap", "Accuracy over the sweep", caption, alt, lambda: heat_map(shown, row_key, column_key), {})
 
 
-def _heat_map(grid: dict[tuple[str, str], list[st.Interval]], row_key: str, column_key: str) -> "Figure":
-    """Cells shaded by accuracy, with the number and half its interval written in."""
+def heat_map(
+    shown: Mapping[tuple[str, str], tuple[float, str]],
+    row_key: str,
+    column_key: str,
+    framed: Mapping[tuple[str, str], str] | None = None,
+) -> "Figure":
+    """(row, column) -> (value, words): cells shaded by value with the words written in; `framed` ones get a frame of the
+    given line style."""
     import numpy as np
     from matplotlib.colors import LinearSegmentedColormap
     from matplotlib.figure import Figure
+    from matplotlib.patches import Rectangle
 
-    rows, columns = (sorted({key[i] for key in grid}, key=natural_key) for i in (0, 1))
+    rows, columns = (sorted({key[i] for key in shown}, key=natural_key) for i in (0, 1))
     values = np.full((len(rows), len(columns)), np.nan)
-    for (row, column), found in grid.items():
-        values[rows.index(row), columns.index(column)] = 100 * sum(f.value for f in found) / len(found)
+    for (row, column), (value, _) in shown.items():
+        values[rows.index(row), columns.index(column)] = value
     figure = Figure(figsize=(2.2 + 1.25 * len(columns), 1.4 + 0.62 * len(rows)), layout="constrained")
     axes = figure.add_subplot()
     shades = LinearSegmentedColormap.from_list("blue", ["#eef4fa", "#8dbbe2", "#0b5795"])
@@ -117,27 +134,28 @@ def _heat_map(grid: dict[tuple[str, str], list[st.Interval]], row_key: str, colu
     axes.set_xticks(range(len(columns)), [visible(c) for c in columns])
     axes.set_yticks(range(len(rows)), [visible(r) for r in rows])
     axes.set(xlabel=visible(column_key), ylabel=visible(row_key))
-    for (row, column), found in grid.items():
+    for (row, column), (_, words) in shown.items():
         i, j = rows.index(row), columns.index(column)
         # Named colours: the text keeps its contrast to the cell when the page turns dark.
         shade = "#%02x%02x%02x" % tuple(round(255 * x) for x in shades(image.norm(values[i, j]))[:3])  # noqa: UP031
         ink = max(("#ffffff", "#0b1a2a"), key=lambda colour: contrast(colour, shade))
         ink = "#fefefe" if ink == "#ffffff" else ink
-        axes.text(j, i, _cell_text(found), ha="center", va="center", color=ink, fontsize=9.5)
+        axes.text(j, i, words, ha="center", va="center", color=ink, fontsize=9.5)
+        if style := (framed or {}).get((row, column)):
+            axes.add_patch(Rectangle((j - 0.46, i - 0.43), 0.92, 0.86, fill=False, edgecolor=ink, linewidth=2.2,
+                                     linestyle=style))  # fmt: skip
     return figure
 
 
-def _page(
-    title: str, header: tuple[str, ...], body: list[tuple[str, ...]], note: str, chart: Chart | None
+def sweep_page(
+    title: str, header: tuple[str, ...], body: list[tuple[str, ...]], note: str, charts: list[Chart]
 ) -> str:
-    head = "".join(f'<th scope="col">{escape(visible(x))}</th>' for x in header)
-    rows = "".join(f"<tr>{''.join(f'<td>{escape(visible(x))}</td>' for x in row)}</tr>" for row in body)
-    figure = f"<figure>{chart.svg}<figcaption>{escape(visible(chart.caption))}</figcaption></figure>" if chart else ""
-    return f"""<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark"><title>{escape(visible(title))}</title>
-<style>{stylesheet({})}{resource("page.css")}</style></head>
-<body><main><section><h2>{escape(visible(title))}</h2>{figure}
-<table class="words"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>
-<p class="caption">{escape(visible(note))}</p></section></main></body></html>
-"""
+    """Charts, the table of all cells, and how to read it."""
+    head = "".join(f'<th scope="col">{text(x)}</th>' for x in header)
+    rows = "".join(f"<tr>{''.join(f'<td>{text(x)}</td>' for x in row)}</tr>" for row in body)
+    table = f'<table class="words"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'
+    main = (
+        f"<main><section><h2>{text(title)}</h2>{''.join(map(figure, charts))}{region('Cells', table)}"
+        f'<p class="caption">{text(note)}</p></section></main>'
+    )
+    return document(title, stylesheet({}), main)

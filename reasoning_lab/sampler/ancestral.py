@@ -1,25 +1,41 @@
-"""Ancestral sampling: token by token, at a temperature or greedily."""
+"""Ancestral sampling: token by token, at a temperature, from the whole law or its most probable tokens, or greedily."""
 
 from dataclasses import dataclass
 from typing import Any
 
 from reasoning_lab.policy import Chain, Request
-from reasoning_lab.sampler.base import Draws, Prompt, Sample, Sampler, require_positive, require_temperature
+from reasoning_lab.sampler.base import (
+    Draws,
+    Prompt,
+    Sample,
+    Sampler,
+    require,
+    require_positive,
+    require_temperature,
+)
 
 
 @dataclass(frozen=True)
 class Temperature(Sampler):
     """x_t ~ p(. | x_<t)^(1/temperature), normalised per token: low temperature is *not* the power law, for it
-    averages the futures of a token before it sharpens them (Karan & Du 2025, eq. 7-8)."""
+    averages the futures of a token before it sharpens them (Karan & Du 2025, eq. 7-8).
+
+    top_k and top_p (nucleus sampling, Holtzman et al. 2020, arXiv:1904.09751) cut the law and normalise it again: first
+    the temperature, then top_k, then top_p of what is left. Ties at either edge are kept, so the cut does not depend on
+    the order of ids. log q and log Z are those of the cut law, log p is the model's own.
+    """
 
     max_new_tokens: int
     temperature: float
     top_k: int = 0
     """Draw from the k most probable tokens (0: all)."""
+    top_p: float = 1.0
+    """Draw from the smallest set of most probable tokens whose mass reaches top_p (1: all)."""
 
     def __post_init__(self) -> None:
         require_positive(self, "max_new_tokens")
         require_temperature(self.temperature, self.top_k)
+        require(0 < self.top_p <= 1, "top_p", self.top_p, "above 0 and at most 1", "1 draws from the whole vocabulary")
 
     def sample(self, prompt: Prompt, resume: dict[str, Any] | None = None) -> Draws:
         """One request."""
@@ -31,6 +47,7 @@ class Temperature(Sampler):
             prompt.stop_ids,
             temperature=self.temperature,
             top_k=self.top_k,
+            top_p=self.top_p,
             want_negentropy=True,
         )
         return Sample(chain, chain.n_drawn)
@@ -48,6 +65,11 @@ class Greedy(Sampler):
 
     def __post_init__(self) -> None:
         require_positive(self, "max_new_tokens")
+
+    @property
+    def is_deterministic(self) -> bool:
+        """Always."""
+        return True
 
     def sample(self, prompt: Prompt, resume: dict[str, Any] | None = None) -> Draws:
         """One request at temperature 0."""

@@ -25,6 +25,8 @@ class Prompt:
     """Seed, problem and chain; samplers fill in rung and step."""
     candidate: Callable[[Chain], Candidate] | None = None
     """Reads a chain for best-of-n and votes (text, answer); given by the caller, who knows tokenizer and benchmark."""
+    encode: Callable[[str], tuple[int, ...]] | None = None
+    """Token ids of a text that a sampler puts into an answer, without special tokens; given by the caller likewise."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,16 @@ class Sampler(ABC):
 
     max_new_tokens: int
     """T: most generated tokens of an answer, the stop id included."""
+
+    @property
+    def is_deterministic(self) -> bool:
+        """Whether every chain of a problem is the same answer."""
+        return False
+
+    @property
+    def inserts(self) -> bool:
+        """Whether its answers hold tokens that it put in (Chain.inserted)."""
+        return False
 
     @abstractmethod
     def sample(self, prompt: Prompt, resume: dict[str, Any] | None = None) -> Draws:
@@ -66,7 +78,7 @@ class Selection(Sampler):
 
     @abstractmethod
     def choose(self, candidates: Sequence[Candidate]) -> int:
-        """Index of the chosen candidate."""
+        """Index of the chosen candidate, of one at least."""
 
     def sample(self, prompt: Prompt, resume: dict[str, Any] | None = None) -> Draws:
         """The pool's sample with the chosen candidate as its chain."""

@@ -1,12 +1,15 @@
-"""Pools of independent answers, and the two ways to choose one: likelihood and vote."""
+"""Pools of independent answers, and the ways to choose one: likelihood, confidence, vote, weighted vote."""
 
+import math
+from abc import abstractmethod
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from reasoning_lab.policy import Chain, Request
+from reasoning_lab.policy import Chain, Checkpoint
 from reasoning_lab.records import Candidate
+from reasoning_lab.sampler.ancestral import Temperature
 from reasoning_lab.sampler.base import (
     Draws,
     Prompt,
@@ -18,14 +21,84 @@ from reasoning_lab.sampler.base import (
     require_temperature,
 )
 
+Score = Literal["mean_log_p", "sum_log_p", "confidence"]
 
-@dataclass(frozen=True)
-class Pool(Sampler):
-    """Independent answers at a temperature: `n` of them, or as many as a budget of decode tokens takes.
+
+class AnyPool(Sampler):
+    """Independent answers: `n` of them, or as many as a budget of decode tokens takes.
 
     Under a budget candidates are drawn until their tokens reach it, and the one that crosses it is kept, so a pool
-    never costs less than its budget (the rule of the entropy-cut MH code's best-of-n).
+    never costs less than its budget (the rule of the entropy-cut MH code's best-of-n). A budget is how any sampler of
+    single answers is matched to another arm's decode tokens: by a vote or a choice over as many answers as it buys.
     """
+
+    n: int | None
+    """Candidates; None when a budget decides."""
+    budget: float | None
+    """Decode tokens per problem; None when n decides."""
+    tokens_matched_to: str | None
+    """Arm whose mean decode tokens per problem become the budget."""
+
+    @abstractmethod
+    def drawn_by(self) -> Sampler:
+        """The sampler of one candidate."""
+
+    @abstractmethod
+    def prompt_of(self, prompt: Prompt, candidate: int) -> Prompt:
+        """The prompt with the key of one candidate."""
+
+    def sample(self, prompt: Prompt, resume: dict[str, Any] | None = None) -> Draws:
+        """The whole pool; its first candidate stands for it."""
+        if self.tokens_matched_to is not None:
+            raise ValueError(f"tokens_matched_to={self.tokens_matched_to}: the run must resolve it to a budget first.")
+        state = {"candidates": [], "spent": 0, "within": None} if resume is None else resume
+        candidates = [Chain.restored(prompt.ids, plain) for plain in state["candidates"]]
+        while len(candidates) < self.n if self.n is not None else state["spent"] < (self.budget or 0):
+            one = self.drawn_by().sample(self.prompt_of(prompt, len(candidates)), state["within"])
+            drawn = yield from _saved_within(one, state)
+            candidates.append(drawn.chain)
+            state = {
+                "candidates": [*state["candidates"], drawn.chain.plain()],
+                "spent": state["spent"] + drawn.decode_tokens,
+                "within": None,
+            }
+            yield Checkpoint(state)
+        return Sample(candidates[0], state["spent"], candidates=tuple(candidates))
+
+    def expected_tokens(self, mean_length: float) -> float:
+        """The budget, or n answers."""
+        if self.budget is not None:
+            return self.budget
+        return (self.n or 1) * self.drawn_by().expected_tokens(mean_length)
+
+    def require_one_size(self) -> None:
+        """Exactly one of n, budget and tokens_matched_to is given."""
+        given = [name for name in ("n", "budget", "tokens_matched_to") if getattr(self, name) is not None]
+        require(
+            len(given) == 1,
+            "pool",
+            given,
+            "given exactly one of n, budget, tokens_matched_to",
+            "set the others to null",
+        )
+        if given[0] != "tokens_matched_to":
+            require_positive(self, given[0])
+
+
+def _saved_within(one: Draws, state: dict[str, Any]) -> Generator[Any, Any, Sample]:
+    """The candidate's sample; its own checkpoints become those of the pool, whose state is `state` so far."""
+    answer = None
+    while True:
+        try:
+            asked = one.send(answer)
+        except StopIteration as end:
+            return end.value
+        answer = yield Checkpoint(state | {"within": asked.state}) if isinstance(asked, Checkpoint) else asked
+
+
+@dataclass(frozen=True)
+class Pool(AnyPool):
+    """Independent answers at a temperature."""
 
     max_new_tokens: int
     temperature: float
@@ -39,49 +112,76 @@ class Pool(Sampler):
     def __post_init__(self) -> None:
         require_positive(self, "max_new_tokens")
         require_temperature(self.temperature, 0)
-        given = [name for name in ("n", "budget", "tokens_matched_to") if getattr(self, name) is not None]
+        self.require_one_size()
+
+    def drawn_by(self) -> Temperature:
+        """Ancestral sampling at the temperature."""
+        return Temperature(self.max_new_tokens, self.temperature)
+
+    def prompt_of(self, prompt: Prompt, candidate: int) -> Prompt:
+        """The rung counts the candidates: ancestral sampling has none of its own."""
+        return _keyed(prompt, rung=candidate)
+
+
+@dataclass(frozen=True)
+class PoolOf(AnyPool):
+    """Independent answers of any sampler of single answers: nucleus, budget forcing, power sampling."""
+
+    sampler: Sampler
+    """Draws one candidate."""
+    n: int | None = None
+    """Candidates; None when a budget decides."""
+    budget: float | None = None
+    """Decode tokens per problem; None when n decides."""
+    tokens_matched_to: str | None = None
+    """Arm whose mean decode tokens per problem become the budget."""
+
+    def __post_init__(self) -> None:
+        name = type(self.sampler).__name__
+        is_pool = isinstance(self.sampler, (AnyPool, Selection))
+        require(not is_pool, "sampler", name, "a sampler of single answers", "choose from one pool, not from pools")
         require(
-            len(given) == 1,
-            "pool",
-            given,
-            "given exactly one of n, budget, tokens_matched_to",
-            "set the others to null",
-        )
-        if given[0] != "tokens_matched_to":
-            require_positive(self, given[0])
+            not self.sampler.is_deterministic, "sampler", name, "one whose answers differ",
+            "set a temperature above 0; greedy and beam search give one answer however often they are asked",
+        )  # fmt: skip
+        self.require_one_size()
 
-    def sample(self, prompt: Prompt, resume: dict[str, Any] | None = None) -> Draws:
-        """The whole pool; its first candidate stands for it."""
-        if self.tokens_matched_to is not None:
-            raise ValueError(f"tokens_matched_to={self.tokens_matched_to}: the run must resolve it to a budget first.")
-        candidates: list[Chain] = []
-        spent = 0
-        while len(candidates) < self.n if self.n is not None else spent < (self.budget or 0):
-            key = prompt.key._replace(rung=len(candidates))
-            chain = yield Request(
-                Chain(prompt.ids), 0, key, self.max_new_tokens, prompt.stop_ids,
-                temperature=self.temperature, want_negentropy=True,
-            )  # fmt: skip
-            candidates.append(chain)
-            spent += chain.n_drawn
-        return Sample(candidates[0], spent, candidates=tuple(candidates))
+    @property
+    def max_new_tokens(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """The sampler's."""
+        return self.sampler.max_new_tokens
 
-    def expected_tokens(self, mean_length: float) -> float:
-        """The budget, or n answers."""
-        return self.budget if self.budget is not None else (self.n or 1) * mean_length
+    def drawn_by(self) -> Sampler:
+        """The sampler."""
+        return self.sampler
+
+    def prompt_of(self, prompt: Prompt, candidate: int) -> Prompt:
+        """Rung and step are the sampler's own, so the problem's name counts the candidates."""
+        return _keyed(prompt, problem=f"{prompt.key.problem} / candidate {candidate}")
+
+
+def _keyed(prompt: Prompt, **changed: Any) -> Prompt:
+    return Prompt(prompt.ids, prompt.stop_ids, prompt.key._replace(**changed), prompt.candidate, prompt.encode)
+
+
+# -- choices -----------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class BestOfN(Selection):
-    """The candidate of highest likelihood under the policy (ties to the first)."""
+    """The candidate of the highest score under the policy that drew it (ties to the first)."""
 
-    pool: Pool
-    score: Literal["mean_log_p", "sum_log_p"] = "mean_log_p"
-    """Mean or sum over the candidate's tokens; the sum prefers short answers."""
+    pool: AnyPool
+    score: Score = "mean_log_p"
+    """mean_log_p or sum_log_p over the candidate's tokens, the sum preferring short answers; confidence: the mean over
+    its positions of sum_v p log p (Karan & Du 2025, eq. 13)."""
+
+    def __post_init__(self) -> None:
+        _require_countable(self.pool, self.score)
 
     def choose(self, candidates: Sequence[Candidate]) -> int:
         """argmax of the score."""
-        per = [c.log_p / (len(c.ids) if self.score == "mean_log_p" else 1) for c in candidates]
+        per = [_score(candidate, self.score) for candidate in candidates]
         return max(range(len(per)), key=lambda i: (per[i], -i))
 
 
@@ -92,7 +192,7 @@ class Majority(Selection):
     Candidates without an answer don't vote; where none has one the first candidate stands.
     """
 
-    pool: Pool
+    pool: AnyPool
 
     def choose(self, candidates: Sequence[Candidate]) -> int:
         """Index of the first candidate that gives the winning answer."""
@@ -102,3 +202,56 @@ class Majority(Selection):
             return 0
         (winner, _), *_ = votes.most_common()  # Counter keeps the order of first sight among equals.
         return answers.index(winner)
+
+
+@dataclass(frozen=True)
+class WeightedVote(Selection):
+    """Self-consistency in which a candidate's vote weighs exp((alpha - 1) x score).
+
+    The answer of the largest total weight wins (ties to the answer seen first), and its candidate of the highest weight
+    stands for it (ties to the first). alpha 1 is the plain vote, alpha 2 weighs by exp(score). With a pool at
+    temperature 1 and score sum_log_p the weights are p^alpha / p: the self-normalised importance estimate of each
+    answer's mass under the power law, for which Karan & Du (2025) run Markov chains. Missing answers as in Majority.
+    """
+
+    pool: AnyPool
+    score: Score = "mean_log_p"
+    """As in BestOfN."""
+    alpha: float = 2.0
+    """At least 1: the exponent of the power law that sum_log_p aims at."""
+
+    def __post_init__(self) -> None:
+        _require_countable(self.pool, self.score)
+        require(
+            1 <= self.alpha < math.inf, "alpha", self.alpha, "at least 1 and finite", "1 is the plain vote"
+        )  # fmt: skip
+
+    def choose(self, candidates: Sequence[Candidate]) -> int:
+        """Index of the best candidate that gives the winning answer."""
+        voters = [i for i, candidate in enumerate(candidates) if candidate.answer is not None]
+        if not voters:
+            return 0
+        exponents = {i: (self.alpha - 1) * _score(candidates[i], self.score) for i in voters}
+        top = max(exponents.values())
+        weights: dict[str | None, float] = {}
+        for i in voters:
+            answer = candidates[i].answer
+            weights[answer] = weights.get(answer, 0.0) + math.exp(exponents[i] - top)
+        winner = max(weights, key=lambda answer: weights[answer])  # A dict keeps the order of first sight.
+        return max((i for i in voters if candidates[i].answer == winner), key=lambda i: (exponents[i], -i))
+
+
+def _score(candidate: Candidate, score: Score) -> float:
+    """Score of one candidate [nats, or nats per token]."""
+    if score == "confidence":
+        return candidate.negentropy
+    return candidate.log_p / (len(candidate.ids) if score == "mean_log_p" else 1)
+
+
+def _require_countable(pool: AnyPool, score: Score) -> None:
+    """A candidate does not say how many of its tokens were put in, so its log p has no mean over those drawn."""
+    require(
+        not (pool.drawn_by().inserts and score == "mean_log_p"), "score", score,
+        "sum_log_p or confidence for a pool of answers with inserted tokens",
+        "their mean log p would count tokens that the model did not draw",
+    )  # fmt: skip

@@ -31,7 +31,7 @@ from reasoning_lab.corpus import (
     n_sentences,
     training_problems,
 )
-from reasoning_lab.training.grpo import GRPORecipe, train_grpo
+from reasoning_lab.training.grpo import GRPORecipe, Reward, train_grpo
 from reasoning_lab.training.pretrain import Architecture, PretrainRecipe, pretrain
 from reasoning_lab.training.sft import SFTRecipe, train_sft
 
@@ -100,11 +100,6 @@ def stage_problems(stage: str, n: int, recipe: PairRecipe) -> list[WordProblem]:
     return list(islice(training_problems(_STREAMS[stage] + recipe.pretrain.seed, recipe.grammar), n))
 
 
-def exact_answer(problem: WordProblem, completion: str) -> float:
-    """1 if the response concludes with the answer, else 0."""
-    return float(final_answer(completion) == problem.answer)
-
-
 # --- stages ---------------------------------------------------------------------------------------------------
 
 
@@ -136,24 +131,31 @@ def save(model: PreTrainedModel, folder: Path) -> None:
         file.chmod(0o644)  # safetensors writes files that only their owner may read
 
 
-def _train_base(out: Path, recipe: PairRecipe, device: str, report: Callable[[str], None]) -> None:
+@dataclass(frozen=True)
+class Workshop:
+    """What every stage is given."""
+
+    out: Path
+    """Each stage reads and writes model folders below it."""
+    recipe: PairRecipe
+    reward: Reward[WordProblem]
+    """1 for a right response, else 0."""
+    device: str
+    report: Callable[[str], None]
+
+
+def _train_base(shop: Workshop) -> None:
+    out, recipe, device, report = shop.out, shop.recipe, shop.device, shop.report
     model, _ = pretrain(build_tokenizer(), recipe.grammar, recipe.architecture, recipe.pretrain, report, device=device)
     save(model, out / "base")
 
 
-def _reinforce(
-    source: Path,
-    target: Path,
-    problems: list[WordProblem],
-    recipe: GRPORecipe,
-    device: str,
-    report: Callable[[str], None],
-) -> None:
-    model, tokenizer = load(source, device)
-    log = train_grpo(model, tokenizer, [p.text for p in problems], problems, exact_answer, recipe)
+def _reinforce(shop: Workshop, source: str, target: str, problems: list[WordProblem], recipe: GRPORecipe) -> None:
+    model, tokenizer = load(shop.out / source, shop.device)
+    log = train_grpo(model, tokenizer, [p.text for p in problems], problems, shop.reward, recipe)
     rewards = log.column("reward")
-    report(f"{target.name}: mean reward {rewards[0]:.3f} at the first step, {rewards[-1]:.3f} at the last")
-    save(model, target)
+    shop.report(f"{target}: mean reward {rewards[0]:.3f} at the first step, {rewards[-1]:.3f} at the last")
+    save(model, shop.out / target)
 
 
 @torch.no_grad()
@@ -191,8 +193,9 @@ def is_thorough(problem: WordProblem, trace: str) -> bool:
     return final_answer(trace) == problem.answer and n_sentences(trace, "check") >= problem.length
 
 
-def _cold_start(out: Path, recipe: PairRecipe, device: str, report: Callable[[str], None]) -> None:
+def _cold_start(shop: Workshop) -> None:
     """Fine-tune the base on its own thorough traces; written to the thinking folder."""
+    out, recipe, device, report = shop.out, shop.recipe, shop.device, shop.report
     problems = stage_problems("traces", recipe.traces.n_problems, recipe)
     traces = written_traces(out / "base", problems, recipe.traces, recipe.sft.seed, device)
     kept = [(p.text, trace) for p, trace in zip(problems, traces, strict=True) if is_thorough(p, trace)]
@@ -204,23 +207,23 @@ def _cold_start(out: Path, recipe: PairRecipe, device: str, report: Callable[[st
     save(model, out / "thinking")
 
 
-def _reinforce_base(out: Path, recipe: PairRecipe, device: str, report: Callable[[str], None]) -> None:
-    problems = stage_problems("grpo", recipe.n_problems, recipe)
-    _reinforce(out / "base", out / "grpo", problems, recipe.grpo, device, report)
+def _reinforce_base(shop: Workshop) -> None:
+    problems = stage_problems("grpo", shop.recipe.n_problems, shop.recipe)
+    _reinforce(shop, "base", "grpo", problems, shop.recipe.grpo)
 
 
-def _reinforce_thinking(out: Path, recipe: PairRecipe, device: str, report: Callable[[str], None]) -> None:
-    problems = stage_problems("thinking", recipe.n_problems, recipe)
-    _reinforce(out / "thinking", out / "thinking", problems, recipe.thinking, device, report)
+def _reinforce_thinking(shop: Workshop) -> None:
+    problems = stage_problems("thinking", shop.recipe.n_problems, shop.recipe)
+    _reinforce(shop, "thinking", "thinking", problems, shop.recipe.thinking)
 
 
-STAGES: dict[str, Callable[[Path, PairRecipe, str, Callable[[str], None]], None]] = {
+STAGES: dict[str, Callable[[Workshop], None]] = {
     "pretrain": _train_base,
     "grpo": _reinforce_base,
     "cold_start": _cold_start,
     "thinking": _reinforce_thinking,
 }
-"""The build, in order; each stage reads and writes model folders below `out`."""
+"""The build, in order."""
 
 
 # --- the whole ------------------------------------------------------------------------------------------------
@@ -254,6 +257,7 @@ def write_manifest(out: Path, recipe: PairRecipe, seconds: dict[str, float], thr
 
 def build_embedded_pair(
     out: Path,
+    reward: Reward[WordProblem],
     recipe: PairRecipe | None = None,
     seed: int | None = None,
     pretrain_steps: int | None = None,
@@ -264,17 +268,19 @@ def build_embedded_pair(
 ) -> dict[str, float]:
     """Build base/, grpo/ and thinking/ with card and manifest below `out`; returns the seconds of each stage.
 
-    The arguments after `recipe` override its seed and its numbers of optimiser steps. Every stage starts from
-    the stored float16 weights of the stage before, so the folders alone tell the lineage. The weights repeat bit
-    for bit only on the same machine arithmetic, thread count and library versions, which the manifest names.
+    `reward` judges a response (1 right, 0 wrong); the arguments after `recipe` override its seed and its numbers of
+    optimiser steps. Every stage starts from the stored float16 weights of the stage before, so the folders alone tell
+    the lineage. The weights repeat bit for bit only on the same machine arithmetic, thread count and library versions,
+    which the manifest names.
     """
     recipe = (recipe or PairRecipe()).with_steps(pretrain_steps, grpo_steps, thinking_steps)
     recipe = recipe if seed is None else recipe.with_seed(seed)
     out.mkdir(parents=True, exist_ok=True)
+    shop = Workshop(out, recipe, reward, device, report)
     seconds: dict[str, float] = {}
     for name, stage in STAGES.items():
         with _timed(seconds, name):
-            stage(out, recipe, device, report)
+            stage(shop)
         report(f"{name}: {seconds[name]:.0f} s")
     (out / "README.md").write_text(card(recipe))
     write_manifest(out, recipe, seconds, dict.fromkeys(seconds, torch.get_num_threads()))

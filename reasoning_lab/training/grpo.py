@@ -39,7 +39,7 @@ class GRPORecipe:
     """longest completion; a completion cut here earns nothing"""
     kl: float = 0.0
     """weight of the KL term to the starting model (TRL: beta)"""
-    betas: tuple[float, float] = (0.9, 0.95)
+    betas: tuple[float, ...] = (0.9, 0.95)
     """AdamW moments"""
     clip: float = 1.0
     """gradient norm"""

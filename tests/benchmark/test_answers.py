@@ -15,13 +15,18 @@ CASES = json.loads((GOLDEN / "grading" / "math.json").read_text())
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case['gold']}|{case['text'][:40]}")
 def test_the_table_of_grades_holds(case: dict[str, Any]) -> None:
     grade = build(case["benchmark"]).grade(Problem("p", "q", case["gold"]), case["text"], 0, case["finish"])
-    assert (grade.answer, grade.verdict) == (case["answer"], case["verdict"]), grade.reason
+    assert grade.answer == case["answer"]
+    if "known_failure" in case:
+        assert grade.verdict != case["verdict"], "mended: take known_failure out"
+    else:
+        assert grade.verdict == case["verdict"], grade.reason
 
 
 def test_every_case_names_its_source_and_none_is_there_twice() -> None:
     assert all(case["source"] for case in CASES)
     keys = [(case["benchmark"], case["text"], case["gold"], case["finish"]) for case in CASES]
-    assert len(set(keys)) == len(keys) >= 60
+    assert len(set(keys)) == len(keys) >= 350
+    assert sum("known_failure" in case for case in CASES) <= 7
 
 
 def test_rules_are_tried_in_their_order() -> None:

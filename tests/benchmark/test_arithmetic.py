@@ -43,3 +43,25 @@ def test_another_seed_gives_other_problems() -> None:
         build("arithmetic", problem_seed=-1)
     with pytest.raises(WRONG_TYPE, match="n_problems"):
         build("arithmetic", n_problems=None)
+
+
+def test_the_training_side_is_another_and_grows_at_its_end() -> None:
+    heldout = {problem.id for problem in build("arithmetic", n_problems=500).load()}
+    problems = build("arithmetic", split="train", n_problems=500, problem_seed=3).load()
+    ids = [problem.id for problem in problems]
+    assert len(set(ids)) == 500 and not heldout & set(ids)
+    assert problems[:70] == build("arithmetic", split="train", n_problems=70, problem_seed=3).load()
+    assert problems != build("arithmetic", split="train", n_problems=500, problem_seed=4).load()
+    stream = corpus.training_problems(3)
+    sources = {}
+    while len(sources) < 500:
+        source = next(stream)
+        assert not source.heldout
+        sources.setdefault(source.key, source)
+    assert [source.text for source in sources.values()] == [build("arithmetic").prompt(found) for found in problems]
+    assert {problem.tags["length"] for problem in problems} == set("23456")
+
+
+def test_an_unknown_split_is_refused() -> None:
+    with pytest.raises(WRONG_TYPE, match="split"):
+        build("arithmetic", split="test")

@@ -30,6 +30,39 @@ PATHOLOGICAL = {
     "NUL": "\0 + x",
     "backslashes": "\\" * 5000,
     "dollars": "$" * 999 + "x",
+    "mixed tower": "2^{3^{4^5}}",
+    "power of a power": "(10^{10})^{10^{10}}",
+    "tower in a fraction": "\\frac{1}{2^{2^{2^{2^{2^2}}}}}",
+    "tower by over": "{1 \\over 2^{3^{4^{5}}}}",
+    "big exponent": "7^{100000000}",
+    "negative tower": "-9^{-9^{9^{9}}}",
+    "exponential tower": "e^{e^{e^{e^{10}}}}",
+    "factorial of a factorial": "(50!)!",
+    "two factorials": "100!!",
+    "gamma": "\\Gamma(10^{9})",
+    "logarithm of a tower": "\\log_{2}{3^{10^{9}}}",
+    "sine of a power": "\\sin(10^{100})",
+    "sixty parentheses": "(" * 60 + "5" + ")" * 60,
+    "thirty continued fractions": "\\frac{1}{1+" * 30 + "5" + "}" * 30,
+    "nested roots": "\\sqrt{1+" * 60 + "5" + "}" * 60,
+    "bars": "|" * 50 + "x" + "|" * 50,
+    "product of many": "\\prod_{n=1}^{100000} n",
+    "limit": "\\lim_{x\\to 0} \\frac{\\sin x}{x}",
+    "double integral": "\\iint e^{x^y} dx dy",
+    "long polynomial": "+".join(f"x^{{{n}}}" for n in range(300)),
+    "many factors": "".join(f"(x-{n})" for n in range(60)),
+    "sum of roots": "+".join(f"\\sqrt{{{n}}}" for n in range(2, 40)),
+    "sum of higher roots": "+".join(f"\\sqrt[{n}]{{{n + 1}}}" for n in range(2, 12)),
+    "power of a matrix": "\\begin{pmatrix}1&2\\\\3&4\\end{pmatrix}^{1000000}",
+    "long list": ",".join(str(n) for n in range(400)),
+    "long union": "\\cup".join(f"({n},{n + 1})" for n in range(80)),
+    "set of roots": "\\{" + ",".join(f"\\sqrt{{{n}}}" for n in range(60)) + "\\}",
+    "many signs": "\\pm 1" * 12,
+    "modular power": "7^{123456789} \\mod 1000",
+    "trigonometric tower": "\\sin^{2}(\\sin(\\sin(\\cos(x))))" * 5,
+    "division by zero": "\\frac{1}{0}",
+    "nothing but macros": "\\frac\\frac\\frac\\sqrt\\sqrt",
+    "environment left open": "\\begin{pmatrix} 1 & 2 \\\\",
 }
 
 
@@ -40,17 +73,27 @@ def pool() -> Iterator[Pool]:
         yield pool
 
 
+def test_there_are_enough_of_them() -> None:
+    assert len(PATHOLOGICAL) >= 40
+
+
 @pytest.mark.parametrize("name", PATHOLOGICAL)
 @pytest.mark.timeout(60)
 def test_a_pathological_answer_is_not_correct_and_does_not_hang(pool: Pool, name: str) -> None:
-    judgement = pool.judge("5", PATHOLOGICAL[name])
+    judgement = pool.judge("6", PATHOLOGICAL[name])
     assert judgement.verdict in ("wrong", "timeout", "ungradable") and judgement.means
-    assert pool.judge("5", PATHOLOGICAL[name]) == judgement
+    assert pool.judge("6", PATHOLOGICAL[name]) == judgement
+
+
+@pytest.mark.timeout(60)
+def test_comparing_by_difference_is_killed_too(pool: Pool) -> None:
+    assert pool.difference_is_zero("x", "9**9**9**9") == Judgement("timeout", "time limit")
+    assert pool.difference_is_zero("2*k+2", "2(k+1)") == Judgement("correct", "difference")
 
 
 @pytest.mark.timeout(60)
 def test_the_limit_is_a_verdict_of_its_own_and_the_worker_is_replaced(pool: Pool) -> None:
-    assert pool.judge("6", "9^{9^{9^9}}") == Judgement("timeout", "time limit")
+    assert pool.judge("6", "\\Gamma(10^{9})") == Judgement("timeout", "time limit")
     assert pool.judge("p - q", "-q + p") == Judgement("correct", "math-verify")
 
 
@@ -153,6 +196,14 @@ def test_a_pool_without_workers_or_time_is_refused(n_workers: int, limit_s: floa
         ("52_8", "52_9", Judgement("wrong", "base")),
         ("5", "$", Judgement("ungradable", "empty answer")),
         ("5", "x" * 10_001, Judgement("ungradable", "too long")),
+        ("0.5", "50\\%", Judgement("correct", "percent")),
+        ("50\\%", "0.5", Judgement("correct", "percent")),
+        ("0.5\\%", "50\\%", None),
+        ("52_8", "52_{\\text{eight}}", Judgement("correct", "base")),
+        ("4210_{5}", "4210_{10}", Judgement("wrong", "base")),
+        ("(-1,6)", "-1,6", Judgement("wrong", "brackets")),
+        ("\\text{(B)}", "\\text{(B) } 12", Judgement("correct", "letter")),
+        ("\\text{(B)}", "\\text{(C) } 12", Judgement("wrong", "letter")),
         ("0.5", "0.51", None),
         ("x+1", "1+x", None),
     ],

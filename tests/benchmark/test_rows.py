@@ -3,6 +3,7 @@
 import csv
 import gzip
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from reasoning_lab.benchmark.base import RowBenchmark, subset
 from reasoning_lab.benchmark.rows import Row, local_rows, rows, text_field
 from reasoning_lab.records import Problem
-from tests.benchmark.test_contract import NAMES, build, settings_of
+from tests.benchmark.test_contract import GOLDEN, NAMES, WRONG_TYPE, build, settings_of
 
 ROWS = [{"question": "a\u2028b", "answer": "#### 1"}, {"question": "é", "answer": "#### 2"}]
 ROW_BENCHMARKS = [name for name in NAMES if issubclass(settings_of(name)[0], RowBenchmark)]
@@ -120,28 +121,115 @@ ANY_VALUE = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
     max_leaves=4,
 )
-FIELDS = ["problem", "answer", "unique_id", "subject", "level", "question", "id"]
-GOOD = {
-    "problem": "p", "question": "q", "answer": "#### 5", "unique_id": "u", "subject": "Number Theory", "level": 3
-}  # fmt: skip
+
+
+def golden_rows(name: str) -> list[dict[str, Any]]:
+    """The made-up rows of a benchmark."""
+    return [json.loads(line) for line in (GOLDEN / "rows" / f"{name}.jsonl").read_text().splitlines()]
 
 
 @pytest.mark.parametrize("name", ROW_BENCHMARKS)
-@given(
-    row=st.dictionaries(st.sampled_from(FIELDS) | st.text(max_size=8), ANY_VALUE, max_size=8)
-    | st.dictionaries(st.sampled_from(FIELDS), ANY_VALUE, min_size=1, max_size=2).map(lambda change: GOOD | change)
-)
-@settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-def test_any_row_is_a_problem_or_a_value_error_that_says_where(name: str, row: dict[str, Any]) -> None:
+@given(data=st.data())
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_any_row_is_a_problem_or_a_value_error_that_says_where(name: str, data: st.DataObject) -> None:
     benchmark = build(name)
     assert isinstance(benchmark, RowBenchmark)
+    good = golden_rows(name)[-1]
+    known = st.sampled_from(sorted(good))
+    row = data.draw(
+        st.dictionaries(known | st.text(max_size=8), ANY_VALUE, max_size=8)
+        | st.dictionaries(known, ANY_VALUE, min_size=1, max_size=2).map(lambda change: good | change)
+        | known.map(lambda lost: {field: value for field, value in good.items() if field != lost})
+    )
     try:
         problem = benchmark.problem(row, 7, "file:8")
     except ValueError as error:
         assert str(error).startswith("file:8: ")
     else:
         assert problem.question and problem.gold and problem.id
-        assert Problem.from_json(json.loads(problem.dumps().encode())) == problem
+        assert type(problem).from_json(json.loads(problem.dumps().encode())) == problem
+
+
+@pytest.mark.parametrize("name", ROW_BENCHMARKS)
+@pytest.mark.parametrize("bad", ["x" * 1_000_000, "a\0b", "\ud800", "", None, 3.5, [], {}])
+def test_a_broken_value_in_any_field_is_named_or_of_no_matter(name: str, bad: object) -> None:
+    benchmark = build(name)
+    assert isinstance(benchmark, RowBenchmark)
+    good = golden_rows(name)[-1]
+    refused = set()
+    for field in good:
+        try:
+            benchmark.problem(good | {field: bad}, 0, "file:1")
+        except ValueError as error:
+            assert str(error).startswith("file:1: ") and len(str(error)) < 500
+            refused.add(field)
+    assert refused, "no field matters"
+
+
+JUNK = [b"{", b"[1]", b"\xff\xfe", b'{"nothing": "here"}', b"{}", b"null", b'"\\ud800"']
+
+
+@pytest.mark.parametrize("name", ROW_BENCHMARKS)
+def test_bad_rows_are_left_out_and_named_where_the_user_says_so(name: str, tmp_path: Path) -> None:
+    lines = (GOLDEN / "rows" / f"{name}.jsonl").read_bytes().splitlines()
+    path = tmp_path / "mixed.jsonl"
+    path.write_bytes(b"\n".join([*JUNK[:4], lines[0], *JUNK[4:], *lines[1:]]) + b"\n")
+    with pytest.raises(ValueError, match=r"mixed\.jsonl:1: "):
+        build(name, path=str(path)).load()
+    assert build(name, path=str(path)).skipped() == ()
+    benchmark = build(name, path=str(path), on_bad_row="skip")
+    wanted = [(problem.question, problem.gold) for problem in build(name).load()]
+    found = [(problem.question, problem.gold) for problem in benchmark.load()]
+    # The order of options is keyed by the id, which may count the rows.
+    assert sorted(map(len, (question for question, _ in found))) == sorted(
+        map(len, (question for question, _ in wanted))
+    )
+    numbers = [1, 2, 3, 4, 6, 7, 8]
+    assert [message.split(": ")[0] for message in benchmark.skipped()] == [f"{path}:{number}" for number in numbers]
+    assert build(name).skipped() == () == build(name, on_bad_row="skip").skipped()
+
+
+def test_an_id_met_twice_is_skipped_too(tmp_path: Path) -> None:
+    row = json.dumps(golden_rows("math500")[0])
+    path = tmp_path / "twice.jsonl"
+    path.write_text(f"{row}\n{row}\n")
+    benchmark = build("math500", path=str(path), on_bad_row="skip")
+    assert len(benchmark.load()) == 1
+    assert [message.split(": ")[0] for message in benchmark.skipped()] == [f"{path}:2"]
+
+
+def test_a_file_of_bad_rows_alone_is_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "bad.jsonl"
+    path.write_text("{}\n{}\n")
+    with pytest.raises(ValueError, match=r"bad\.jsonl: no problem is in it"):
+        build("math500", path=str(path), on_bad_row="skip").load()
+
+
+def test_bad_rows_of_a_table_are_left_out_one_by_one(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_bytes(b'a,b\n1,2\n1,2,3\n\xff,2\n5\n"x"y,1\n7,8\n"open,1\n')
+    bad: list[str] = []
+    found = list(local_rows(path, bad.append))
+    assert [(row.number, row.data) for row in found] == [(0, {"a": "1", "b": "2"}), (5, {"a": "7", "b": "8"})]
+    assert [message.split(": ")[0] for message in bad] == [f"{path}:{line}" for line in (3, 4, 5, 6, 8)]
+    with pytest.raises(ValueError, match=r"a\.csv:3: "):
+        list(local_rows(path))
+
+
+@given(content=st.binary(max_size=300))
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@pytest.mark.parametrize("suffix", [".jsonl", ".csv", ".jsonl.gz", ".parquet"])
+def test_any_bytes_are_rows_or_a_value_error_that_names_the_file(tmp_path: Path, suffix: str, content: bytes) -> None:
+    path = tmp_path / f"any{suffix}"
+    path.write_bytes(content)
+    bad: list[str] = []
+    try:
+        found = list(local_rows(path, bad.append))
+    except ValueError as error:
+        assert str(path) in str(error)
+    else:
+        assert all(isinstance(row.data, dict) for row in found)
+    assert all(message.startswith(f"{path}:") for message in bad)
 
 
 @pytest.mark.parametrize(
@@ -161,19 +249,21 @@ def test_too_few_problems_and_ids_met_twice_are_errors(name: str, tmp_path: Path
     with pytest.raises(ValueError, match=r"^benchmark\.n_problems=1000000: there are \d+ problems"):
         build(name, n_problems=1_000_000).load()
     path = tmp_path / "twice.jsonl"
-    path.write_text((json.dumps(GOOD) + "\n") * 2)
+    path.write_text((json.dumps(golden_rows(name)[-1]) + "\n") * 2)
     benchmark = build(name, path=str(path))
-    if name == "gsm8k":  # its ids count the rows
-        assert len(benchmark.load()) == 2
-    else:
-        with pytest.raises(ValueError, match=r"twice\.jsonl:2: problem id .* met before"):
-            benchmark.load()
+    try:
+        assert len(benchmark.load()) == 2, "ids that count the rows differ"
+    except ValueError as error:
+        assert re.search(r"twice\.jsonl:2: problem id .* met before", str(error))
 
 
 @pytest.mark.parametrize("name", ROW_BENCHMARKS)
-@pytest.mark.parametrize(("field", "value"), [("path", ""), ("split", " "), ("hub_id", ""), ("subset_seed", -1)])
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("path", ""), ("split", " "), ("hub_id", ""), ("subset_seed", -1), ("on_bad_row", "ask")],
+)
 def test_a_bad_field_is_named(name: str, field: str, value: object) -> None:
-    with pytest.raises(ValueError, match=rf"^benchmark\.{field}="):
+    with pytest.raises(WRONG_TYPE, match=field):
         build(name, **{field: value})
 
 

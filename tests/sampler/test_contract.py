@@ -1,5 +1,6 @@
 """What every sampler promises; each yaml of conf/sampler enters by itself."""
 
+import json
 from dataclasses import fields, replace
 from functools import cache
 from pathlib import Path
@@ -28,10 +29,12 @@ def sampler(name: str) -> Sampler:
 
 def shrunk(found: Any) -> Any:
     known = {f.name for f in fields(found)}
-    small = {"max_new_tokens": LENGTH, "block_size": 2, "n_steps": 3}
+    small = {"max_new_tokens": LENGTH, "block_size": 2, "n_steps": 3, "width": 3, "max_answer_tokens": 1}
     changed = {name: value for name, value in small.items() if name in known}
     if "pool" in known:
         changed["pool"] = shrunk(found.pool)
+    if "sampler" in known:
+        changed["sampler"] = shrunk(found.sampler)
     if "budget" in known:
         changed |= {"n": None, "tokens_matched_to": None, "budget": 12.0}
     return replace(found, **changed)
@@ -41,7 +44,7 @@ def prompt(chain: int = 0) -> Prompt:
     def candidate(found: Chain) -> Candidate:
         return Candidate(str(found.tokens), found.tokens, "stop", sum(found.log_p), 0.0, str(found.tokens[0]))
 
-    return Prompt(PROMPT, STOP, Key(0, "p", chain), candidate)
+    return Prompt(PROMPT, STOP, Key(0, "p", chain), candidate, encode=lambda _text: (2,))
 
 
 def draw(name: str, chains: int = 40, rows: int = 16) -> list[Sample]:
@@ -56,7 +59,8 @@ def test_an_answer_ends_at_its_first_stop_id_or_at_the_cap(name: str) -> None:
     for sample in draw(name):
         tokens = sample.chain.tokens
         assert 1 <= len(tokens) <= LENGTH
-        assert tokens[-1] in STOP or len(tokens) == LENGTH or name == "power_karan2025"
+        has_caps_of_its_own = name == "power_karan2025" or "budget_forcing" in name
+        assert tokens[-1] in STOP or len(tokens) == LENGTH or has_caps_of_its_own
         assert not set(tokens[:-1]) & STOP
 
 
@@ -65,9 +69,10 @@ def test_scalars_are_those_of_the_policy(name: str) -> None:
     policy = ToyPolicy.random(5, length=LENGTH)
     for sample in draw(name, chains=10):
         law = [policy.next_logits((*PROMPT, *sample.chain.tokens[:n])) for n in range(len(sample.chain))]
-        assert sample.chain.log_p == pytest.approx(
-            [float(p[t]) for p, t in zip(law, sample.chain.tokens, strict=True)], abs=1e-10
-        )
+        expected = [float(p[t]) for p, t in zip(law, sample.chain.tokens, strict=True)]
+        for inserted in sample.chain.inserted:
+            expected[inserted] = 0.0
+        assert sample.chain.log_p == pytest.approx(expected, abs=1e-10)
 
 
 @pytest.mark.parametrize("name", SAMPLERS)
@@ -82,6 +87,26 @@ def test_decode_tokens_count_every_drawn_token(name: str) -> None:
     policy, counts = ToyPolicy.random(5, length=LENGTH), Counts()
     tasks = [(i, sampler(name).sample(prompt(i))) for i in range(10)]
     assert sum(sample.decode_tokens for _, sample in run(policy, tasks, 4, 16, counts=counts)) == counts.drawn
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_resuming_from_any_checkpoint_gives_the_same_answer(name: str) -> None:
+    policy = ToyPolicy.random(5, length=LENGTH)
+    for chain in range(5):
+        states: list[Any] = []
+        [(_, whole)] = run(policy, [(0, sampler(name).sample(prompt(chain)))], 2, 16, lambda _, s: states.append(s))
+        for state in states:
+            saved = json.loads(json.dumps(state))
+            [(_, resumed)] = run(policy, [(0, sampler(name).sample(prompt(chain), saved))], 2, 16)
+            for found in ("decode_tokens", "moves"):
+                assert getattr(resumed, found) == getattr(whole, found)
+            for a, b in zip((resumed.chain, *resumed.candidates), (whole.chain, *whole.candidates), strict=True):
+                assert a.plain() == b.plain()
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_a_deterministic_sampler_gives_one_answer_and_no_other_does(name: str) -> None:
+    assert (len({sample.chain.tokens for sample in draw(name)}) == 1) == sampler(name).is_deterministic
 
 
 @pytest.mark.parametrize("name", SAMPLERS)

@@ -20,7 +20,6 @@ from reasoning_lab.training.embedded_pair import (
     TraceRecipe,
     build_embedded_pair,
     card,
-    exact_answer,
     file_hashes,
     is_thorough,
     load,
@@ -29,6 +28,7 @@ from reasoning_lab.training.embedded_pair import (
 from reasoning_lab.training.grpo import GRPORecipe
 from reasoning_lab.training.pretrain import PretrainRecipe
 from reasoning_lab.training.sft import SFTRecipe
+from tests.training.reward import exact_answer
 
 EMBEDDED = Path(reasoning_lab.__file__).parent / "model_pair" / "embedded"
 MANIFEST = json.loads((EMBEDDED / "manifest.json").read_text())
@@ -135,7 +135,7 @@ def test_a_short_build_writes_three_models_that_load(tmp_path: Path) -> None:
         sft=SFTRecipe(epochs=1.0),
         n_problems=64,
     )
-    seconds = build_embedded_pair(tmp_path, recipe)
+    seconds = build_embedded_pair(tmp_path, exact_answer, recipe)
     assert list(seconds) == ["pretrain", "grpo", "cold_start", "thinking"]
     assert json.loads((tmp_path / "manifest.json").read_text())["sha256"] == file_hashes(tmp_path)
     for name in MODELS:

@@ -11,8 +11,9 @@ pytest.importorskip("trl", reason="the optional extra `train`")
 import torch
 
 import reasoning_lab
-from reasoning_lab.training.embedded_pair import PairRecipe, exact_answer, load, stage_problems
+from reasoning_lab.training.embedded_pair import PairRecipe, load, stage_problems
 from reasoning_lab.training.grpo import GRPORecipe, _trl_reward, train_grpo
+from tests.training.reward import exact_answer
 
 BASE = Path(reasoning_lab.__file__).parent / "model_pair" / "embedded" / "base"
 TINY = GRPORecipe(steps=3, prompts_per_step=8, completions_per_prompt=4, max_tokens=64, warmup=1)

@@ -1,0 +1,163 @@
+"""Controls: each stands beside a steering and differs from it in one thing.
+
+The random ones are keyed by their `draw`; several draws of a control are several controls.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
+
+from reasoning_lab.rng import Key, uniform
+from reasoning_lab.steering.category import RandomCategory
+from reasoning_lab.steering.coefficient import Fixed
+from reasoning_lab.steering.gate import RandomPositions
+from reasoning_lab.steering.steering import Steering, SteeringRule
+from reasoning_lab.steering.vectors import VectorSet
+
+if TYPE_CHECKING:
+    import torch
+
+
+class Control(SteeringRule):
+    """A frozen dataclass around the steering that it controls."""
+
+    of: Steering
+
+    @property
+    def inner(self) -> Steering:
+        """What it controls."""
+        return self.of
+
+    @abstractmethod
+    def resolve(self) -> Steering:
+        """The steering that is run in its place."""
+
+
+@dataclass(frozen=True)
+class BiasOnly(Control):
+    """Same gate and coefficient, but all categories get the bias alone: is it the category that helps?"""
+
+    of: Steering
+
+    def resolve(self) -> Steering:
+        """The steering, its bias switched on."""
+        return replace(self.of, use_bias=True)
+
+    def transform(self, vectors: VectorSet) -> VectorSet:
+        """Zero vectors beside the bias; ValueError where there is none."""
+        if vectors.bias is None:
+            raise ValueError("control bias_only: these vectors have no bias; train them with one, or drop the arm.")
+        return replace(vectors, vectors=vectors.vectors * 0)
+
+
+@dataclass(frozen=True)
+class RandomVectors(Control):
+    """Vectors of random direction, independent of each other; the bias stays: is it the direction that helps?"""
+
+    of: Steering
+    draw: int = 0
+    n_draws: int = 1
+    norm: Literal["matched", "unit"] = "matched"
+    """matched: each as long as the vector that it stands for. unit: of length 1, which beside learned norms of 40 and a
+    bias of 151 is hardly there at all (the authors' B5)."""
+
+    def __post_init__(self) -> None:
+        if self.norm not in ("matched", "unit"):
+            raise ValueError(f"norm={self.norm}: must be matched or unit; unit is the authors'.")
+
+    def resolve(self) -> Steering:
+        """The steering as it is."""
+        return self.of
+
+    def transform(self, vectors: VectorSet) -> VectorSet:
+        """Gaussian directions at the wanted norms; a category without a vector gets none."""
+        directions = _gaussian(self.draw, vectors.vectors)
+        lengths = vectors.norms if self.norm == "matched" else (vectors.norms > 0).to(vectors.norms.dtype)
+        return replace(vectors, vectors=directions / directions.norm(dim=1, keepdim=True) * lengths[:, None])
+
+
+def _gaussian(draw: int, like: torch.Tensor) -> torch.Tensor:
+    """Independent standard normal entries in the shape of `like`, the same on every device."""
+    import torch
+
+    seed = int(uniform(Key(draw, ""), 0, "random vectors") * 2**52)
+    drawn = torch.randn(like.shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    return drawn.to(like)
+
+
+@dataclass(frozen=True)
+class RandomCategories(Control):
+    """The trained vectors, but a random one at each choice: is it the right category that helps?"""
+
+    of: Steering
+    draw: int = 0
+    n_draws: int = 1
+
+    def resolve(self) -> Steering:
+        """Random category, held as the steering's is."""
+        return replace(self.of, category=RandomCategory(self.draw, self.of.category.hold))
+
+
+@dataclass(frozen=True)
+class RandomFiring(Control):
+    """The trained vectors at random positions: is it the moment that helps?"""
+
+    of: Steering
+    draw: int = 0
+    n_draws: int = 1
+    rate: float | None = None
+    """Share of positions; null: that of the arm rate_matched_to."""
+    rate_matched_to: str | None = None
+    """Arm whose steered fraction is the rate."""
+
+    def matched(self, rate: float) -> RandomFiring:
+        """At a measured steered fraction, where no rate is given."""
+        return self if self.rate is not None else replace(self, rate=rate)
+
+    def resolve(self) -> Steering:
+        """Random gate."""
+        if self.rate is None:
+            raise ValueError("rate=null: measure the steering's steered fraction first and pass it to matched().")
+        return replace(self.of, gate=RandomPositions(self.rate, self.draw))
+
+
+@dataclass(frozen=True)
+class NoVector(Control):
+    """The gate fires and nothing is added: the base model, by the steered path."""
+
+    of: Steering
+
+    def resolve(self) -> Steering:
+        """The steering without its bias."""
+        return replace(self.of, use_bias=False)
+
+    def transform(self, vectors: VectorSet) -> VectorSet:
+        """Zero vectors."""
+        return replace(vectors, vectors=vectors.vectors * 0)
+
+
+@dataclass(frozen=True)
+class ThinkingChoice(Control):
+    """No steering: where the gate fires, the thinking model's law on the base model's `top_k` most probable ids.
+
+    The published method lets the thinking model choose among steered candidates; this is what that choice is worth
+    alone (hybrid_steering B4), and no null control but a competitor.
+    """
+
+    of: Steering
+    top_k: int
+
+    def __post_init__(self) -> None:
+        if self.top_k < 1:
+            raise ValueError(f"top_k={self.top_k}: must be at least 1; 1 leaves the base model's own choice.")
+
+    def resolve(self) -> Steering:
+        """The steering's gate and category; of a coefficient or a window nothing is used."""
+        return replace(self.of, coefficient=Fixed(0.0), window=1, memory="plain")
+
+    @property
+    def thinking_top_k(self) -> int:
+        """top_k."""
+        return self.top_k

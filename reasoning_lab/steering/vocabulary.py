@@ -1,0 +1,93 @@
+"""Two vocabularies, token by token: how a base model's text is read by the thinking model, and back.
+
+Ids are mapped and never strings: the authors' code re-encodes each chosen token as text, which can change or split it,
+and compares ids of two tokenizers without a check (hybrid_steering B7).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+SHOWN = 8
+"""Tokens that an error lists."""
+ROLES = ("eos_token", "bos_token", "pad_token", "unk_token")
+
+
+@dataclass(frozen=True)
+class VocabularyMap:
+    """Which id of one model stands for which of the other."""
+
+    to_thinking: tuple[int, ...]
+    """By base id: the id that the thinking model reads in its place."""
+    to_base: tuple[int, ...]
+    """By thinking id: the same token's base id, or -1 where the base vocabulary has none."""
+    exact: tuple[bool, ...]
+    """By base id: whether `to_thinking` is the same token. Ids that stand for no text (unused rows of an embedding,
+    markers that the other model lacks) are read as the thinking model's end of text."""
+
+    def in_base(self, ids: Sequence[int]) -> tuple[int, ...]:
+        """The thinking model's ids as the base model's; ValueError for one that the base vocabulary lacks."""
+        found = tuple(self.to_base[id] for id in ids)
+        if -1 in found:
+            raise ValueError(
+                f"id {ids[found.index(-1)]} of the thinking model has no counterpart in the base vocabulary: its text "
+                "can't be read by the base model; choose a model_pair of one tokenizer family."
+            )
+        return found
+
+    @property
+    def identity(self) -> bool:
+        """Whether every id stands for itself."""
+        n = len(self.to_thinking)
+        return self.to_thinking == self.to_base == tuple(range(n)) and all(self.exact)
+
+
+def same_vocabulary(size: int) -> VocabularyMap:
+    """The map of a vocabulary to itself."""
+    ids = tuple(range(size))
+    return VocabularyMap(ids, ids, (True,) * size)
+
+
+def map_vocabularies(base: Any, thinking: Any, base_size: int, thinking_size: int) -> VocabularyMap:
+    """The map between two tokenizers' ids.
+
+    Arguments: tokenizers, and the models' vocabulary sizes (logits). Tokens correspond where their entries in the
+    tables are the same string; special tokens by their role first (end of text to end of text), then by their string.
+    Raises ValueError if any other token of the base vocabulary has no counterpart: a text that holds it could not be
+    read by the thinking model.
+    """
+    ours, theirs = base.get_vocab(), thinking.get_vocab()
+    pairs = _pairs(base, thinking, ours, theirs)
+    missing = sorted((id, token) for token, id in ours.items() if id < base_size and id not in pairs)
+    special = set(base.all_special_ids)
+    if lost := [token for id, token in missing if id not in special and not _is_added(base, id)]:
+        raise ValueError(
+            f"the thinking model's vocabulary lacks {len(lost)} of the base model's {len(ours)} tokens "
+            f"({', '.join(map(repr, lost[:SHOWN]))}{' ...' if len(lost) > SHOWN else ''}): it could not read the base "
+            "model's text token by token; choose a model_pair of one tokenizer family."
+        )
+    end = int(thinking.eos_token_id)
+    to_thinking = [pairs.get(id, end) for id in range(base_size)]
+    to_base = [-1] * thinking_size
+    for id, other in pairs.items():
+        if id < base_size and other < thinking_size:
+            to_base[other] = id
+    return VocabularyMap(tuple(to_thinking), tuple(to_base), tuple(id in pairs for id in range(base_size)))
+
+
+def _pairs(base: Any, thinking: Any, ours: Mapping[str, int], theirs: Mapping[str, int]) -> dict[int, int]:
+    """Thinking id by base id, where both stand for the same token; no id of either is in two pairs."""
+    roles: dict[int, int] = {}
+    for role in ROLES:
+        ours_id, theirs_id = getattr(base, f"{role}_id"), getattr(thinking, f"{role}_id")
+        if None not in (ours_id, theirs_id) and ours_id not in roles and theirs_id not in roles.values():
+            roles[ours_id] = theirs_id
+    taken = set(roles.values())
+    same = {id: theirs[token] for token, id in ours.items() if token in theirs}
+    return {id: other for id, other in same.items() if id not in roles and other not in taken} | roles
+
+
+def _is_added(tokenizer: Any, id: int) -> bool:
+    """Whether a token was added to the trained table as a marker."""
+    return id in getattr(tokenizer, "added_tokens_decoder", {})
+

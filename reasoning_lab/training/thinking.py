@@ -1,0 +1,82 @@
+"""A thinking model made of any causal base model: fine-tuning on its own right answers, then GRPO on the grader's word.
+
+STaR (Zelikman et al. 2022) before GRPO (Shao et al. 2024), both through TRL. Nothing enters from outside the base:
+the cold start copies what the base itself wrote and the benchmark's grader found correct; the reward is that grader's
+verdict.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from reasoning_lab.training.grpo import GRPORecipe, Reward, train_grpo
+from reasoning_lab.training.sft import SFTRecipe, train_sft
+
+if TYPE_CHECKING:
+    from reasoning_lab.records import Grade, Problem
+
+
+@dataclass(frozen=True)
+class ThinkingRecipe:
+    """What makes a thinking model of a base model, beside its problems."""
+
+    cold_start: bool
+    """Fine-tune on the base's own correct answers before GRPO."""
+    temperature: float
+    """Of those answers."""
+    sft: SFTRecipe
+    grpo: GRPORecipe
+
+    def __post_init__(self) -> None:
+        if self.temperature <= 0:
+            raise ValueError(f"temperature={self.temperature}: must be above 0; 1 draws from the base's own law.")
+
+    def check(self, n_problems: int) -> None:
+        """Enough problems for a step; an error before anything is drawn or loaded."""
+        if n_problems < self.grpo.prompts_per_step:
+            raise ValueError(
+                f"benchmark.n_problems={n_problems}: a GRPO step takes {self.grpo.prompts_per_step} prompts; take more "
+                "problems, or lower training.grpo.prompts_per_step."
+            )
+
+
+def graded(grade: Callable[[Problem, str, int, Any], Grade]) -> Reward[Problem]:
+    """The reward of a benchmark: 1 for a completion that its grader finds correct, else 0.
+
+    `train_grpo` gives nothing for a completion that was cut, so the text is graded as one that ended by itself.
+    """
+    return lambda problem, text: float(grade(problem, text, 0, "stop").correct)
+
+
+def train_thinking(
+    model: Any,
+    tokenizer: Any,
+    prompts: dict[str, str],
+    problems: Sequence[Problem],
+    reward: Reward[Problem],
+    right: Sequence[tuple[str, str]],
+    recipe: ThinkingRecipe,
+) -> dict[str, list[float]]:
+    """Train `model` in place; the mean loss of each fine-tuning step and the mean reward of each GRPO step.
+
+    Arguments: `prompts` maps problem ids to rendered prompts; `right` are (problem id, correct answer) pairs of
+    the cold start, empty for GRPO alone.
+    """
+    losses: list[float] = []
+    if right:
+        pairs = [(prompts[problem], text) for problem, text in right]
+        log = train_sft(model, tokenizer, [p for p, _ in pairs], [text for _, text in pairs], recipe.sft)
+        losses = log.column("loss")
+    asked = [prompts[problem.id] for problem in problems]
+    rewards = train_grpo(model, tokenizer, asked, problems, reward, recipe.grpo).column("reward")
+    return {"loss": losses, "reward": rewards}
+
+
+def save_model(model: Any, tokenizer: Any, folder: Path, dtype: Any) -> None:
+    """Write a hub-style folder that model_pair.thinking.path can name."""
+    model.config.use_cache = True  # Trainers switch it off.
+    model.to(dtype).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)

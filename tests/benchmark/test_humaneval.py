@@ -1,0 +1,321 @@
+"""HumanEval: its rows, its prompts, where the program is found, and the verdicts on its own solutions."""
+
+import json
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from reasoning_lab.benchmark.humaneval import HumanEval
+from reasoning_lab.benchmark.programs import MAX_PARSED_CHARS, Program, as_body, canonical, cut, extract
+from reasoning_lab.records import Grade, Problem
+from tests.benchmark.data import shared
+from tests.benchmark.test_contract import GOLDEN, WRONG_TYPE, build
+from tests.benchmark.test_sandbox import needs_bubblewrap
+
+Grader = Callable[[Problem, str], Grade]
+
+
+def humaneval(**changes: object) -> HumanEval:
+    benchmark = build("humaneval", **changes)
+    assert isinstance(benchmark, HumanEval)
+    return benchmark
+
+
+@pytest.fixture(scope="module")
+def real() -> HumanEval:
+    """The real problems, in the strong sandbox."""
+    return humaneval(path=shared("HumanEval.jsonl.gz"), allow_unsandboxed=False)
+
+
+def graded(benchmark: HumanEval, problems: list[Problem], text: Callable[[str], str]) -> list[Grade]:
+    """A variant of each reference, two at a time."""
+    with ThreadPoolExecutor(2) as threads:
+        return list(threads.map(lambda p: benchmark.grade(p, text(benchmark.gold_text(p)), 0, "stop"), problems))
+
+
+def as_it_is(solution: str) -> str:
+    return solution
+
+
+def broken(solution: str, value: str = "object()") -> str:
+    """The solution, its last `return` returning something else."""
+    lines = solution.rstrip().split("\n")
+    last = max(n for n, line in enumerate(lines) if re.match(r"\s*return\b", line))
+    lines[last] = lines[last].split("return")[0] + f"return {value}"
+    return "\n".join(lines[: last + 1]) + "\n"
+
+
+# --- the 164 --------------------------------------------------------------------------------------------------
+
+
+@needs_bubblewrap
+@pytest.mark.timeout(300)
+def test_every_reference_passes(real: HumanEval) -> None:
+    problems = real.load()
+    assert len(problems) == 164
+    grades = graded(real, problems, as_it_is)
+    assert {grade.problem: grade.reason for grade in grades if grade.reason != "continuation, passed, bubblewrap"} == {}
+    assert all(grade.correct for grade in grades)
+
+
+@needs_bubblewrap
+@pytest.mark.timeout(300)
+def test_every_reference_with_a_broken_line_fails(real: HumanEval) -> None:
+    grades = graded(real, real.load(), broken)
+    assert {grade.reason for grade in grades} == {"continuation, wrong answer, bubblewrap"}
+    assert {grade.verdict for grade in grades} == {"wrong"}
+
+
+@contextmanager
+def busy_loops(n: int) -> Iterator[None]:
+    """Keep n processes busy beside what is done inside."""
+    loops = [subprocess.Popen([sys.executable, "-I", "-S", "-c", "while True: pass"]) for _ in range(n)]
+    try:
+        time.sleep(0.1)
+        yield
+    finally:
+        for loop in loops:
+            loop.kill()
+            loop.wait()
+
+
+@needs_bubblewrap
+@pytest.mark.timeout(300)
+def test_verdicts_are_the_same_on_a_busy_machine(real: HumanEval) -> None:
+    some = real.load()[::16]
+    with busy_loops(4):
+        assert all(grade.correct for grade in graded(real, some, as_it_is))
+        assert {grade.verdict for grade in graded(real, some, broken)} == {"wrong"}
+
+
+@needs_bubblewrap
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_all_verdicts_are_the_same_on_a_busy_machine(real: HumanEval) -> None:
+    with busy_loops(4):
+        for _ in range(5):
+            assert all(grade.correct for grade in graded(real, real.load(), as_it_is))
+            assert {grade.verdict for grade in graded(real, real.load(), broken)} == {"wrong"}
+
+
+@needs_bubblewrap
+@pytest.mark.timeout(300)
+def test_verdicts_are_those_of_running_it_all_in_one_interpreter(real: HumanEval, tmp_path: Path) -> None:
+    """The way the data set was made to be graded, here for its own solutions, some of them broken, alone."""
+    with_string = [problem for n, problem in enumerate(real.load()) if n % 5 == 2]  # HumanEval/52 asks for truth alone
+    programs = {
+        problem.id: problem.question + broken(solution, "'broken'") + problem.gold.removeprefix(solution)
+        for problem in with_string
+        if (solution := real.gold_text(problem))
+    }
+    (tmp_path / "programs.json").write_text(json.dumps(programs))
+    code = (
+        "import json, sys\npassed = []\n"
+        "for name, program in json.load(open(sys.argv[1])).items():\n"
+        "    try: exec(program, {})\n"
+        "    except Exception: continue\n"
+        "    passed.append(name)\n"
+        "print(json.dumps(passed))"
+    )
+    command = [sys.executable, "-I", "-c", code, str(tmp_path / "programs.json")]
+    expected = json.loads(subprocess.run(command, capture_output=True, check=True, timeout=120).stdout)
+    grades = graded(real, with_string, lambda solution: broken(solution, "'broken'"))
+    assert [grade.problem for grade in grades if grade.correct] == expected == ["HumanEval/52"]
+
+
+def test_every_reference_votes_for_itself_alone(real: HumanEval) -> None:
+    problems = real.load()
+    answers = [real.answer(real.gold_text(problem)) for problem in problems]
+    forms = [real.canonical(answer) for answer in answers if answer is not None]
+    assert len(set(forms)) == 164
+    assert forms == [real.canonical(problem.gold) for problem in problems]
+
+
+def test_every_prompt_can_be_asked_in_the_papers_words(real: HumanEval) -> None:
+    asking = humaneval(path=shared("HumanEval.jsonl.gz"), prompt_style="karan2025")
+    for plain, problem in zip(real.load(), asking.load(), strict=True):
+        assert plain == problem and real.prompt(plain) == problem.question
+        first, _, rest = asking.prompt(problem).partition("\n")
+        assert re.fullmatch(r"Write a Python function `\w+\(.*\).*` to solve the following problem:", first)
+        assert rest.endswith("\n" + problem.question) and not rest.startswith("\n" + problem.question)
+
+
+# --- prompts and rows -----------------------------------------------------------------------------------------
+
+
+def test_the_papers_words() -> None:
+    benchmark = humaneval(prompt_style="karan2025")
+    problem = benchmark.load()[1]  # a helper comes first
+    assert benchmark.prompt(problem) == (
+        "Write a Python function `unshift(word: str) -> str` to solve the following problem:\n\nUndo shift.\n\n"
+        + problem.question
+    )
+    with pytest.raises(WRONG_TYPE, match="prompt_style"):
+        humaneval(prompt_style="chat")
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "says"),
+    [
+        ("entry_point", "add", "entry_point='add'"),
+        ("entry_point", "total(", "entry_point"),
+        ("entry_point", None, "entry_point is of type NoneType"),
+        ("test", "assert total([]) == 0", "def check"),
+        ("canonical_solution", "return 0", "canonical_solution must be the body"),
+        ("canonical_solution", "    return 0\nprint(1)", "canonical_solution must be the body"),
+        ("prompt", " ", "prompt is empty"),
+        ("task_id", 3, "task_id"),
+    ],
+)
+def test_a_bad_row_is_named(tmp_path: Path, field: str, value: object, says: str) -> None:
+    row = json.loads((GOLDEN / "rows" / "humaneval.jsonl").read_text().splitlines()[0])
+    file = tmp_path / "rows.jsonl"
+    file.write_text(json.dumps(row | {field: value}))
+    with pytest.raises(ValueError, match=rf"rows\.jsonl:1: .*{re.escape(says)}"):
+        humaneval(path=str(file)).load()
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("cpu_limit_s", 0), ("wall_limit_s", 1.0), ("wall_limit_s", 1e9), ("memory_limit_mib", 8)],
+)
+def test_a_limit_out_of_bounds_is_named(field: str, value: object) -> None:
+    with pytest.raises(ValueError, match=rf"^benchmark\.{field}={value}: must be"):
+        humaneval(**{field: value})
+
+
+def test_limits_are_part_of_the_gradings_identity() -> None:
+    assert humaneval().grading != humaneval(cpu_limit_s=6).grading
+    assert humaneval().grading == humaneval(allow_unsandboxed=False).grading
+
+
+# --- where the program is found -------------------------------------------------------------------------------
+
+FOUND = json.loads((GOLDEN / "grading" / "programs.json").read_text(encoding="utf-8"))
+"""Texts, and the code and rule that are found in them where the function is called f; written by hand."""
+
+
+@pytest.mark.parametrize("case", FOUND, ids=lambda case: case["name"])
+def test_where_the_program_is_found(case: dict[str, str]) -> None:
+    expected = Program(case["code"], case["rule"]) if case["code"] else None  # pyright: ignore[reportArgumentType]
+    assert extract(case["text"], "f") == expected
+
+
+def test_the_name_asked_for_decides_between_blocks() -> None:
+    text = "```\ndef f():\n    return 1\n```\nTests:\n```\ndef test_f():\n    assert f()\n```"
+    assert extract(text, "f") == Program("def f():\n    return 1\n", "fenced")
+    assert extract(text) == Program("def test_f():\n    assert f()\n", "fenced")
+
+
+@given(text=st.text("def f():\n\t '\"#([{}])\\`return1,", max_size=80))
+@settings(max_examples=300, deadline=None)
+def test_a_cut_ends_before_a_line_of_its_own_and_cutting_twice_changes_nothing(text: str) -> None:
+    kept = cut(text)
+    assert text.startswith(kept) and cut(kept) == kept
+    assert kept == text or (kept.endswith("\n") and not text[len(kept)].isspace())
+    body = as_body(text)
+    assert body is None or as_body(body) == body
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("page", ["'''", '"', "(", "\\", "```\n", "def f(\n", "#", "    x = '''\n", " ", "\n", "@x\n"])
+def test_any_page_is_read_in_linear_time(page: str) -> None:
+    """Quadratic time would be hours here."""
+    text = "    " + page * (400_000 // len(page))
+    for variant in (text, text.lstrip(" "), "def f():\n" + text):
+        extract(variant, "f")
+        canonical(variant)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("    return 1\n", "    # one\n\n    return (1)", True),
+        ("    return 'a'\n", '    return "a"\n', True),
+        ("    return 1\n", "    return 2\n", False),
+        ("def f():\n  return 1", "def f():\n    return 1  # one\n", True),
+        ("def f():\n    return 1", "def g():\n    return 1", False),
+        ("    return (\n", "    return (\n\n", True),
+        ("    return 1\nprint(2)", "    return 1\nprint(3)", True),
+        ("x" * (MAX_PARSED_CHARS + 1), "x" * (MAX_PARSED_CHARS + 2), False),
+    ],
+)
+def test_programs_vote_without_comments_and_layout(one: str, other: str, same: bool) -> None:
+    assert (canonical(one) == canonical(other)) == same
+
+
+DEEP = [
+    "-" * 19_000 + "1",
+    "1" + "+1" * 9_000,
+    "a" + ".a" * 9_000,
+    "not " * 4_000 + "1",
+    "(" * 19_000,
+    "a" + "()" * 9_000,
+]
+
+
+@pytest.mark.parametrize("code", DEEP, ids=lambda code: code[:5])
+def test_what_python_can_not_read_votes_as_it_is_written(code: str) -> None:
+    assert canonical(code) == code
+
+
+# --- grades ---------------------------------------------------------------------------------------------------
+
+ODD = {
+    "": "empty text",
+    " \n\t\n": "empty text",
+    "<|endoftext|>": "no code",
+    "```python\n```": "no code",
+    "```": "no code",
+    "return 1": "no code",
+    "# only a comment": "no code",
+    "    # only a comment": "no code",
+    "word " * 100_000: "no code",
+    "    pass\n": "continuation, wrong answer",
+    "    return sum(numbers)\n" + "# and on\n" * 50_000: "continuation, passed",
+    "    x = 1\n" * 50_000: "continuation, wrong answer",
+    "    return (": "continuation, syntax error",
+    "    return sum(numbers)\n\ndef total(numbers):\n    return 0\n": "continuation, passed",
+    "    return List\n": "continuation, wrong answer",
+    "    return \ud800\0\n": "continuation, syntax error",
+    "```python\nfrom __future__ import annotations\ndef total(x: List[int]):\n    return sum(x)\n```": "fenced, passed",
+    "```python\ndef total(x: List[int]):\n    return sum(x)\n```\n```python\nprint(total([1]))\n```": "fenced, passed",
+    "```python\ndef other(x):\n    return sum(x)\n```": "no code",
+    "def total(numbers):\n    return sum(numbers)\n\ntotal(1)": "definition, passed",
+    "```\ndef total(x):\n    return sum(x)\n\nif __name__ == '__main__':\n    total(1)\n```": "fenced, passed",
+}
+
+
+@pytest.mark.parametrize("text", ODD, ids=lambda text: repr(text[:30]))
+def test_odd_texts_are_graded_with_a_named_reason(text: str) -> None:
+    benchmark = humaneval()
+    grade = benchmark.grade(benchmark.load()[0], text, 0, "cap")
+    executed = "," in ODD[text]
+    assert grade.reason == ODD[text] + (f", {benchmark.sandbox().level}" if executed else "")
+    assert grade.verdict == ("correct" if "passed" in ODD[text] else "wrong" if executed else "ungradable")
+    assert (grade.answer is None) == (not executed)
+
+
+def test_without_a_sandbox_grading_refuses_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    from reasoning_lab.benchmark.sandbox_check import open_sandbox
+
+    monkeypatch.setenv("PATH", "/nonexistent")
+    open_sandbox.cache_clear()
+    try:
+        strict, lax = humaneval(allow_unsandboxed=False), humaneval()
+        problem = strict.load()[0]
+        with pytest.raises(ValueError, match=r"^benchmark\.allow_unsandboxed=False: .*bwrap"):
+            strict.grade(problem, strict.gold_text(problem), 0, "stop")
+        assert lax.grade(problem, lax.gold_text(problem), 0, "stop").reason == "continuation, passed, none"
+        assert strict.grade(problem, "", 0, "stop").reason == "empty text", "what runs nothing needs no sandbox"
+    finally:
+        open_sandbox.cache_clear()

@@ -1,0 +1,6 @@
+"""Return a list that holds itself."""
+
+
+def total(numbers):
+    numbers.append(numbers)
+    return numbers

@@ -1,0 +1,8 @@
+"""Never become ready to be called."""
+
+while True:
+    pass
+
+
+def total(numbers):
+    return sum(numbers)

@@ -1,0 +1,6 @@
+"""Never end."""
+
+
+def total(numbers):
+    while True:
+        numbers = list(numbers)

@@ -1,0 +1,5 @@
+"""End as at Python's prompt."""
+
+
+def total(numbers):
+    quit()

@@ -1,0 +1,117 @@
+"""Controls: each differs from its steering in one thing, and its random draws are draws of their number alone."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+
+from reasoning_lab.engine import run
+from reasoning_lab.rng import Key
+from reasoning_lab.sampler.ancestral import Temperature
+from reasoning_lab.sampler.base import Prompt
+from reasoning_lab.steering.category import Argmax, RandomCategory
+from reasoning_lab.steering.coefficient import Fixed
+from reasoning_lab.steering.controls import (
+    BiasOnly,
+    Control,
+    NoVector,
+    RandomCategories,
+    RandomFiring,
+    RandomVectors,
+    ThinkingChoice,
+)
+from reasoning_lab.steering.gate import Disagreement, RandomPositions
+from reasoning_lab.steering.steering import Steering
+from tests.steering.pairs import LAYER, STOP, Given, random_pair, vectors
+
+OF = Steering(Given(), LAYER, Disagreement(), Argmax("sentence"), Fixed(1.0), use_bias=False)
+VECTORS = replace(vectors(32, torch.float64, 1.5), vectors=vectors(32, torch.float64, 1.5).vectors * torch.eye(5, 1))
+"""The first category's vector alone is there."""
+FULL = vectors(32, torch.float64, 1.5)
+
+
+def differing(control: Control) -> set[str]:
+    """Fields in which the control's steering differs from its own."""
+    mine = control.resolve()
+    return {name for name in OF.__dataclass_fields__ if getattr(mine, name) != getattr(OF, name)}
+
+
+def test_each_differs_in_one_thing() -> None:
+    assert differing(BiasOnly(OF)) == {"use_bias"}
+    assert differing(RandomVectors(OF)) == set()
+    assert differing(RandomCategories(OF, 4)) == {"category"}
+    assert RandomCategories(OF, 4).resolve().category == RandomCategory(4, "sentence")
+    assert differing(RandomFiring(OF, 2, 0.1)) == {"gate"}
+    assert RandomFiring(OF, 2).matched(0.3).resolve().gate == RandomPositions(0.3, 2)
+    assert RandomFiring(OF, 2, 0.1).matched(0.3).resolve().gate == RandomPositions(0.1, 2)
+    assert differing(NoVector(replace(OF, use_bias=True))) == set()
+    assert ThinkingChoice(OF, 4).resolve().gate == OF.gate
+
+
+def test_vectors_of_the_controls() -> None:
+    bias = BiasOnly(OF).transform(FULL)
+    assert not bias.vectors.any()
+    assert bias.bias is not None
+    assert torch.equal(bias.bias, FULL.bias)
+    assert not NoVector(OF).transform(FULL).vectors.any()
+    for control in (RandomCategories(OF), RandomFiring(OF), ThinkingChoice(OF, 2)):
+        assert control.transform(FULL) is FULL
+
+
+def test_random_vectors_keep_norms_and_nothing_else() -> None:
+    drawn = [RandomVectors(OF, draw).transform(FULL).vectors for draw in range(40)]
+    for one in drawn:
+        torch.testing.assert_close(one.norm(dim=1), FULL.norms)
+    assert torch.equal(drawn[3], RandomVectors(OF, 3).transform(FULL).vectors)
+    # Directions of different draws, and of one draw's categories, are those of independent Gaussians: mean 0, and a
+    # cosine of variance 1/d.
+    units = torch.stack(drawn) / FULL.norms[:, None]
+    flat = units.flatten(0, 1)
+    cosines = (flat @ flat.T)[torch.ones(200, 200).triu(1).bool()]
+    assert abs(cosines.mean()) < 4 / (32 * len(cosines)) ** 0.5 * 2
+    assert cosines.var().item() == pytest.approx(1 / 32, rel=0.05)
+    same = RandomVectors(OF).transform(FULL)
+    assert same.bias is FULL.bias
+
+
+def test_unit_random_vectors_are_the_authors() -> None:
+    assert RandomVectors(OF, norm="unit").transform(FULL).vectors.norm(dim=1).tolist() == pytest.approx([1.0] * 5)
+
+
+def test_a_category_without_vector_gets_no_random_one() -> None:
+    for norm in ("matched", "unit"):
+        drawn = RandomVectors(OF, norm=norm).transform(VECTORS)
+        assert drawn.empty == (1, 2, 3, 4)
+
+
+def test_bad_settings_are_refused() -> None:
+    with pytest.raises(ValueError, match="these vectors have no bias"):
+        BiasOnly(OF).transform(replace(FULL, bias=None))
+    with pytest.raises(ValueError, match="rate=null: measure"):
+        RandomFiring(OF).resolve()
+    with pytest.raises(ValueError, match="rate=2"):
+        RandomFiring(OF, rate=2.0).resolve()
+    with pytest.raises(ValueError, match="top_k=0"):
+        ThinkingChoice(OF, 0)
+
+
+def test_random_controls_do_not_know_chain_or_move() -> None:
+    """Chains of one problem are steered at the same positions with the same categories."""
+    pair = random_pair()
+    policy = pair.hybrid(RandomCategories(replace(OF, gate=RandomPositions(0.5), category=Argmax()), 1))
+    prompt = list(pair.prompts)[1]
+    readings = []
+    for text in ([4, 9, 30, 2], [8, 8, 3, 6]):
+        session = policy.watch(2, 40)
+        session.prefill(0, prompt[:-1])
+        seen: list[Any] = []
+        for at, id in enumerate([prompt[-1], *text]):
+            session.step([id, 0], [len(prompt) - 1 + at, 0])
+            seen.append(session.readings[0])
+        readings.append([(r.category, r.steered) for r in seen])
+    assert readings[0] == readings[1]
+    assert len(set(readings[0])) > 2
+    asked = [Prompt(prompt, STOP, Key(0, "p", chain)) for chain in range(2)]
+    found = dict(run(policy, [(each, Temperature(6, 1.0).sample(each)) for each in asked], 2, 40))
+    assert found[asked[0]].chain.tokens != found[asked[1]].chain.tokens

@@ -8,6 +8,7 @@ from reasoning_lab.benchmark.base import Benchmark
 from reasoning_lab.judge.base import Judge, JudgeOption
 from reasoning_lab.model_pair.pair import ModelPair, Role
 from reasoning_lab.sampler.base import Sampler, require_positive
+from reasoning_lab.steering.controls import BiasOnly
 from reasoning_lab.steering.steering import NoSteering, SteeringRule, check_sampler
 from reasoning_lab.taxonomy.clusterings import Clustering
 from reasoning_lab.taxonomy.label import Naming
@@ -198,6 +199,11 @@ def _check_steered(name: str, arm: Arm, experiment: Experiment) -> None:
         raise ValueError(
             f"arms.{name}.role={arm.role}: a hybrid steers the base model by the thinking model; set role=base, and a "
             "model_pair with both."
+        )
+    if isinstance(arm.steering, BiasOnly) and not getattr(arm.steering.inner.vectors, "bias", False):
+        raise ValueError(
+            f"arms.{name}.steering: these vectors have no bias that could be alone; choose arms=hybrid_without_bias, or "
+            f"drop the arm by ~arms.{name}."
         )
     rate = getattr(arm.steering, "rate_matched_to", None)
     if rate is not None and rate not in experiment.arms:

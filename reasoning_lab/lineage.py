@@ -107,7 +107,8 @@ def taxonomy_recipe(experiment: Experiment) -> TaxonomyRecipe:
 
 def labels_recipe(experiment: Experiment) -> LabelsRecipe:
     """Their titles and scores."""
-    return LabelsRecipe(taxonomy_recipe(experiment), experiment.judge, taxonomy_of(experiment).scoring)
+    taxonomy = taxonomy_of(experiment)
+    return LabelsRecipe(taxonomy_recipe(experiment), experiment.judge.identity(), taxonomy.naming, taxonomy.scoring)
 
 
 def vectors_recipe(experiment: Experiment, rule: SteeringRule) -> VectorsRecipe:

@@ -22,7 +22,7 @@ from reasoning_lab.draws import (
 from reasoning_lab.experiment import Experiment
 from reasoning_lab.lab import Lab
 from reasoning_lab.lineage import taxonomy_recipe
-from reasoning_lab.results import check_prompts, completions, taxonomy_bank, vectors
+from reasoning_lab.results import check_layers, check_prompts, completions, taxonomy_bank, vectors
 
 if TYPE_CHECKING:
     from reasoning_lab.model_pair.pair import LoadedModel
@@ -64,6 +64,7 @@ def draw_all(work: Sequence[tuple[Experiment, Draw]], lab: Lab) -> None:
         return
     for experiment, draw in missing:
         check_prompts(experiment, draw)
+        check_layers(experiment)
     missing.sort(key=lambda pair: (_is_dependent(pair[1]), pair[1].pool is not None, -expected_tokens(*pair)))
     n_workers = _n_workers(missing)
     with progress(lab):

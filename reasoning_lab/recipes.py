@@ -180,7 +180,9 @@ class LabelsRecipe(Recipe):
     stage: ClassVar[str] = "labels"
     version: ClassVar[int] = 1
     taxonomy: TaxonomyRecipe
-    judge: Any
+    judge: dict[str, Any]
+    """What determines its answers."""
+    naming: Any
     scoring: Any
 
     @property

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from reasoning_lab.artifacts import RunLog
 from reasoning_lab.draws import Draw, trace_draw
-from reasoning_lab.experiment import Experiment
+from reasoning_lab.experiment import Experiment, Taxonomy
 from reasoning_lab.lab import Lab, encoded, model_of, read_lines, shape_of, write_lines
 from reasoning_lab.lineage import (
     activations_recipe,
@@ -29,10 +29,11 @@ from reasoning_lab.recipes import ScoresRecipe, SteeredLaw, digest
 from reasoning_lab.records import Annotation, Completion, Grade, Trace
 from reasoning_lab.sampler.base import Selection
 from reasoning_lab.steering.gate import Never
-from reasoning_lab.steering.steering import SteeringRule
+from reasoning_lab.steering.steering import NoSteering, SteeringRule
 
 if TYPE_CHECKING:
-    from reasoning_lab.model_pair.pair import LoadedModel
+    from reasoning_lab.judge.base import Usage
+    from reasoning_lab.model_pair.pair import LoadedModel, Role
     from reasoning_lab.steering.examples import LabelledTrace
     from reasoning_lab.steering.hybrid import HybridPolicy
     from reasoning_lab.steering.steering import Steering
@@ -122,6 +123,26 @@ def _vote(draw: Draw) -> Callable[[str], str | None]:
         return None if answer is None else draw.benchmark.canonical(answer)
 
     return vote
+
+
+def check_layers(experiment: Experiment) -> None:
+    """A layer that a model does not have: an error before anything is drawn."""
+    if not isinstance(experiment.taxonomy, Taxonomy) or experiment.model_pair.thinking is None:
+        return
+    _check_layers(experiment, "thinking", "taxonomy.layers", experiment.taxonomy.layers)
+    steered = [arm.steering.inner.layer for arm in experiment.arms.values() if not isinstance(arm.steering, NoSteering)]
+    _check_layers(experiment, "base", "steering.layer", steered)
+
+
+def _check_layers(experiment: Experiment, role: "Role", key: str, layers: Sequence[int]) -> None:
+    from transformers import AutoConfig
+
+    from reasoning_lab.model_pair.pair import where_of
+
+    where, options = where_of(experiment.model_pair.source(role))
+    n = AutoConfig.from_pretrained(where, **options).get_text_config().num_hidden_layers
+    if missing := [layer for layer in layers if not 0 <= layer < n]:
+        raise ValueError(f"{key}: {missing[0]} is no layer of the {role} model, which has 0 ... {n - 1}; choose of those.")
 
 
 def check_prompts(experiment: Experiment, draw: Draw) -> None:
@@ -336,12 +357,12 @@ def names(experiment: Experiment, lab: Lab) -> "Named":
     def build(folder: Path) -> None:
         from reasoning_lab.model_pair.pair import resolve_device
 
-        experiment.judge.check()
         sentences = labelled(experiment, lab)
         texts = {str(number): trace.text for number, trace in enumerate(traces(experiment, lab))}
         judge = experiment.judge.open(lab.store.root / "replies", resolve_device(experiment.runtime.device))
         sets = name_categories(judge, sentences, texts, chosen.n_clusters, chosen.naming, experiment.seed)
         score = score_taxonomy(judge, sets, sentences, chosen.scoring, experiment.seed)
+        _require_answers(judge.usage())
         write_lines(folder / "titles.jsonl", [each.dumps() for each in sets])
         write_lines(folder / "scores.jsonl", [each.dumps() for each in score.repetitions])
         write_lines(folder / "decisions.jsonl", [json.dumps(each) for each in score.decisions])
@@ -352,6 +373,16 @@ def names(experiment: Experiment, lab: Lab) -> "Named":
     repetitions = tuple(RepetitionScore.from_json(line) for line in read_lines(folder / "scores.jsonl"))
     decisions = tuple(tuple(Decision(*each) for each in line) for line in read_lines(folder / "decisions.jsonl"))
     return Named(sets, TaxonomyScore(repetitions, decisions))
+
+
+def _require_answers(usage: "Usage") -> None:
+    """ValueError where questions were not answered: scores of the rest would not be the taxonomy's."""
+    if usage.skipped or usage.failed:
+        raise ValueError(
+            f"judge: {usage.skipped} of {usage.asked} questions were not sent (the cap was reached) and {usage.failed} "
+            "got no reply; what was answered is cached: raise the judge's cap, or see that it is up, and run the same "
+            "command again."
+        )
 
 
 class Named(NamedTuple):

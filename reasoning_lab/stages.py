@@ -18,6 +18,12 @@ from reasoning_lab.reporting import report_input, report_sweep, sample_table
 from reasoning_lab.results import activations, completions, grades, taxonomy, traces, vectors
 
 
+def _check(experiment: Experiment) -> None:
+    """Sandbox, judge: what would be missing after hours of drawing is an error now."""
+    experiment.benchmark.check_grading()
+    experiment.judge.check()
+
+
 def traces_stage(experiment: Experiment, lab: Lab) -> dict[str, float]:
     """The thinking model's answers to the taxonomy's problems, cut into sentences."""
     draw_all([(experiment, trace_draw(experiment))], lab)
@@ -40,6 +46,7 @@ def taxonomy_stage(experiment: Experiment, lab: Lab) -> dict[str, float]:
     """Clusters, named and scored where there is a judge; its table and page."""
     from reasoning_lab.report import write_taxonomy
 
+    _check(experiment)
     activations_stage(experiment, lab)
     view = taxonomy_view(experiment, lab)
     folder = lab.folder / "report"
@@ -92,7 +99,7 @@ def grades_stage(experiment: Experiment, lab: Lab) -> dict[str, float]:
     """Draw and grade all arms; the accuracies."""
     from reasoning_lab.statistics import accuracy_interval, outcomes
 
-    experiment.benchmark.check_grading()
+    _check(experiment)
     completions_stage(experiment, lab)
     draws = table_draws(experiment, problems_of(experiment))
     return {
@@ -105,7 +112,7 @@ def report_stage(experiment: Experiment, lab: Lab) -> dict[str, float]:
     """Draw and grade all arms; write table, plots and page; the headline metrics."""
     from reasoning_lab.report import print_table, write_report
 
-    experiment.benchmark.check_grading()
+    _check(experiment)
     completions_stage(experiment, lab)
     report = report_input(experiment, lab)
     folder = lab.folder / "report"

@@ -39,6 +39,7 @@ ALLOWED = {
         "draws",
         "drawing",
         "experiment",
+        "judge",
         "lab",
         "lineage",
         "model_pair",

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import reasoning_lab.report.theme as theme
 from reasoning_lab.report.inputs import natural_key
-from reasoning_lab.report.plots import Chart, render
+from reasoning_lab.report.plots import Chart, Inks, render
 from reasoning_lab.report.sweep import SweepCell, heat_map, in_order, sweep_page, swept_keys, write_cells
-from reasoning_lab.report.table import markdown_table, markdown_text
+from reasoning_lab.report.table import MINUS, markdown_table, markdown_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -31,8 +31,8 @@ COLUMNS = {
 }
 """Metric -> heading."""
 NOTE = (
-    "Final: mean of consistency, completeness and independence. NMI, ARI and purity: agreement with ground truth, where it "
-    "is known. FVU: unexplained share of the variance. Empty: categories without a sentence. The best of many cells is "
+    "Final: mean of consistency, completeness and independence. NMI, ARI and purity: agreement with ground truth, where "
+    "it is known. FVU: unexplained share of the variance. Empty: categories without a sentence. The best of many cells is "
     "flattered by the choice."
 )
 
@@ -45,8 +45,8 @@ def report_grid(
 ) -> None:
     """Write sweep.csv, sweep.md, sweep.html, heatmap.png and elbow.png of a sweep with stage=taxonomy.
 
-    elbows: layer -> cluster size that the rule picks; rule: the sentence that states it. Cells whose score is missing or
-    not finite stay in the table and out of the charts. ValueError without cells or without any score.
+    elbows: layer -> cluster size that the rule picks; rule: the sentence that states it. Cells whose score is missing
+    or not finite stay in the table and out of the charts. ValueError without cells or without any score.
     """
     if not cells:
         raise ValueError("The sweep has no cells; run at least one.")
@@ -63,10 +63,11 @@ def report_grid(
     note = f"Elbow: {rule.rstrip('.')}. {_best_words(values)} {NOTE}"
     lines = [f"# {markdown_text(title)}", "", *markdown_table(header, body), "", markdown_text(note)]
     (out_dir / "sweep.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    charts = [_heat_chart(values, elbows, rule), _line_chart(values, elbows, rule)]
+    inks = {layer: _ink(i) for i, layer in enumerate(_layers(values))}
+    charts = [_heat_chart(values, elbows, rule), _line_chart(values, elbows, rule, inks)]
     for chart in charts:
         (out_dir / f"{chart.name}.png").write_bytes(chart.png)
-    (out_dir / "sweep.html").write_text(sweep_page(title, header, body, note, charts), encoding="utf-8")
+    (out_dir / "sweep.html").write_text(sweep_page(title, header, body, note, charts, inks), encoding="utf-8")
 
 
 def _place(cell: SweepCell) -> tuple[str, str]:
@@ -89,7 +90,7 @@ def _mean(values: Values, place: tuple[str, str]) -> float:
 def best_cell(values: Values) -> tuple[str, str]:
     """The cell with the highest mean score; ties go to the smaller size, then to the lower layer."""
     order = sorted(values, key=lambda place: (natural_key(place[1]), natural_key(place[0])))
-    return max(order, key=lambda place: _mean(values, place))
+    return max(order, key=lambda place: round(_mean(values, place), 9))
 
 
 def _best_words(values: Values) -> str:
@@ -107,10 +108,16 @@ def _words(
 ) -> tuple[str, ...]:
     overrides, metrics = cell
     place = _place(cell)
-    marks = [*(["best"] if values and place == best_cell(values) else []), *(["elbow"] if _at_elbow(place, elbows) else [])]
-    numbers = ("–" if name not in metrics else f"{metrics[name]:.0f}" if name == "n_dead" else f"{metrics[name]:.3f}"
-               for name in shown)  # fmt: skip
+    marks = [
+        *(["best"] if values and place == best_cell(values) else []),
+        *(["elbow"] if _at_elbow(place, elbows) else []),
+    ]
+    numbers = (_number(metrics[name], name) if name in metrics else "–" for name in shown)
     return (*(str(overrides.get(key, "–")) for key in keys), *numbers, ", ".join(marks))
+
+
+def _number(value: float, name: str) -> str:
+    return f"{value:.0f}" if name == "n_dead" else f"{value:.3f}".replace("-", MINUS)
 
 
 # --- charts ---------------------------------------------------------------------------------------------------
@@ -126,19 +133,21 @@ def _heat_chart(values: Values, elbows: Mapping[str, float], rule: str) -> Chart
     framed = {place: "--" for place in values if _at_elbow(place, elbows)} | {best: "-"}
     shown = {place: (_mean(values, place), _cell_words(scores)) for place, scores in values.items()}
     caption = (
-        f"Final score (mean of consistency, completeness and independence) for each layer (rows) and number of clusters "
-        f"(columns). Solid frame: best cell. Dashed frames: each layer's elbow: {rule.rstrip('.')}."
+        f"Final score (mean of consistency, completeness and independence) for each layer (rows) and number of "
+        f"clusters (columns). Solid frame: best cell. Dashed frames: each layer's elbow: {rule.rstrip('.')}."
     )
     alt = "; ".join(f"layer {layer}, {size} clusters: {words[1]}" for (layer, size), words in shown.items())
     return render("heatmap", "Final score over layers and sizes", caption, alt,
                   lambda: heat_map(shown, "layer", "clusters", framed), {})  # fmt: skip
 
 
-def _line_chart(values: Values, elbows: Mapping[str, float], rule: str) -> Chart:
-    layers = sorted({layer for layer, _ in values}, key=natural_key)
-    inks = {layer: _ink(i) for i, layer in enumerate(layers)}
-    caption = f"One line per layer. Rings: the elbow: {rule.rstrip('.')}. Star: the best cell of all. {NOTE}"
-    alt = "; ".join(f"layer {layer}: elbow at {elbows[layer]:g} clusters" for layer in layers if layer in elbows)
+def _layers(values: Values) -> list[str]:
+    return sorted({layer for layer, _ in values}, key=natural_key)
+
+
+def _line_chart(values: Values, elbows: Mapping[str, float], rule: str, inks: Inks) -> Chart:
+    caption = f"One line per layer. Rings: the elbow: {rule.rstrip('.')}. Star: the best cell of all."
+    alt = "; ".join(f"layer {layer}: elbow at {elbows[layer]:g} clusters" for layer in inks if layer in elbows)
     return render("elbow", "Where does another category stop paying?", caption, alt or "no elbow",
                   lambda: lines(values, elbows, inks), inks)  # fmt: skip
 
@@ -149,7 +158,7 @@ def _ink(i: int) -> theme.Ink:
     return theme.Ink(*hues[i % len(hues)], markers[i % len(markers)])
 
 
-def lines(values: Values, elbows: Mapping[str, float], inks: dict[str, theme.Ink]) -> Figure:
+def lines(values: Values, elbows: Mapping[str, float], inks: Inks) -> Figure:
     """Final score against the number of clusters, layers labelled in the legend."""
     from matplotlib.figure import Figure
 

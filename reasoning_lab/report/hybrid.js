@@ -31,7 +31,7 @@
     const of = [];
     for (let i = 0; i < answer.c.length; i += 2) for (let n = 0; n < answer.c[i + 1]; n += 1) of.push(answer.c[i]);
     const coefficients = new Map(answer.s.map((place, i) => [place, answer.k[i]]));
-    return { texts, marked: true, of, coefficients, base: choices(answer.b), thinking: choices(answer.h) };
+    return { texts, marked: true, of, coefficients, differ: new Set(answer.d), base: choices(answer.b), thinking: choices(answer.h) };
   };
 
   // --- one column -------------------------------------------------------------------------------------------
@@ -68,15 +68,12 @@
   const facts = (answer, arm) => {
     if (!answer.marked) return arm.about;
     const n = answer.texts.length, steered = answer.coefficients.size;
-    let differ = 0;
-    for (let i = 0; i < n; i += 1) if (differs(answer, i)) differ += 1;
     const share = `${steered} steered (${((100 * steered) / Math.max(n, 1)).toFixed(0)} %)`;
-    const parts = [arm.about, `${n} tokens`, steered ? share : "", `models disagree at ${differ}`];
+    const parts = [arm.about, `${n} tokens`, steered ? share : "", `models disagree at ${answer.differ.size}`];
     return parts.filter(Boolean).join(" · ");
   };
 
   const choice = (answer, i, who) => (answer[who].has(i) ? answer[who].get(i) : answer.texts[i]);
-  const differs = (answer, i) => choice(answer, i, "base") !== choice(answer, i, "thinking");
 
   const column = (name, place) => {
     const arm = arms.get(name), problem = data.problems[current], packed = problem.answers[name];
@@ -157,7 +154,7 @@
     row(list, "thinking wants", choice(answer, i, "thinking"));
     const steered = answer.coefficients.has(i), size = answer.coefficients.get(i);
     list.append(make("dt", "", "steered"), make("dd", "", steered ? `yes, coefficient ${size === null ? "?" : size}` : "no"));
-    const differ = differs(answer, i);
+    const differ = answer.differ.has(i);
     panel.replaceChildren(head, make("p", "what", kind.about), list,
       make("div", differ ? "differ" : "agree", differ ? "≠ the models disagree" : "= the models agree"));
     panel.hidden = false;

@@ -113,8 +113,8 @@ def headline(given: HybridReport, rows: list[HybridRow]) -> list[str]:
     said = [f"{_capital('; '.join(first))}."]
     steered = f"; {percent(hybrid.steered)} % of its tokens are steered" if hybrid.steered else ""
     said.append(
-        f"Accuracy on {len(given.report.problem_ids)} problems: {base.label} {percent(base.accuracy)} %, {hybrid.label} "
-        f"{percent(hybrid.accuracy)} %, {thinking.label} {percent(thinking.accuracy)} %{steered}."
+        f"Accuracy on {len(given.report.problem_ids)} problems: {base.label} {percent(base.accuracy)} %, "
+        f"{hybrid.label} {percent(hybrid.accuracy)} %, {thinking.label} {percent(thinking.accuracy)} %{steered}."
     )
     if nulls:
         said.append(_nulls(hybrid, beaten, [row for row in nulls if not _clear(row)]))
@@ -197,7 +197,10 @@ COLUMNS = (
     ("Accuracy %", "Share of correct answers, mean over problems, with its 95 % interval"),
     ("Gap recovered %", "(arm − base) / (thinking − base), unclipped, bootstrap over problems"),
     ("Hybrid minus arm", "Paired difference in accuracy, percentage points, 95 % interval"),
-    ("McNemar p", "Exact p of the hypothesis that hybrid and arm are right equally often; needs one answer per problem"),
+    (
+        "McNemar p",
+        "Exact p of the hypothesis that hybrid and arm are right equally often; needs one answer per problem",
+    ),
     ("Steered %", "Share of an answer's tokens at which the gate fired, mean over problems, with its 95 % interval"),
     ("Length", "Mean generated tokens"),
     ("Checks", "Mean number of check sentences per answer"),

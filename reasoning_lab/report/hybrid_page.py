@@ -46,9 +46,10 @@ def page_data(given: HybridReport, inks: Inks) -> dict[str, Any]:
         answers = first_answers(arm)
         about = " · ".join(filter(None, (arm.role, arm.sampler, arm.note)))
         arms.append({"name": arm.name, "label": visible(arm.label), "ink": variable(inks[arm.name]),
-                     "about": visible(about), "verdicts": "".join(MARKS[answers[i][1].verdict] for i in ids)})  # fmt: skip
-    categories = [{"index": c.index, "title": visible(c.title), "about": visible(c.description), "swatch": swatch(place)}
-                  for place, c in enumerate(given.taxonomy.categories)]  # fmt: skip
+                     "about": visible(about),
+                     "verdicts": "".join(MARKS[answers[i][1].verdict] for i in ids)})  # fmt: skip
+    categories = [{"index": c.index, "title": visible(c.title), "about": visible(c.description),
+                   "swatch": swatch(place)} for place, c in enumerate(given.taxonomy.categories)]  # fmt: skip
     return {"arms": arms, "ids": [visible(i) for i in ids], "categories": categories, "base": given.base,
             "hybrid": given.hybrid, "thinking": given.thinking} | reading_data(given, ids)  # fmt: skip
 
@@ -111,8 +112,8 @@ def _vectors(given: HybridReport) -> str:
     widest = max(v.norm for v in given.vectors) or 1.0
     body = "".join(_vector(v, places, widest) for v in given.vectors)
     lead = (
-        "Held-out loss: cross-entropy of the base model on steps of the category that no vector was trained on, without "
-        "and with the vector [nats/token]. A vector that does not lower it has learned nothing that carries over."
+        "Held-out loss: cross-entropy of the base model on steps of the category that no vector was trained on, "
+        "without and with the vector [nats/token]. A vector that does not lower it has learned nothing that carries over."
     )
     table = f'<table class="vectors"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
     return f'<section id="vectors"><h2>Vectors</h2><p class="lead">{lead}</p>{region("Vectors", table)}</section>'
@@ -123,7 +124,11 @@ VECTOR_COLUMNS = ("Vector", "Norm", "Held-out loss without", "With", "Change", "
 
 def _vector(vector: VectorView, places: dict[int, tuple[int, str]], widest: float) -> str:
     place, title = places.get(vector.category, (-1, "bias" if vector.category == -1 else "unnamed"))
-    mark = f'<span class="swatch {swatch(place)}">{vector.category}</span>' if place >= 0 else '<span class="swatch"></span>'
+    mark = (
+        f'<span class="swatch {swatch(place)}">{vector.category}</span>'
+        if place >= 0
+        else '<span class="swatch"></span>'
+    )
     before, after = vector.loss_before, vector.loss_after
     change = "–" if before is None or after is None else f"{after - before:+.3f}".replace("-", "−")
     better = " clear" if before is not None and after is not None and after < before else ""
@@ -146,8 +151,8 @@ def _published(given: HybridReport, rows: list[HybridRow]) -> str:
     )
     table = f'<table class="words"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
     return (
-        '<section id="published"><h2>Beside the paper</h2><p class="lead">Tables 2 and 3 of the paper as one: accuracies '
-        "and gap, steered fraction and controls. Shaded rows are ours. Other models and other problems: compare the "
+        '<section id="published"><h2>Beside the paper</h2><p class="lead">Tables 2 and 3 of the paper as one: '
+        "accuracies and gap, steered fraction and controls. Shaded rows are ours. Other models and other problems: compare the "
         "order of the arms, not the numbers; the published ones have no intervals.</p>"
         f"{region('Published numbers', table)}</section>"
     )
@@ -157,7 +162,11 @@ def _reading(data: dict[str, Any]) -> str:
     n, total = len(data["problems"]), len(data["ids"])
     models = {data["base"], data["hybrid"], data["thinking"]}
     full = sum(set(problem["answers"]) > models for problem in data["problems"])
-    some = f"All {total} problems are" if n == total else f"The first {n} of {total} problems in the order of their ids are"
+    some = (
+        f"All {total} problems are"
+        if n == total
+        else f"The first {n} of {total} problems in the order of their ids are"
+    )
     more = "" if full in (n, 0) else f"; the other arms' answers to the first {full}"
     lead = (
         "Colours: the category in force when a token was drawn. Boxes: tokens at which the vector was added. "
@@ -170,7 +179,8 @@ def _reading(data: dict[str, Any]) -> str:
 <button type="button" id="next-problem">Next →</button>
 <label>Show <select id="filter"></select></label><output id="count"></output></div>
 <div id="question" class="question"></div>
-<div class="legend-bar"><div id="legend" class="legend" role="group" aria-label="Categories; press one to show it alone"></div>
+<div class="legend-bar"><div id="legend" class="legend" role="group"
+aria-label="Categories; press one to show it alone"></div>
 <div class="options"><label><input type="checkbox" id="steered-only"> only steered tokens</label>
 <label><input type="checkbox" id="numbers"> category numbers</label></div></div>
 <div id="columns" class="columns"></div>

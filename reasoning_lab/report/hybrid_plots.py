@@ -54,12 +54,14 @@ def _gap_chart(rows: list[HybridRow], inks: Inks) -> Chart:
         title = "How much of the gap does each arm close?"
         return render(name, title, caption, alt, lambda: forest(rows, inks, of_gap=True), inks)
     caption = (
-        "Accuracy with 95 % intervals: Wilson's for arms with one answer per problem, a bootstrap over problems for the "
-        "others. The thinking model is not clearly above the base, so no share of a gap can be given. Shaded: null "
+        "Accuracy with 95 % intervals: Wilson's for arms with one answer per problem, a bootstrap over problems for "
+        "the others. The thinking model is not clearly above the base, so no share of a gap can be given. Shaded: null "
         "controls."
     )
     alt = "; ".join(f"{row.label}: {percent(row.accuracy)} %" for row in rows)
-    return render("gap_recovered", "Accuracy of every arm", caption, alt, lambda: forest(rows, inks, of_gap=False), inks)
+    return render(
+        "gap_recovered", "Accuracy of every arm", caption, alt, lambda: forest(rows, inks, of_gap=False), inks
+    )
 
 
 def forest(rows: list[HybridRow], inks: Inks, of_gap: bool) -> Figure:
@@ -127,8 +129,8 @@ def _bar(axes: Axes, y: int, interval: st.Interval, ink: theme.Ink, window: tupl
 
 def _shares_chart(given: HybridReport, inks: Inks) -> Chart:
     caption = (
-        "Share of each category among the sentences of an arm's answers. Where base and thinking model lie together the "
-        "base model already has the behaviour as often; where the hybrid lies at the thinking model, steering brought "
+        "Share of each category among the sentences of an arm's answers. Where base and thinking model lie together "
+        "the base model already has the behaviour as often; where the hybrid lies at the thinking model, steering brought "
         "its mixture. "
         + ("Left: the taxonomy's categories; right: ground truth." if given.shares and given.truths else "")
     )

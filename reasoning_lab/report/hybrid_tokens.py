@@ -2,7 +2,8 @@
 
 A packed answer has `t` (tokens as places in a list of texts), `c` (categories as [category, run length, ...]), `s`
 (places of the steered tokens) with `k` (their coefficients), `b` and `h` (place and text of the base's and the thinking
-model's choice, where it is not the token), `a` (the answer read off), and `cut` (tokens that were left out).
+model's choice, where it is not the token), `d` (places at which the two differ),
+`a` (the answer read off), and `cut` (tokens that were left out).
 """
 
 from collections.abc import Iterator
@@ -17,25 +18,30 @@ from reasoning_lab.report.inputs import finite, visible
 
 LONGEST_TOKENS = 3_000
 """Tokens of an answer that the page shows."""
-MODELS_BYTES = 2_200_000
-ARMS_BYTES = 1_600_000
+MODELS_BYTES = 2_000_000
+ARMS_BYTES = 2_200_000
 """Budgets: first of base, hybrid and thinking, then of all other arms; with the rest the page stays below 5 MB."""
 
 
 @dataclass
 class Texts:
-    """Distinct texts, in the order of their first use."""
+    """Distinct texts as the page shows them, in the order of their first use."""
 
     places: dict[str, int] = field(default_factory=dict)
+    known: dict[str, int] = field(default_factory=dict)
+    """Raw text -> place, for making texts visible costs more than all the rest."""
     size: int = 0
     """Bytes that they take in the page."""
 
     def place(self, text: str) -> int:
-        """Where the text stands in the list."""
-        if text not in self.places:
-            self.places[text] = len(self.places)
-            self.size += len(embedded_json(text).encode()) + 1
-        return self.places[text]
+        """Where the text, made visible, stands in the list."""
+        if text not in self.known:
+            shown = visible(text)
+            if shown not in self.places:
+                self.places[shown] = len(self.places)
+                self.size += len(embedded_json(shown).encode()) + 1
+            self.known[text] = self.places[shown]
+        return self.known[text]
 
 
 @dataclass(frozen=True)
@@ -83,7 +89,7 @@ def packed(seen: Seen, choices: dict[int, str], texts: Texts, answer: str) -> di
     """The answer as the script reads it (see the module)."""
     tokens = seen.tokens[:LONGEST_TOKENS]
     found: dict[str, Any] = {
-        "t": [texts.place(visible(token) if seen.annotation else shortened(token)) for token in tokens],
+        "t": [texts.place(token if seen.annotation else shortened(token)) for token in tokens],
         "a": visible(answer),
     }
     if len(seen.tokens) > len(tokens):
@@ -94,9 +100,10 @@ def packed(seen: Seen, choices: dict[int, str], texts: Texts, answer: str) -> di
         found["c"] = [x for category, run in groupby(note.categories[:n]) for x in (category, len(list(run)))]
         found["s"] = steered
         found["k"] = [finite(float(f"{note.coefficients[i]:.3g}")) for i in steered]
+        found["d"] = [i for i in range(n) if note.base_choices[i] != note.thinking_choices[i]]
         found["b"], found["h"] = (
             [x for i in range(n) if made[i] != seen.completion.ids[i]
-             for x in (i, texts.place(visible(choices.get(made[i], f"#{made[i]}"))))]
+             for x in (i, texts.place(choices.get(made[i], f"#{made[i]}")))]
             for made in (note.base_choices, note.thinking_choices)
         )  # fmt: skip
     return found

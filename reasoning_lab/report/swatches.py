@@ -18,14 +18,14 @@ class Tint(NamedTuple):
 
 
 TINTS = (
-    Tint("#8fc2fd", "#d9eaff", "#20406b", "#122236"),
-    Tint("#e3ad84", "#f9e6d8", "#8a4a14", "#4a2808"),
-    Tint("#bbefc7", "#80c692", "#366945", "#1b3a25"),
-    Tint("#d6a4cf", "#f4e1f1", "#843a77", "#461d3f"),
-    Tint("#f1d58b", "#fdf4da", "#564709", "#2b2304"),
-    Tint("#d3c9fd", "#a698e6", "#574f9c", "#2c2759"),
-    Tint("#b6e5eb", "#6fbac4", "#17585f", "#0b2f33"),
-    Tint("#c6c8ca", "#ececed", "#3f4145", "#26282b"),
+    Tint("#76b4fd", "#cbe2fe", "#20364f", "#192533"),
+    Tint("#d0a283", "#eddcd0", "#914c14", "#4c2f18"),
+    Tint("#bbefc7", "#98c2a4", "#366945", "#233c2e"),
+    Tint("#c99ec3", "#eadae8", "#8f4088", "#4b294d"),
+    Tint("#f1d58b", "#c2ad75", "#453807", "#2a2613"),
+    Tint("#d0c5fd", "#a8a1ce", "#5c53a5", "#34325a"),
+    Tint("#b6e5eb", "#94bac0", "#17585f", "#15343a"),
+    Tint("#babcbd", "#e5e6e6", "#3a3b3d", "#25272b"),
 )
 _STRIPES = "repeating-linear-gradient({angle},transparent 0 3px,var(--pattern) 3px 6px)"
 PATTERNS = (

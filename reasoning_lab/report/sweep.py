@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from reasoning_lab import statistics as st
 from reasoning_lab.report.html import document, figure, region, text
 from reasoning_lab.report.inputs import natural_key, visible
-from reasoning_lab.report.plots import Chart, render, stylesheet
+from reasoning_lab.report.plots import Chart, Inks, render, stylesheet
 from reasoning_lab.report.table import Cell, markdown_table, markdown_text, percent, points, tokens, write_csv
 from reasoning_lab.report.theme import contrast
 
@@ -64,7 +64,7 @@ def report_sweep(cells: list[SweepCell], out_dir: Path, title: str = "Sweep") ->
     chart = _chart(cells, keys) if len(keys) > 1 else None
     if chart:
         (out_dir / f"{chart.name}.png").write_bytes(chart.png)
-    html = sweep_page(title, header, body, note, [chart] if chart else [])
+    html = sweep_page(title, header, body, note, [chart] if chart else [], {})
     (out_dir / "sweep.html").write_text(html, encoding="utf-8")
 
 
@@ -104,7 +104,8 @@ def _chart(cells: list[SweepCell], keys: list[str]) -> Chart:
     if len(keys) > 2:
         caption += f" Cells average over {', '.join(keys[2:])}."
     alt = "; ".join(f"{row_key}={r}, {column_key}={c}: {_cell_text(found)}" for (r, c), found in grid.items())
-    shown = {place: (100 * sum(f.value for f in found) / len(found), _cell_text(found)) for place, found in grid.items()}
+    shown = {place: (100 * sum(f.value for f in found) / len(found), _cell_text(found))
+             for place, found in grid.items()}  # fmt: skip
     return render("heatmap", "Accuracy over the sweep", caption, alt, lambda: heat_map(shown, row_key, column_key), {})
 
 
@@ -114,32 +115,32 @@ def heat_map(
     column_key: str,
     framed: Mapping[tuple[str, str], str] | None = None,
 ) -> "Figure":
-    """(row, column) -> (value, words): cells shaded by value with the words written in; `framed` ones get a frame of the
-    given line style."""
-    import numpy as np
-    from matplotlib.colors import LinearSegmentedColormap
+    """(row, column) -> (value, words): cells shaded by value with the words written in; `framed` ones get a frame
+    of the given line style."""
+    from matplotlib.colors import LinearSegmentedColormap, Normalize
     from matplotlib.figure import Figure
     from matplotlib.patches import Rectangle
 
     rows, columns = (sorted({key[i] for key in shown}, key=natural_key) for i in (0, 1))
-    values = np.full((len(rows), len(columns)), np.nan)
-    for (row, column), (value, _) in shown.items():
-        values[rows.index(row), columns.index(column)] = value
+    values = [value for value, _ in shown.values()]
+    scale = Normalize(min(values), max(values))
     figure = Figure(figsize=(2.2 + 1.25 * len(columns), 1.4 + 0.62 * len(rows)), layout="constrained")
     axes = figure.add_subplot()
     shades = LinearSegmentedColormap.from_list("blue", ["#eef4fa", "#8dbbe2", "#0b5795"])
-    image = axes.imshow(values, cmap=shades, aspect="auto")
     axes.grid(visible=False)
     axes.spines[:].set_visible(False)
     axes.set_xticks(range(len(columns)), [visible(c) for c in columns])
     axes.set_yticks(range(len(rows)), [visible(r) for r in rows])
     axes.set(xlabel=visible(column_key), ylabel=visible(row_key))
-    for (row, column), (_, words) in shown.items():
+    axes.set(xlim=(-0.5, len(columns) - 0.5), ylim=(len(rows) - 0.5, -0.5))
+    for (row, column), (value, words) in shown.items():
         i, j = rows.index(row), columns.index(column)
         # Named colours: the text keeps its contrast to the cell when the page turns dark.
-        shade = "#%02x%02x%02x" % tuple(round(255 * x) for x in shades(image.norm(values[i, j]))[:3])  # noqa: UP031
+        shade = "#%02x%02x%02x" % tuple(round(255 * x) for x in shades(float(scale(value)))[:3])  # noqa: UP031
         ink = max(("#ffffff", "#0b1a2a"), key=lambda colour: contrast(colour, shade))
         ink = "#fefefe" if ink == "#ffffff" else ink
+        # Rectangles, not an image: the page is told to load none, not even its own.
+        axes.add_patch(Rectangle((j - 0.5, i - 0.5), 1, 1, facecolor=shade, linewidth=0))
         axes.text(j, i, words, ha="center", va="center", color=ink, fontsize=9.5)
         if style := (framed or {}).get((row, column)):
             axes.add_patch(Rectangle((j - 0.46, i - 0.43), 0.92, 0.86, fill=False, edgecolor=ink, linewidth=2.2,
@@ -148,9 +149,9 @@ def heat_map(
 
 
 def sweep_page(
-    title: str, header: tuple[str, ...], body: list[tuple[str, ...]], note: str, charts: list[Chart]
+    title: str, header: tuple[str, ...], body: list[tuple[str, ...]], note: str, charts: list[Chart], inks: Inks
 ) -> str:
-    """Charts, the table of all cells, and how to read it."""
+    """Charts (drawn in these inks), the table of all cells, and how to read it."""
     head = "".join(f'<th scope="col">{text(x)}</th>' for x in header)
     rows = "".join(f"<tr>{''.join(f'<td>{text(x)}</td>' for x in row)}</tr>" for row in body)
     table = f'<table class="words"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'
@@ -158,4 +159,4 @@ def sweep_page(
         f"<main><section><h2>{text(title)}</h2>{''.join(map(figure, charts))}{region('Cells', table)}"
         f'<p class="caption">{text(note)}</p></section></main>'
     )
-    return document(title, stylesheet({}), main)
+    return document(title, stylesheet(inks), main)

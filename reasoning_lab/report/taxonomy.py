@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 SHOWN_EXAMPLES = 3
 """Representative sentences shown before the fold."""
+MAX_EXAMPLES = 10
+"""Representative sentences on the page; categories.csv has all."""
 LONGEST_EXAMPLE = 300
 """Characters of a representative sentence that a page shows."""
 
@@ -58,8 +60,7 @@ def write_taxonomy(view: TaxonomyView, out_dir: Path, console: Console | None = 
     write_categories(view, out_dir)
     (out_dir / "taxonomy.md").write_text("\n".join(_markdown(view)) + "\n", encoding="utf-8")
     body = (
-        f'<header><p class="eyebrow">{text(view.method)}</p><h1>Categories of reasoning steps</h1></header>'
-        f"<main><section>{taxonomy_parts(view)}</section></main>"
+        f"<header><h1>Categories of reasoning steps</h1></header><main><section>{taxonomy_parts(view)}</section></main>"
     )
     html = document("Taxonomy", stylesheet({}) + swatch_styles(), body, ("taxonomy.css",))
     (out_dir / "taxonomy.html").write_text(html, encoding="utf-8")
@@ -134,8 +135,9 @@ def _category(category: CategoryView, place: int, truth: bool, widest: float) ->
 def _examples(category: CategoryView) -> str:
     if not category.examples:
         return "<small>no sentence</small>"
-    shown, rest = (_quotes(part) for part in (category.examples[:SHOWN_EXAMPLES], category.examples[SHOWN_EXAMPLES:]))
-    n = len(category.examples) - SHOWN_EXAMPLES
+    examples = category.examples[:MAX_EXAMPLES]
+    shown, rest = (_quotes(part) for part in (examples[:SHOWN_EXAMPLES], examples[SHOWN_EXAMPLES:]))
+    n = len(examples) - SHOWN_EXAMPLES
     return shown if n <= 0 else f"{shown}<details><summary>{n} more</summary>{rest}</details>"
 
 

@@ -35,7 +35,7 @@ def tokens_of(completion: Completion) -> tuple[str, ...]:
 def annotation(rng: random.Random, completion: Completion, n: int, rate: float) -> Annotation:
     """Categories change at sentence ends; the gate fires at a rate, where the models tend to disagree."""
     texts = tokens_of(completion)
-    category, categories = rng.randrange(n), []
+    category, categories = rng.randrange(n), list[int]()
     for text in texts:
         categories.append(category)
         if text.strip() in {".", "?", "!"}:
@@ -44,12 +44,19 @@ def annotation(rng: random.Random, completion: Completion, n: int, rate: float) 
     other = [rng.choice(completion.ids) for _ in texts]
     base = tuple(o if s else i for i, o, s in zip(completion.ids, other, steered, strict=True))
     coefficients = tuple(rng.choice((0.5, 1.0, 1.5)) if s else 0.0 for s in steered)
-    return Annotation(completion.problem, completion.chain, tuple(categories), steered, coefficients, base, completion.ids)
+    return Annotation(
+        completion.problem, completion.chain, tuple(categories), steered, coefficients, base, completion.ids
+    )
 
 
 def taxonomy(n: int = 8) -> TaxonomyView:
     """Categories named after the corpus's kinds of sentence."""
-    sentences = ("So the total is 14.", "Wait, that does not match.", "Let me check: 3 + 4 = 7.", "She has 12 apples left.")
+    sentences = (
+        "So the total is 14.",
+        "Wait, that does not match.",
+        "Let me check: 3 + 4 = 7.",
+        "She has 12 apples left.",
+    )
     categories = tuple(
         CategoryView(
             i, f"{KINDS[i % len(KINDS)].capitalize()}{'' if i < len(KINDS) else f' {i // len(KINDS) + 1}'}",
@@ -63,8 +70,10 @@ def taxonomy(n: int = 8) -> TaxonomyView:
               "final": (0.74, 0.71, 0.77), "NMI": (0.71, 0.68, 0.74), "ARI": (0.64, 0.60, 0.69),
               "purity": (0.86, 0.84, 0.88)}  # fmt: skip
     return TaxonomyView(
-        "top-3 SAE with 8 latents at layer 2, boundary position, 7 412 sentences", "lexical (TF-IDF, offline)", categories,
-        {name: Interval(*score) for name, score in scores.items()}, 1, ("214 sentences of fewer than 3 words skipped.",),
+        "top-3 SAE with 8 latents at layer 2, boundary position, 7 412 sentences", "lexical (TF-IDF, offline)",
+        categories,
+        {name: Interval(*score) for name, score in scores.items()}, 1,
+        ("214 sentences of fewer than 3 words skipped.",),
     )  # fmt: skip
 
 
@@ -74,30 +83,38 @@ def hybrid(n_problems: int = 200, n_categories: int = 8, extra: int = 0, draws: 
     problems = {k: Problem(k, p.text, str(p.answer), {"length": str(p.length)}) for k, p in words.items()}
     controls = {name: (label, mix, min(n, draws)) for name, (label, mix, n) in {**NULLS, **RIVALS}.items()}
     others = {"power": ("base, power α = 4", GOOD, 1)}
-    others |= {f"extra_{i}": (f"hybrid, coefficient {0.25 * i:g}", (0.3, 0.2, 0.5), 1) for i in range(extra)}
     named = {"base": ("base, T = 1", MIX, 1), "hybrid": ("hybrid, T = 1", GOOD, 1),
              "thinking": ("thinking, T = 1", BEST, 1), **controls, **others}  # fmt: skip
     arms = [_arm(name, label, words, mix, chains) for name, (label, mix, chains) in named.items()]
+    arms += [replace(arms[1], name=f"extra_{i}", label=f"hybrid, coefficient {0.25 * i:g}") for i in range(extra)]
     rng = random.Random(7)
     rates = {"base": 0.0, "thinking": 0.0, "power": 0.0}
-    notes = {arm.name: [annotation(rng, c, n_categories, rates.get(arm.name, 0.15)) for c in arm.completions] for arm in arms}
+    notes = {
+        arm.name: [annotation(rng, c, n_categories, rates.get(arm.name, 0.15)) for c in arm.completions] for arm in arms
+    }
     vectors = tuple(
-        VectorView(i, 4.0 + i, None if i == 5 else 1.2, None if i == 5 else 0.9 + 0.05 * i, 40 * i, "too few" if i == 5 else "")
+        VectorView(i, 4.0 + i, None if i == 5 else 1.2, None if i == 5 else 0.9 + 0.05 * i, 40 * (i + 1),
+                   "too few" if i == 5 else "")
         for i in range(-1, n_categories)
     )  # fmt: skip
     report = ReportInput(
         "Hybrid of the embedded pair", arms, problems, synthetic.decode, "base", "hybrid", "thinking",
         footer=["A model organism, not evidence about large models.", "Seed 0; made-up data."],
     )  # fmt: skip
-    shares = {name: _mixture(random.Random(i), n_categories) for i, name in enumerate(("base", "power", "hybrid", "thinking"))}
-    truths = {name: dict(zip(KINDS, _mixture(random.Random(i), 5), strict=False)) for i, name in enumerate(shares)}
+    shares = {
+        name: _mixture(random.Random(i), n_categories) for i, name in enumerate(("base", "power", "hybrid", "thinking"))
+    }
+    truths: dict[str, dict[str, float]] = {
+        name: dict(zip(KINDS, _mixture(random.Random(i), 5), strict=False)) for i, name in enumerate(shares)
+    }
     published = (
         ("Qwen2.5-32B with QwQ-32B, MATH500, V1", "63.4", "84.4", "86.4", "91", "12.0", "Venhoff et al. 2025, Table 2"),
         ("the same, V2", "60.9", "66.3", "98.3", "14.3", "–", "authors' repository, 2026"),
     )
     return HybridReport(
         report, "base", "hybrid", "thinking", tuple(NULLS), tuple(RIVALS), notes,
-        {arm.name: [tokens_of(c) for c in arm.completions] for arm in arms}, dict(synthetic.TO_TOKEN), taxonomy(n_categories),
+        {arm.name: [tokens_of(c) for c in arm.completions] for arm in arms}, dict(synthetic.TO_TOKEN),
+        taxonomy(n_categories),
         vectors, truths, shares, published,
     )  # fmt: skip
 
@@ -107,7 +124,10 @@ def _mixture(rng: random.Random, n: int) -> tuple[float, ...]:
     return tuple(b - a for a, b in pairwise(cuts))
 
 
-def _arm(name: str, label: str, words: dict[str, corpus.WordProblem], mix: tuple[float, float, float], chains: int) -> ArmResult:
-    made = synthetic.arm(name, label, words, mix, chains=chains, role=name if name in ("base", "thinking") else "hybrid",
+def _arm(
+    name: str, label: str, words: dict[str, corpus.WordProblem], mix: tuple[float, float, float], chains: int
+) -> ArmResult:
+    role = name if name in ("base", "thinking") else "hybrid"
+    made = synthetic.arm(name, label, words, mix, chains=chains, role=role,
                          sampler="ancestral, temperature 1")  # fmt: skip
     return replace(made, checks=round(made.checks or 0.0, 6))

@@ -20,7 +20,7 @@ from reasoning_lab.sampler.beam import Beam
 from reasoning_lab.sampler.best_of_n import AnyPool, BestOfN, Majority, Pool, PoolOf, WeightedVote
 from reasoning_lab.sampler.budget_forcing import BudgetForcing
 from reasoning_lab.sampler.power import Power
-from tests.oracle import PROMPT, STOP, State, draws, p_value
+from tests.oracle import PROMPT, STOP, State, draws, p_value, unchecked
 
 
 def candidates(*given: tuple[str | None, float | int, int]) -> Sequence[Candidate]:
@@ -52,6 +52,7 @@ def read_exactly(policy: ToyPolicy, state: State) -> Candidate:
     return Candidate("", state, "stop", log_p, -entropy / len(state), answer_of(state))
 
 
+@unchecked()
 def law_of(policy: ToyPolicy, selection: Selection, cap: int, n: int) -> dict[State, float]:
     """Law of the chosen answer over all pools of n independent answers."""
     states = {state: math.exp(log_p) for state, log_p in policy.states(cap).items()}

@@ -42,9 +42,9 @@ def test_each_differs_in_one_thing() -> None:
     assert differing(RandomVectors(OF)) == set()
     assert differing(RandomCategories(OF, 4)) == {"category"}
     assert RandomCategories(OF, 4).resolve().category == RandomCategory(4, "sentence")
-    assert differing(RandomFiring(OF, 2, 0.1)) == {"gate"}
+    assert differing(RandomFiring(OF, 2, rate=0.1)) == {"gate"}
     assert RandomFiring(OF, 2).matched(0.3).resolve().gate == RandomPositions(0.3, 2)
-    assert RandomFiring(OF, 2, 0.1).matched(0.3).resolve().gate == RandomPositions(0.1, 2)
+    assert RandomFiring(OF, 2, rate=0.1).matched(0.3).resolve().gate == RandomPositions(0.1, 2)
     assert differing(NoVector(replace(OF, use_bias=True))) == set()
     assert ThinkingChoice(OF, 4).resolve().gate == OF.gate
 

@@ -1,0 +1,115 @@
+"""AlpacaEval 2.0: rows, references, and the whole way from answers to win rates before a scripted judge."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reasoning_lab.benchmark.alpaca_eval import AlpacaEval, instruction_index, judged
+from tests.benchmark.test_contract import GOLDEN, build
+from tests.judge.server import serve
+from tests.judge.test_preference import prefers
+
+ROWS = [json.loads(line) for line in (GOLDEN / "rows" / "alpaca_eval.jsonl").read_text().splitlines()]
+
+
+def benchmark(**changes: Any) -> AlpacaEval:
+    found = build("alpaca_eval", **changes)
+    assert isinstance(found, AlpacaEval)
+    return found
+
+
+def test_a_released_list_is_read_like_lines(tmp_path: Path) -> None:
+    file = tmp_path / "alpaca_eval.json"
+    file.write_text(json.dumps(ROWS, indent=1))
+    assert benchmark(path=str(file)).load() == benchmark().load()
+    problem = benchmark().load()[1]
+    assert (problem.id, problem.question, problem.gold) == ("eval-001", ROWS[1]["instruction"], ROWS[1]["output"])
+    assert problem.tags == {"generator": "gpt4_1106_preview", "dataset": "selfinstruct"}
+    assert instruction_index(problem.id) == 1
+
+
+def test_references_are_matched_by_instruction(tmp_path: Path) -> None:
+    file = tmp_path / "reference.json"
+    others = [row | {"output": row["instruction"].upper(), "generator": "shouter"} for row in reversed(ROWS)]
+    file.write_text(json.dumps(others))
+    problems = benchmark(reference_path=str(file)).load()
+    assert [problem.gold for problem in problems] == [row["instruction"].upper() for row in ROWS]
+    assert {problem.tags["generator"] for problem in problems} == {"shouter"}
+    file.write_text(json.dumps(others[1:]))
+    with pytest.raises(ValueError, match=r"alpaca_eval.jsonl:4: benchmark.reference_path=.*has no output"):
+        benchmark(reference_path=str(file)).load()
+    partly = benchmark(reference_path=str(file), on_bad_row="skip")
+    assert len(partly.load()) == 3 and len(partly.skipped()) == 1
+
+
+def test_a_broken_file_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "rows.json"
+    for content, message in (("{", "not JSON"), ('{"a": 1}', "one list of objects"), ('[{"a": 1}]', "no field")):
+        file.write_text(content)
+        with pytest.raises(ValueError, match=message):
+            benchmark(path=str(file)).load()
+    with pytest.raises(ValueError, match="no such file"):
+        benchmark(path=str(tmp_path / "none.json")).load()
+
+
+def test_no_answer_is_right_before_it_is_judged() -> None:
+    alpaca = benchmark()
+    problem = alpaca.load()[0]
+    grade = alpaca.grade(problem, "The Loire.", 2, "stop")
+    assert (grade.verdict, grade.reason, grade.chain) == ("ungradable", "needs judge", 2)
+    assert alpaca.grade(problem, " ", 0, "stop").reason == "empty text"
+
+
+@pytest.mark.parametrize(
+    ("preference", "verdict"), [(0.51, "correct"), (0.5, "wrong"), (0.0, "wrong"), (None, "ungradable")]
+)
+def test_preferred_is_correct(preference: float | None, verdict: str) -> None:
+    assert judged("eval-000", 0, "x", preference).verdict == verdict
+
+
+def test_from_answers_to_win_rates(tmp_path: Path) -> None:
+    """The embedded pair answers, a scripted judge compares, the package counts; a second run sends nothing."""
+    pytest.importorskip("alpaca_eval", reason="the extra alpaca is not installed")
+    from rich.console import Console
+
+    from reasoning_lab.artifacts import Store
+    from reasoning_lab.benchmark.arithmetic import Arithmetic
+    from reasoning_lab.config import Composer, build as experiment_of
+    from reasoning_lab.draws import problems_of, table_draws
+    from reasoning_lab.lab import Lab
+    from reasoning_lab.preferences import check_preferences, judged_grades, preferences_on, win_rates
+    from tests.report.test_alpaca_eval import synthetic
+
+    questions = Arithmetic(n_problems=12, problem_seed=777, max_new_tokens=8).load()
+    rows = [
+        {"instruction": p.question + "\n", "output": "I see " * (n + 1), "generator": "reference", "dataset": "made_up"}
+        for n, p in enumerate(questions)
+    ]
+    (tmp_path / "rows.json").write_text(json.dumps(rows))
+    synthetic(tmp_path)
+
+    with serve(prefers(lambda m, _: 0.25 if m.startswith("I see") else 0.75)) as server:
+        config = Composer().compose([
+            "arms=single", "sampler=greedy", "runtime=cpu", "runtime.rows=8", "benchmark=alpaca_eval",
+            f"benchmark.path={tmp_path}/rows.json", f"benchmark.lc_tables={tmp_path}", "benchmark.max_new_tokens=16",
+            "judge=alpaca_eval", f"judge.base_url={server.url}", f"outputs={tmp_path}/out",
+        ])  # fmt: skip
+        experiment = experiment_of(config)
+        check_preferences(experiment)
+        tracker: Any = None
+        lab = Lab(Store(tmp_path / "out" / "artifacts"), tracker, Console(quiet=True), tmp_path)
+        (draw,) = table_draws(experiment, problems_of(experiment)).values()
+        row = win_rates(experiment, draw, lab, tmp_path / "alpaca")
+        found = preferences_on(experiment, draw, lab)
+        assert len(server.requests) == 12, "the second call sends nothing"
+    assert [each.value for each in found] == pytest.approx([0.75] * 12)
+    assert {each.output_first for each in found} == {True, False}
+    assert all(grade.correct for grade in judged_grades(experiment, draw, lab))
+    assert row["win_rate"] == pytest.approx(75.0) and row["n_wins"] == row["n_total"] == 12
+    assert row["length_controlled_winrate"] is not None
+    annotations = json.loads((tmp_path / "alpaca" / "annotations.json").read_text())
+    assert [each["index"] for each in annotations] == list(range(12))
+    assert {each["generator_2"] for each in annotations} == {"embedded-main"}
+    assert {each["preference"] for each in annotations} == {1.75}

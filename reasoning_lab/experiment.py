@@ -202,7 +202,7 @@ def _check_steered(name: str, arm: Arm, experiment: Experiment) -> None:
         )
     if isinstance(arm.steering, BiasOnly) and not getattr(arm.steering.inner.vectors, "bias", False):
         raise ValueError(
-            f"arms.{name}.steering: these vectors have no bias that could be alone; choose arms=hybrid_without_bias, or "
+            f"arms.{name}.steering: these vectors have no bias to be alone; choose arms=hybrid_without_bias, or "
             f"drop the arm by ~arms.{name}."
         )
     rate = getattr(arm.steering, "rate_matched_to", None)

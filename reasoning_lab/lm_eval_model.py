@@ -41,8 +41,8 @@ except ImportError as error:
 class LabLM(TemplateLM):
     """A model of the pair, drawn from by the config's sampler, scored by forced decoding.
 
-    Arguments: `overrides` are Hydra's, as on the command line; `role` is the model of the pair. lm-eval's `device`
-    sets runtime.device; its batch sizes are not read, for runtime.rows is the batch.
+    Arguments: `overrides` are Hydra's, as on the command line; `role` is the model of the pair. lm-eval's own device
+    and batch sizes, which its command always gives, are not read: runtime.device and runtime.rows are.
 
     How a task's settings are met: the config's sampler is the law, so temperature, do_sample and their like change
     nothing. `max_gen_toks` is benchmark.max_new_tokens. The law ends at the model's stop ids alone; an answer is cut at
@@ -65,8 +65,9 @@ class LabLM(TemplateLM):
         given = shlex.split(overrides)
         # The usual arms need models and budgets that one sampler on one model doesn't.
         arms = [] if any(line.startswith(("arms=", "experiment=")) for line in given) else ["arms=single"]
-        self._overrides = [*given, *arms, *([f"runtime.device={device}"] if device else [])]
-        self._composer, self._role = Composer(config_dir), role
+        self._overrides = [*given, *arms]
+        self._composer = Composer(config_dir)
+        self._role: Role = role
         self.experiment = _checked(self._experiment(None))
         runtime, pair = self.experiment.runtime, self.experiment.model_pair
         if runtime.threads:

@@ -82,11 +82,7 @@ def preferences_on(experiment: Experiment, draw: Draw, lab: Lab) -> list[Prefere
 
 def judged_grades(experiment: Experiment, draw: Draw, lab: Lab) -> list[Grade]:
     """The preferences as verdicts: correct where the answer is preferred."""
-    texts = {(answer.problem, answer.chain): answer.text for answer in completions(experiment, draw, lab)}
-    return [
-        judged(each.problem, each.chain, texts[each.problem, each.chain], each.value)
-        for each in preferences_on(experiment, draw, lab)
-    ]
+    return [judged(each.problem, each.chain, each.value) for each in preferences_on(experiment, draw, lab)]
 
 
 def win_rates(experiment: Experiment, draw: Draw, lab: Lab, out_dir: Path) -> dict[str, float | None]:

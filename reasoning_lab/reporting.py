@@ -15,7 +15,7 @@ from reasoning_lab.results import completions, grades, scores
 from reasoning_lab.steering.steering import NoSteering
 
 if TYPE_CHECKING:
-    from reasoning_lab.report.inputs import ArmResult
+    from reasoning_lab.report.inputs import ArmResult, ReportInput
     from reasoning_lab.report.sweep import SweepCell
 
 
@@ -130,6 +130,7 @@ def _footer(experiment: Experiment, table: dict[str, Draw]) -> list[str]:
         f"at most {experiment.sampler.max_new_tokens} tokens.",
         f"Arithmetic at {runtime.rows} rows on {runtime.device}; at one such shape results do not depend on "
         "neighbours, order or resumes.",
+        *experiment.benchmark.notes(),
         *([f"{len(skipped)} bad rows were skipped: {skipped[0]}"] if skipped else []),
         f"Artifacts: {keys}.",
     ]
@@ -147,6 +148,28 @@ def sample_table(arms: "Sequence[ArmResult]", problems: dict[str, Problem]) -> t
                 [arm.name, answer.problem, problem.question, answer.text, grade.answer, problem.gold, grade.verdict]
             )
     return ["arm", "problem", "question", "text", "answer", "gold", "verdict"], rows
+
+
+def write_lm_eval_files(experiment: Experiment, report: "ReportInput", folder: Path) -> None:
+    """Each arm's answers as files of lm-evaluation-harness, for the tools that read those."""
+    import time
+    from importlib.metadata import version
+
+    from reasoning_lab.report.lm_eval import LmEvalTask, write_lm_eval
+
+    benchmark, date = experiment.benchmark, time.time()
+    for arm in report.arms:
+        task = LmEvalTask(
+            name=type(benchmark).__name__.lower(),
+            version=benchmark.version,
+            problems=report.problems,
+            prompts={id: benchmark.prompt(problem) for id, problem in report.problems.items()},
+            max_new_tokens=benchmark.max_new_tokens,
+            model=f"{experiment.model_pair.name}-{arm.name}",
+            model_args={"model_pair": experiment.model_pair.name, "role": arm.role, "sampler": arm.sampler},
+            seed=experiment.seed,
+        )
+        write_lm_eval(arm, task, folder, date, {"transformers": version("transformers")})
 
 
 def report_sweep(folder: Path, lab: Lab) -> Path:

@@ -142,7 +142,7 @@ def _check_layers(experiment: Experiment, role: "Role", key: str, layers: Sequen
     where, options = where_of(experiment.model_pair.source(role))
     n = AutoConfig.from_pretrained(where, **options).get_text_config().num_hidden_layers
     if missing := [layer for layer in layers if not 0 <= layer < n]:
-        raise ValueError(f"{key}: {missing[0]} is no layer of the {role} model, which has 0 ... {n - 1}; choose of those.")
+        raise ValueError(f"{key}: the {role} model has no layer {missing[0]}; its layers are 0 ... {n - 1}.")
 
 
 def check_prompts(experiment: Experiment, draw: Draw) -> None:

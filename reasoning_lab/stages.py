@@ -14,7 +14,7 @@ from reasoning_lab.hybrid_reporting import hybrid_report, is_hybrid, taxonomy_me
 from reasoning_lab.lab import Lab, model_of, trainable
 from reasoning_lab.lineage import taxonomy_of
 from reasoning_lab.plan import build_shared, draw_all, progress, show_plan
-from reasoning_lab.reporting import report_input, report_sweep, sample_table
+from reasoning_lab.reporting import report_input, report_sweep, sample_table, write_lm_eval_files
 from reasoning_lab.results import activations, completions, grades, taxonomy, traces, vectors
 
 
@@ -108,6 +108,24 @@ def grades_stage(experiment: Experiment, lab: Lab) -> dict[str, float]:
     }
 
 
+def preferences_stage(experiment: Experiment, lab: Lab) -> dict[str, float]:
+    """Draw all arms and compare their answers with the reference's by the judge; win rates, in the package's files."""
+    from reasoning_lab.preferences import check_preferences, win_rates
+
+    check_preferences(experiment)
+    completions_stage(experiment, lab)
+    metrics: dict[str, float] = {}
+    for name, draw in table_draws(experiment, problems_of(experiment)).items():
+        row = win_rates(experiment, draw, lab, lab.folder / "alpaca_eval" / name)
+        metrics |= {f"{metric}/{name}": value for metric, value in row.items() if value is not None}
+        lab.console.print(
+            f"{name}: win rate {row['win_rate']:.1f} %, length-controlled {row['length_controlled_winrate']:.1f} %"
+        )
+    for note in experiment.benchmark.notes():
+        lab.console.print(note)
+    return metrics
+
+
 def report_stage(experiment: Experiment, lab: Lab) -> dict[str, float]:
     """Draw and grade all arms; write table, plots and page; the headline metrics."""
     from reasoning_lab.report import print_table, write_report
@@ -120,6 +138,7 @@ def report_stage(experiment: Experiment, lab: Lab) -> dict[str, float]:
     print_table(report, lab.console)
     lab.console.print(f"\nPage: {folder / 'index.html'}", highlight=False)
     lab.tracker.images({image.stem: image for image in sorted(folder.glob("*.png"))})
+    write_lm_eval_files(experiment, report, folder / "lm_eval")
     lab.tracker.table("samples", *sample_table(report.arms, report.problems))
     return metrics | (_hybrid_page(experiment, lab, folder) if is_hybrid(experiment) else {})
 
@@ -185,6 +204,7 @@ STAGES: dict[str, Callable[[Experiment, Lab], dict[str, float]]] = {
     "export": export_stage,
     "completions": completions_stage,
     "grades": grades_stage,
+    "preferences": preferences_stage,
     "report": report_stage,
     "thinking": thinking_stage,
     "embedded_pair": embedded_pair_stage,

@@ -1,6 +1,7 @@
 """Every option of every group composes and builds; every mistake is one message; nothing hostile is built."""
 
 import dataclasses
+import re
 from pathlib import Path
 
 import pytest
@@ -9,12 +10,15 @@ from omegaconf import OmegaConf
 
 from reasoning_lab.config import Composer, ConfigError, build, conf_dir, lab_root
 from reasoning_lab.config import _target as target
-from reasoning_lab.experiment import Experiment
+from reasoning_lab.experiment import Experiment, Taxonomy
 from reasoning_lab.recipes import canonical
 from reasoning_lab.report.inputs import Published
+from reasoning_lab.steering.coefficient import Candidates
 
 CONF = Path(conf_dir())
 LAUNCHERS = lab_root() / "multirun_launchers"
+HYBRID_ROW = ("what", "base", "hybrid", "thinking", "gap_recovered", "steered", "source")
+"""Keys of a published row of a hybrid model, in the order of the page's columns."""
 GROUPS = sorted(folder.name for folder in CONF.iterdir() if folder.is_dir())
 
 
@@ -58,7 +62,9 @@ def test_every_option_composes_and_builds(composer: Composer, group: str, option
 
 @pytest.mark.parametrize("option", options("arms"))
 def test_every_set_of_arms_composes_and_builds(composer: Composer, option: str) -> None:
-    steered = ["taxonomy=embedded", "steering=embedded"] if option == "hybrid" else []
+    steered = ["taxonomy=embedded", "steering=embedded"] if option.startswith("hybrid") else []
+    if option == "hybrid_compat":  # Its candidates end in a token.
+        steered += ["steering=venhoff2025_embedded", "sampler=greedy"]
     built = experiment(composer, f"arms={option}", *steered)
     assert built.baseline in built.arms
     assert built.sampler in [arm.sampler for arm in built.arms.values()]
@@ -93,8 +99,68 @@ def test_an_experiment_opens_with_its_paper_and_its_published_rows_fit_the_repor
     assert "arXiv" in head
     assert "Published" in head
     built = experiment(composer, f"experiment={option}")
-    rows = [Published(**row) for row in built.published]
+    rows = [Published(**row) for row in built.published if "arm" in row]
     assert all(row.arm is None or row.arm in built.arms for row in rows)
+    hybrids = [row for row in built.published if "arm" not in row]
+    assert all(tuple(row) == HYBRID_ROW and all(isinstance(cell, str) for cell in row.values()) for row in hybrids)
+    assert all(cell in head for row in hybrids for cell in (row["base"], row["hybrid"], row["thinking"]))
+
+
+PAIRS_2025 = ("r1-math1.5b", "r1-llama8b", "r1-14b", "r1-32b", "qwq-32b")
+PAIRS_2026 = (*PAIRS_2025, "orz-0.5b", "orz-1.5b", "orz-7b", "orz-32b")
+
+
+@pytest.mark.parametrize("pair", PAIRS_2026)
+def test_a_pairs_layers_are_those_that_its_file_names(composer: Composer, pair: str) -> None:
+    """The comment of conf/model_pair says where the SAE reads and where vectors are added; the experiments do so."""
+    head = " ".join((CONF / "model_pair" / f"{pair}.yaml").read_text().split("_target_")[0].replace("#", " ").split())
+    told = re.search(r"at layer (\d+) \((\d+) categories\).*at layer (\d+)", head)
+    assert told is not None
+    names = [f"venhoff2026_math500_{pair}"]
+    names += [f"venhoff2025_{benchmark}_{pair}" for benchmark in ("math500", "gsm8k")] if pair in PAIRS_2025 else []
+    for name in names:
+        built = experiment(composer, f"experiment={name}")
+        assert isinstance(built.taxonomy, Taxonomy)
+        assert built.model_pair.name == pair
+        found = (built.taxonomy.layer, built.taxonomy.n_clusters, built.steering.inner.layer)
+        assert found == tuple(map(int, told.groups()))
+        if "2025" in name:  # 6 candidates for the 32B models, 50 for the others; never the base model's token left out.
+            rule = built.steering.inner.coefficient
+            assert isinstance(rule, Candidates)
+            assert (len(rule.pairs), rule.include_unsteered) == (6 if "32b" in pair else 50, True)
+
+
+def test_each_behaviour_of_the_published_code_is_one_switch(composer: Composer) -> None:
+    """An arm of venhoff2025_compat differs in one field from the arm that it is read against, whatever the root has."""
+    arms = experiment(composer, "experiment=venhoff2025_compat", "steering.vectors.steps=7", "steering.layer=1").arms
+    assert arms["hybrid"].steering.inner.vectors.steps == 7
+
+    def leaves(name: str) -> dict[str, object]:
+        rule = arms[name].steering
+        flat: dict[str, object] = {}
+        pending = [("", dataclasses.asdict(rule))]
+        while pending:
+            path, node = pending.pop()
+            for key, value in node.items():
+                if isinstance(value, dict):
+                    pending.append((f"{path}{key}.", value))
+                else:
+                    flat[path + key] = value
+        return flat
+
+    def changed(name: str, than: str) -> dict[str, object]:
+        ours, theirs = leaves(name), leaves(than)
+        return {key: ours.get(key) for key in ours.keys() | theirs.keys() if ours.get(key) != theirs.get(key)}
+
+    assert changed("b1_raw_activations", "hybrid") == {"normalise": False}
+    assert changed("b2_input_hook", "hybrid") == {"vectors.hook": "input"}
+    assert changed("b3_targets", "hybrid") == {"vectors.positions": "targets"}
+    assert changed("b4_no_unsteered", "candidates") == {"coefficient.include_unsteered": False}
+    assert changed("b5_unit_vectors", "random_vectors") == {"norm": "unit"}
+    assert changed("b6_window_all", "hybrid") == {"window": 0}
+    assert changed("compat", "b4_no_unsteered") == {
+        "normalise": False, "vectors.hook": "input", "vectors.positions": "targets", "coefficient.windows": (0,),
+    }  # fmt: skip
 
 
 # -- what reaches what -------------------------------------------------------------------------------------------------

@@ -11,10 +11,10 @@ import pytest
 
 pytest.importorskip("lm_eval", reason="the extra lm_eval is not installed")
 
-import lm_eval
+import lm_eval  # pyright: ignore[reportMissingImports]
 import torch
-from lm_eval.api.instance import Instance
-from lm_eval.tasks import TaskManager
+from lm_eval.api.instance import Instance  # pyright: ignore[reportMissingImports]
+from lm_eval.tasks import TaskManager  # pyright: ignore[reportMissingImports]
 
 from reasoning_lab.benchmark.arithmetic import Arithmetic
 from reasoning_lab.drawing import Item, Shape, score_texts
@@ -115,10 +115,8 @@ def test_until_cuts_at_the_first_of_its_texts() -> None:
 
 def test_repeats_are_different_chains_and_the_same_at_every_call(tmp_path: Path) -> None:
     request = asked("generate_until", PROBLEMS[0].question + "\n", {"until": ["\n\n"], "max_gen_toks": 48})
-    first, again = (
-        LabLM(overrides(tmp_path / name, "sampler=temperature", "sampler.temperature=1.0")).generate_until([request] * 4)
-        for name in ("a", "b")
-    )
+    models = [LabLM(overrides(tmp_path / name, "sampler=temperature", "sampler.temperature=1.0")) for name in "ab"]
+    first, again = (model.generate_until([request] * 4) for model in models)
     assert first == again
     assert len(set(first)) > 1
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, ClassVar, final
 
 from reasoning_lab.benchmark.base import Finish, RowBenchmark, require
-from reasoning_lab.benchmark.rows import OnBad, Row, text_field
+from reasoning_lab.benchmark.rows import OnBad, Row, rows, text_field
 from reasoning_lab.records import Grade, Problem
 
 
@@ -55,15 +55,14 @@ class AlpacaEval(RowBenchmark):
             path = _from_hub(self.hub_id, f"{self.hub_config}.json", self.revision)
         if path is not None and path.endswith(".json"):
             return _json_rows(Path(path).expanduser())
-        from reasoning_lab.benchmark.rows import rows
-
         return rows(path, None, None, self.revision, self.split, on_bad)
 
     def _referenced(self, found: Iterator[Row], on_bad: OnBad) -> Iterator[Row]:
         references = {row.data.get("instruction"): row.data for row in self._rows(self.reference_path, on_bad)}
         for row in found:
             if (reference := references.get(row.data.get("instruction"))) is None:
-                on_bad(f"{row.where}: benchmark.reference_path={self.reference_path} has no output for its instruction.")
+                where = f"benchmark.reference_path={self.reference_path}"
+                on_bad(f"{row.where}: {where} has no output for its instruction.")
                 continue
             yield row._replace(data=row.data | {name: reference.get(name) for name in ("output", "generator")})
 
@@ -73,6 +72,10 @@ class AlpacaEval(RowBenchmark):
         tags = {name: text_field(row, name, where) for name in ("generator", "dataset") if row.get(name) is not None}
         id = f"{self.split}-{index:03d}"
         return Problem(id, text_field(row, "instruction", where), text_field(row, "output", where), tags)
+
+    def notes(self) -> tuple[str, ...]:
+        """What was not checked."""
+        return ("AlpacaEval 2.0 by the alpaca_eval package; equality with published rates is not checked.",)
 
     def prompt(self, problem: Problem) -> str:
         """The instruction alone."""
@@ -87,9 +90,9 @@ class AlpacaEval(RowBenchmark):
         return answer.strip()
 
     def grade(self, problem: Problem, text: str, chain: int, finish: Finish) -> Grade:
-        """Ungradable without a judge."""
-        answer = self.answer(text)
-        return Grade(problem.id, chain, "ungradable", answer, "empty text" if answer is None else "needs judge")
+        """Ungradable without a judge. The text is the answer; a grade does not repeat it."""
+        reason = "empty text" if self.answer(text) is None else "needs judge"
+        return Grade(problem.id, chain, "ungradable", None, reason)
 
     def behaviours(self, text: str) -> dict[str, int]:
         """None are known."""
@@ -100,12 +103,11 @@ class AlpacaEval(RowBenchmark):
         return problem.gold
 
 
-def judged(problem: str, chain: int, text: str, preference: float | None) -> Grade:
+def judged(problem: str, chain: int, preference: float | None) -> Grade:
     """Correct if the judge prefers the answer to the reference's: preference, the probability of that, above 1/2."""
-    answer = text.strip() or None
     if preference is None:
-        return Grade(problem, chain, "ungradable", answer, "no preference read")
-    return Grade(problem, chain, "correct" if preference > 0.5 else "wrong", answer, f"preference {preference:.3f}")
+        return Grade(problem, chain, "ungradable", None, "no preference read")
+    return Grade(problem, chain, "correct" if preference > 0.5 else "wrong", None, f"preference {preference:.3f}")
 
 
 def instruction_index(problem: str) -> int:
@@ -121,7 +123,7 @@ def _json_rows(path: Path) -> Iterator[Row]:
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: not JSON ({str(error)[:200]}).") from error
     if not isinstance(found, list) or not all(isinstance(row, dict) for row in found):
-        raise ValueError(f"{path}: must be one list of objects with the fields instruction, output, generator, dataset.")
+        raise ValueError(f"{path}: must be one list of objects (instruction, output, generator, dataset).")
     return (Row(number, f"{path}:item {number}", row) for number, row in enumerate(found))
 
 

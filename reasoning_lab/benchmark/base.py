@@ -73,6 +73,10 @@ class Benchmark(ABC):
     def check_grading(self) -> None:  # noqa: B027 -- most need nothing
         """ValueError where answers can't be graded here (no sandbox ...), so that nothing is drawn in vain."""
 
+    def notes(self) -> tuple[str, ...]:
+        """What must stand in the footer of every table of this benchmark."""
+        return ()
+
     def skipped(self) -> tuple[str, ...]:
         """The rows that `load` leaves out for being bad, one message each: file and line, and what is wrong."""
         return ()

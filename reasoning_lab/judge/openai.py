@@ -131,6 +131,10 @@ class OpenAI(JudgeOption):
         """The key, None where none is needed and none is set."""
         return from_environment(self.api_key_env, optional=self.is_loopback or self.api_key_env is None)
 
+    def connect(self) -> Endpoint:
+        """A connection to the server."""
+        return Endpoint(self.url, self.key(), self.concurrency, self.timeout_s, self.is_loopback)
+
     def body_of(self, prompt: str) -> dict[str, Any]:
         """The request's body."""
         body = {"model": self.model, "messages": [{"role": "user", "content": prompt}]}
@@ -191,8 +195,7 @@ class OpenAIChat(CountingChat):
     def _fetch(self, requests: Sequence[ChatRequest]) -> list[Reply]:
         """Replies of all requests. The first fatal failure stops the rest; what is in flight still enters the cache."""
         stop, option = threading.Event(), self.option
-        endpoint = Endpoint(option.url, option.key(), option.concurrency, option.timeout_s, option.is_loopback)
-        with endpoint, ThreadPoolExecutor(min(option.concurrency, len(requests))) as pool:
+        with option.connect() as endpoint, ThreadPoolExecutor(min(option.concurrency, len(requests))) as pool:
             try:
                 futures = [pool.submit(self._reply, endpoint, stop, request) for request in requests]
                 found = [future.result() for future in futures]

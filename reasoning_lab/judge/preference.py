@@ -1,4 +1,4 @@
-"""AlpacaEval 2.0's annotator weighted_alpaca_eval_gpt4_turbo: which of two outputs is better, by the judge's next token.
+"""AlpacaEval 2.0's annotator weighted_alpaca_eval_gpt4_turbo: which of two outputs is better, by a judge's next token.
 
 The judge is shown the instruction and both outputs under the names m and M and writes one token. The preference for the
 output under M is P(M) / (P(m) + P(M)), read off the token's log probabilities (Dubois et al. 2024, arXiv:2404.04475).
@@ -121,8 +121,8 @@ def output_first(seed: int, pair: Pair) -> bool:
 
 
 def prompt_of(template: str, pair: Pair, is_first: bool) -> str:
-    """The template with its slots filled in one pass, so that no text is searched for slots; ChatML's marks in the texts
-    are broken up, so that none of them can end a turn."""
+    """The template with its slots filled in one pass: no text is searched for slots. ChatML's marks in the texts are
+    broken up, so that none can end a turn (the package leaves them)."""
     one, other = (pair.output, pair.reference) if is_first else (pair.reference, pair.output)
     texts = {"instruction": pair.instruction, "output_1": one, "output_2": other}
     return _SLOT.sub(lambda slot: texts[slot[1]].replace("<|im_", "<| im_"), template)

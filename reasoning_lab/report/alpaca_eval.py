@@ -1,10 +1,11 @@
 """Win rates of AlpacaEval 2.0 by the alpaca_eval package (extra `alpaca`), in the package's own files.
 
-`annotations` are the package's: instruction, output_1 and generator_1 (the reference's), output_2 and generator_2 (ours),
-dataset, annotator, preference (1: the reference's is better, 2: ours, null: none was read), index (the instruction's number
-in the released order). The length-controlled win rate is its `length_controlled_v1` (Dubois et al. 2024,
-arXiv:2404.04475): a logistic model of the preference with terms for the model, the tanh of the standardised difference
-of lengths and the instruction's difficulty, read off at equal lengths. That ours equal the published rates is not checked.
+`annotations` are the package's: instruction, output_1 and generator_1 (the reference's), output_2 and generator_2
+(ours), dataset, annotator, preference (1: the reference's is better, 2: ours, null: none was read), index (the
+instruction's number in the released order). The length-controlled win rate is its `length_controlled_v1` (Dubois et al.
+2024, arXiv:2404.04475): a logistic model of the preference with terms for the model, the tanh of the standardised
+difference of lengths and the instruction's difficulty, read off at equal lengths. That ours equal the published rates
+is not checked.
 """
 
 import json
@@ -17,8 +18,6 @@ from reasoning_lab.report.inputs import finite
 
 TABLE = "df_gamed.csv"
 """The package's table: annotations of gamed baselines and the difficulty of each instruction."""
-NOTE = "AlpacaEval 2.0 by the alpaca_eval package; equality with published rates is not checked"
-
 
 def check_alpaca_eval(lc_tables: str | None) -> None:
     """ValueError if the package or a local table is missing; to be called before anything is drawn or asked."""

@@ -31,9 +31,9 @@ COLUMNS = {
 }
 """Metric -> heading."""
 NOTE = (
-    "Final: mean of consistency, completeness and independence. NMI, ARI and purity: agreement with ground truth, where "
-    "it is known. FVU: unexplained share of the variance. Empty: categories without a sentence. The best of many cells is "
-    "flattered by the choice."
+    "Final: mean of consistency, completeness and independence. NMI, ARI and purity: agreement with ground truth, "
+    "where it is known. FVU: unexplained share of the variance. Empty: categories without a sentence. The best of many "
+    "cells is flattered by the choice."
 )
 
 Values = dict[tuple[str, str], list[float]]

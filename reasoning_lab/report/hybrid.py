@@ -149,6 +149,8 @@ def _count(nulls: list[HybridRow], beaten: list[HybridRow]) -> list[str]:
     if not nulls:
         return []
     whole = len(beaten) == len(nulls)
+    if len(nulls) == 1:
+        return [f"{'clearly' if whole else 'not clearly'} above the one null control"]
     return [f"clearly above {'all ' if whole else f'{len(beaten)} of '}{len(nulls)} null controls"]
 
 

@@ -113,7 +113,8 @@ def _vectors(given: HybridReport) -> str:
     body = "".join(_vector(v, places, widest) for v in given.vectors)
     lead = (
         "Held-out loss: cross-entropy of the base model on steps of the category that no vector was trained on, "
-        "without and with the vector [nats/token]. A vector that does not lower it has learned nothing that carries over."
+        "without and with the vector [nats/token]. A vector that does not lower it has learned nothing that "
+        "carries over."
     )
     table = f'<table class="vectors"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
     return f'<section id="vectors"><h2>Vectors</h2><p class="lead">{lead}</p>{region("Vectors", table)}</section>'
@@ -152,8 +153,8 @@ def _published(given: HybridReport, rows: list[HybridRow]) -> str:
     table = f'<table class="words"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
     return (
         '<section id="published"><h2>Beside the paper</h2><p class="lead">Tables 2 and 3 of the paper as one: '
-        "accuracies and gap, steered fraction and controls. Shaded rows are ours. Other models and other problems: compare the "
-        "order of the arms, not the numbers; the published ones have no intervals.</p>"
+        "accuracies and gap, steered fraction and controls. Shaded rows are ours. Other models and other problems: "
+        "compare the order of the arms, not the numbers; the published ones have no intervals.</p>"
         f"{region('Published numbers', table)}</section>"
     )
 

@@ -130,8 +130,8 @@ def _bar(axes: Axes, y: int, interval: st.Interval, ink: theme.Ink, window: tupl
 def _shares_chart(given: HybridReport, inks: Inks) -> Chart:
     caption = (
         "Share of each category among the sentences of an arm's answers. Where base and thinking model lie together "
-        "the base model already has the behaviour as often; where the hybrid lies at the thinking model, steering brought "
-        "its mixture. "
+        "the base model already has the behaviour as often; where the hybrid lies at the thinking model, steering "
+        "brought its mixture. "
         + ("Left: the taxonomy's categories; right: ground truth." if given.shares and given.truths else "")
     )
     alt = "; ".join(
@@ -179,8 +179,10 @@ def _dots(axes: Axes, titles: list[str], found: dict[str, list[float]], inks: In
     for y in range(len(titles)):
         values = [100 * shares[y] for shares in found.values()]
         axes.hlines(y, min(values), max(values), color=theme.GRID.light, linewidth=3, zorder=1)
-    for name, shares in found.items():
-        axes.plot([100 * x for x in shares], range(len(titles)), linestyle="", marker=inks[name].marker, markersize=7,
+    for i, (name, shares) in enumerate(found.items()):
+        dodge = 0.13 * (i - (len(found) - 1) / 2)  # equal shares stay visible beside each other
+        axes.plot([100 * x for x in shares], [y + dodge for y in range(len(titles))], linestyle="",
+                  marker=inks[name].marker, markersize=7,
                   color=inks[name].light, markeredgecolor=theme.BACKGROUND.light, alpha=0.95)  # fmt: skip
     axes.set_yticks(range(len(titles)), titles, fontsize=9)
     axes.set_xlabel("% of sentences")

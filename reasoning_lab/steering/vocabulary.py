@@ -90,4 +90,3 @@ def _pairs(base: Any, thinking: Any, ours: Mapping[str, int], theirs: Mapping[st
 def _is_added(tokenizer: Any, id: int) -> bool:
     """Whether a token was added to the trained table as a marker."""
     return id in getattr(tokenizer, "added_tokens_decoder", {})
-

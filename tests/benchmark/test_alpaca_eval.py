@@ -1,6 +1,8 @@
 """AlpacaEval 2.0: rows, references, and the whole way from answers to win rates before a scripted judge."""
 
 import json
+import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +10,10 @@ import pytest
 
 from reasoning_lab.benchmark.alpaca_eval import AlpacaEval, instruction_index, judged
 from tests.benchmark.test_contract import GOLDEN, build
-from tests.judge.server import serve
-from tests.judge.test_preference import prefers
+from tests.judge.server import Exchange, serve
+from tests.judge.test_preference import answer
 
+FIRST_OUTPUT = re.compile(r'"model_identifier": "m",\s*"output": """(.*?)"""', re.DOTALL)
 ROWS = [json.loads(line) for line in (GOLDEN / "rows" / "alpaca_eval.jsonl").read_text().splitlines()]
 
 
@@ -66,7 +69,15 @@ def test_no_answer_is_right_before_it_is_judged() -> None:
     ("preference", "verdict"), [(0.51, "correct"), (0.5, "wrong"), (0.0, "wrong"), (None, "ungradable")]
 )
 def test_preferred_is_correct(preference: float | None, verdict: str) -> None:
-    assert judged("eval-000", 0, "x", preference).verdict == verdict
+    assert judged("eval-000", 0, preference).verdict == verdict
+
+
+def dislikes_i_see(exchange: Exchange) -> None:
+    """A judge that gives outputs that begin "I see" a quarter, in the package's own prompt."""
+    found = FIRST_OUTPUT.search(exchange.body["messages"][1]["content"])
+    assert found is not None
+    p = 0.25 if found[1].startswith("I see") else 0.75
+    answer(exchange, {"m": math.log(p), "M": math.log(1 - p)})
 
 
 def test_from_answers_to_win_rates(tmp_path: Path) -> None:
@@ -76,7 +87,8 @@ def test_from_answers_to_win_rates(tmp_path: Path) -> None:
 
     from reasoning_lab.artifacts import Store
     from reasoning_lab.benchmark.arithmetic import Arithmetic
-    from reasoning_lab.config import Composer, build as experiment_of
+    from reasoning_lab.config import Composer
+    from reasoning_lab.config import build as experiment_of
     from reasoning_lab.draws import problems_of, table_draws
     from reasoning_lab.lab import Lab
     from reasoning_lab.preferences import check_preferences, judged_grades, preferences_on, win_rates
@@ -90,7 +102,7 @@ def test_from_answers_to_win_rates(tmp_path: Path) -> None:
     (tmp_path / "rows.json").write_text(json.dumps(rows))
     synthetic(tmp_path)
 
-    with serve(prefers(lambda m, _: 0.25 if m.startswith("I see") else 0.75)) as server:
+    with serve(dislikes_i_see) as server:
         config = Composer().compose([
             "arms=single", "sampler=greedy", "runtime=cpu", "runtime.rows=8", "benchmark=alpaca_eval",
             f"benchmark.path={tmp_path}/rows.json", f"benchmark.lc_tables={tmp_path}", "benchmark.max_new_tokens=16",

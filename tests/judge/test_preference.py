@@ -23,9 +23,8 @@ from reasoning_lab.judge.preference import (
 )
 from tests.judge.server import Exchange, serve
 
-TEMPLATE = (
-    "<|im_start|>system\nBe fair.\n<|im_end|>\n<|im_start|>user\n{instruction}\nm: {output_1}\nM: {output_2}\n<|im_end|>"
-)
+SYSTEM, USER = "<|im_start|>system\nBe fair.\n<|im_end|>", "{instruction}\nm: {output_1}\nM: {output_2}"
+TEMPLATE = f"{SYSTEM}\n<|im_start|>user\n{USER}\n<|im_end|>"
 PAIRS = [Pair(f"eval-{n:03d}", 0, f"instruction {n}", f"ours {n}", f"theirs {n}") for n in range(40)]
 
 
@@ -65,7 +64,9 @@ def prefers(share: Callable[[str, str], float]) -> Callable[[Exchange], None]:
     return script
 
 
-def ask(script: Callable[[Exchange], None], folder: Path, pairs: list[Pair], **changes: Any) -> tuple[list[Preference], Any]:
+def ask(
+    script: Callable[[Exchange], None], folder: Path, pairs: list[Pair], **changes: Any
+) -> tuple[list[Preference], Any]:
     with serve(script) as server:
         chat = option(server.url, **changes).chat(folder)
         found = preferences(chat, pairs, TEMPLATE, seed=0)

@@ -1,4 +1,4 @@
-"""Win rates of the alpaca_eval package against the formula of Dubois et al. 2024 fitted from nothing, on made-up tables."""
+"""Win rates of the alpaca_eval package against the formula of Dubois et al. 2024, fitted here on made-up tables."""
 
 import json
 from pathlib import Path
@@ -20,7 +20,7 @@ Rows = list[dict[str, Any]]
 
 
 def synthetic(folder: Path, seed: int = 0) -> tuple[Rows, pd.DataFrame]:
-    """Annotations of a model that is a little worse, much longer, and judged by length; and the table of gamed outputs."""
+    """Annotations of a model that is a little worse, longer, and judged by length; and the table of gamed outputs."""
     rng = np.random.default_rng(seed)
     difficulty = rng.normal(0, 1, N) + np.linspace(-1, 1, N)
     reference, ours = rng.integers(200, 1200, N), rng.integers(600, 2400, N)
@@ -53,7 +53,7 @@ def fitted(rows: Rows, table: pd.DataFrame) -> float:
     """LC win rate [%]: logit P(ours preferred) = phi tanh(difference of lengths / its deviation) + psi difficulty
     + theta [ours], gamed outputs weighing 0.2 / 2 each; read off at no difference of lengths."""
     difficulty = table.drop_duplicates("index").set_index("index")["instruction_difficulty"]
-    own = difficulty[[row["index"] for row in rows]].to_numpy()
+    own = np.asarray(difficulty.loc[[row["index"] for row in rows]])
     delta = np.array([len(row["output_1"]) - len(row["output_2"]) for row in rows], dtype=float)
     x = np.column_stack([np.tanh(delta / delta.std(ddof=1)), own, np.ones(len(rows))])
     gamed = np.column_stack([np.tanh(table["std_delta_len"]), table["instruction_difficulty"], np.zeros(len(table))])
@@ -84,8 +84,8 @@ def test_a_subset_in_another_order_takes_its_own_difficulties(tmp_path: Path) ->
     rows, table = synthetic(tmp_path, seed=1)
     part = rows[N // 2 :]
     found = write_alpaca_eval(part, str(tmp_path), tmp_path / "out")
-    assert found["length_controlled_winrate"] == pytest.approx(fitted(part, table), abs=0.7)
-    assert abs(fitted(part, table) - fitted([row | {"index": n} for n, row in enumerate(part)], table)) > 3
+    assert found["length_controlled_winrate"] == pytest.approx(fitted(part, table), abs=0.5)
+    assert abs(fitted(part, table) - fitted([row | {"index": n} for n, row in enumerate(part)], table)) > 1.5
 
 
 def test_files_are_the_packages(tmp_path: Path) -> None:
@@ -96,9 +96,9 @@ def test_files_are_the_packages(tmp_path: Path) -> None:
     outputs = json.loads((tmp_path / "out" / "model_outputs.json").read_text())
     assert list(outputs[0]) == ["dataset", "instruction", "output", "generator"] and len(outputs) == N
     assert json.loads((tmp_path / "out" / "annotations.json").read_text()) == rows
-    import alpaca_eval
+    import alpaca_eval  # pyright: ignore[reportMissingImports]
 
-    theirs = Path(alpaca_eval.__file__).parent / "leaderboards/data_AlpacaEval_2"
+    theirs = Path(str(alpaca_eval.__file__)).parent / "leaderboards/data_AlpacaEval_2"
     header = pd.read_csv(theirs / "weighted_alpaca_eval_gpt4_turbo_leaderboard.csv", index_col=0).columns
     assert set(pd.read_csv(tmp_path / "out" / "leaderboard.csv", index_col=0).columns) == set(header)
 

@@ -152,9 +152,9 @@ def test_bounds_that_say_nothing_are_printed_so() -> None:
 @pytest.mark.parametrize(
     ("null", "rival", "words"),
     [
-        ("w" * 30, "c" * 30, ("clearly above all 1 null controls", "clearly below rival: −33.3 [")),
-        ("c" * 19 + "w" * 11, "w" * 30, ("clearly above 0 of 1 null controls", "clearly above rival: +66.7 [")),
-        ("w" * 30, "c" * 20 + "w" * 10, ("clearly above all", "no clear paired difference to rival: +0.0 [")),
+        ("w" * 30, "c" * 30, ("; clearly above the one null control", "clearly below rival: −33.3 [")),
+        ("c" * 19 + "w" * 11, "w" * 30, ("not clearly above the one null control", "clearly above rival: +66.7 [")),
+        ("w" * 30, "c" * 20 + "w" * 10, ("; clearly above the one", "no clear paired difference to rival: +0.0 [")),
     ],
 )
 def test_the_headline_is_decided_by_intervals_and_names_every_rival(

@@ -106,9 +106,7 @@ def random_pair(dtype: torch.dtype = torch.float64, n_prompts: int = 8) -> Pair:
         initializer_range=0.3, **shared,
     )  # fmt: skip
     torch.manual_seed(0)
-    base, thinking = (
-        HuggingFacePolicy(AutoModelForCausalLM.from_config(config).to(dtype)) for config in (llama, qwen)
-    )
+    base, thinking = (HuggingFacePolicy(AutoModelForCausalLM.from_config(config).to(dtype)) for config in (llama, qwen))
     words = vocabulary()
     _share_bigrams(base, list(range(BASE_VOCAB)), 4.0, 0.6)
     _share_bigrams(thinking, list(words.to_thinking), 4.0, 0.6)

@@ -208,6 +208,33 @@ def test_steered_memory_is_what_vectors_are_trained_in(pair: Pair) -> None:
     assert loss(torch.stack(logits), target).item() == pytest.approx(loss(trained, target).item(), abs=1e-10)
 
 
+@pytest.mark.parametrize("name", ["always", "window 3", "window all", "random held", "thinking model"])
+def test_a_saved_text_goes_on_in_another_row(pair: Pair, name: str) -> None:
+    """Saved in two segments, loaded (the second in part) over another text of another prompt, and continued."""
+    held = steering(gate=RandomPositions(0.5), category=Argmax("sentence"), window=2)
+    # The thinking model's own law shows its states; a category or a choice may stay the same by chance.
+    more = {"random held": held, "thinking model": ThinkingChoice(steering(gate=Always()), BASE_VOCAB)}
+    policy = pair.hybrid((LAWS | more)[name])
+    (prompt, other), text = list(pair.prompts)[3:5], [6, 12, 30, 2, 18, 22, 14]
+    assert not policy.parts.ends & set(text), "the category picked at the prompt's end is held to the text's"
+    session, n = policy.open(2, CAPACITY), len(prompt) - 1
+    session.prefill(0, prompt[:-1])
+    head = session.save(0, 0, n)
+    for at, id in enumerate([prompt[-1], *text]):
+        session.step([id, 0], [n + at, 0])
+    first, second = session.save(0, n, n + 3), session.save(0, n + 3, n + 8)
+    session.prefill(1, other[:-1])
+    for at, id in enumerate([other[-1], 3, 4, 5]):
+        session.step([0, id], [0, len(other) - 1 + at])
+    session.load(1, head, 0, n)
+    session.load(1, first._replace(stop=n + 2), n, n + 2)
+    session.load(1, first, n + 2, n + 3)
+    session.load(1, second, n + 3, n + 6)
+    for at in (5, 6):
+        found = session.step([0, text[at]], [0, n + 1 + at])[1]
+        torch.testing.assert_close(found, policy.next_logits([*prompt, *text[: at + 1]]), rtol=1e-9, atol=1e-9)
+
+
 def test_scalars_come_from_the_steered_law(pair: Pair) -> None:
     policy, prompt = pair.hybrid(LAWS["always"]), list(pair.prompts)[1]
 

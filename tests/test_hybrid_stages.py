@@ -1,0 +1,292 @@
+"""Paper 1 end to end on the embedded pair, small: every stage an artifact, built once, the same the second time."""
+
+import csv
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file
+
+from reasoning_lab import results, stages
+from reasoning_lab.artifacts import Store
+from reasoning_lab.config import Composer, ConfigError, build
+from reasoning_lab.experiment import Experiment, Taxonomy
+from reasoning_lab.lineage import taxonomy_recipe, vectors_recipe
+from reasoning_lab.plan import build_taxonomies
+from reasoning_lab.steering.hybrid import HybridPolicy
+from reasoning_lab.steering.vectors import vectors_from
+from tests.test_stages import artifacts, lab, tables
+
+SMALL = [
+    "experiment=hybrid", "tracking=local", "runtime.device=cpu", "runtime.threads=1", "runtime.workers=1",
+    "runtime.rows=8", "benchmark.n_problems=6", "benchmark.max_new_tokens=96", "taxonomy.benchmark.n_problems=24",
+    "taxonomy.n_clusters=4", "taxonomy.clustering.max_epochs=20", "taxonomy.clustering.batch_size=64",
+    "taxonomy.naming.n_repetitions=1", "taxonomy.naming.n_sentences=20", "taxonomy.scoring.n_sentences=20",
+    "steering.vectors.n_train=32", "steering.vectors.n_heldout=8", "steering.vectors.steps=4",
+    "steering.vectors.eval_every=2", "steering.vectors.minibatch=8", "steering.vectors.min_examples=3",
+    "arms.random_vectors.steering.n_draws=2", "arms.random_categories.steering.n_draws=1",
+    "arms.random_positions.steering.n_draws=1",
+]  # fmt: skip
+PLAIN = [line for line in SMALL if not line.startswith("arms.")]
+KINDS = ("traces", "activations", "taxonomy", "labels", "vectors", "completions", "grades", "annotations", "scores")
+
+
+def experiment(*overrides: str, without: Sequence[str] = ()) -> Experiment:
+    return build(Composer().compose([*(line for line in SMALL if line not in without), *overrides]))
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The whole experiment."""
+    root = tmp_path_factory.mktemp("hybrid")
+    metrics = stages.STAGES["report"](experiment(), lab(root))
+    (root / "metrics.json").write_text(json.dumps(metrics))
+    return root
+
+
+def kept(root: Path, kind: str) -> list[Path]:
+    return [file.parent for file in (root / "artifacts" / kind).glob("*/manifest.json")]
+
+
+def draws(found: Experiment) -> dict[str, Any]:
+    return stages.table_draws(found, stages.problems_of(found))
+
+
+def never(*_: object, **__: object) -> None:
+    raise AssertionError("work began")
+
+
+# --- the story ------------------------------------------------------------------------------------------------------
+
+
+def test_every_stage_leaves_an_artifact_and_the_pages_are_written(finished: Path) -> None:
+    assert {kind: bool(kept(finished, kind)) for kind in KINDS} == dict.fromkeys(KINDS, True)
+    assert len(kept(finished, "traces")) == len(kept(finished, "activations")) == len(kept(finished, "taxonomy")) == 1
+    assert len(kept(finished, "vectors")) == 1, "the controls add the vectors of the hybrid"
+    written = {file.name for file in (finished / "runs/run/report").iterdir()}
+    assert {"index.html", "table.csv", "hybrid.html", "hybrid.md", "hybrid.csv", "vectors.csv"} <= written
+    with (finished / "runs/run/report/hybrid.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert sorted(row["name"] for row in rows) == sorted(experiment().arms)
+
+
+def test_no_vector_is_the_base_model_draw_by_draw(finished: Path) -> None:
+    """The steered path with nothing added is the base model's law, and draws are keyed by problem, not by arm."""
+    found, here = experiment(), lab(finished, "look")
+    base, empty = (results.completions(found, draws(found)[name], here) for name in ("base", "no_vector"))
+    assert [answer.ids for answer in base] == [answer.ids for answer in empty]
+    steered = results.completions(found, draws(found)["hybrid"], here)
+    assert [answer.ids for answer in base] != [answer.ids for answer in steered]
+
+
+def test_the_annotations_are_of_the_answers_and_say_what_was_done(finished: Path) -> None:
+    found, here = experiment(), lab(finished, "look")
+    for name in ("base", "hybrid", "thinking"):
+        answers = results.completions(found, draws(found)[name], here)
+        notes = results.annotations(found, draws(found)[name], here)
+        assert [(a.problem, a.chain, len(a.ids)) for a in answers] == [
+            (note.problem, note.chain, len(note.categories)) for note in notes
+        ]
+        coefficients = {c for note in notes for c, fired in zip(note.coefficients, note.steered, strict=True) if fired}
+        assert coefficients == ({1.0} if name == "hybrid" else set())
+
+
+def test_random_positions_fire_at_the_hybrids_rate(finished: Path) -> None:
+    found, here = experiment(), lab(finished, "look")
+    notes = results.annotations(found, draws(found)["hybrid"], here)
+    rate = sum(note.steered_fraction for note in notes) / len(notes)
+    rule: Any = results._rule(found, draws(found)["random_positions"], here)
+    assert rule.rate == rate > 0
+
+
+def test_draws_of_a_random_control_differ_and_make_one_row(finished: Path) -> None:
+    found, here = experiment(), lab(finished, "look")
+    pair = [draws(found)[name] for name in ("random_vectors", "random_vectors@1")]
+    trained = results.vectors(found, found.steering, here)[0]
+    one, two = (draw.steering.transform(trained) for draw in pair)
+    assert not torch.allclose(one.vectors, two.vectors)
+    torch.testing.assert_close(one.norms, two.norms)
+    answers = [results.completions(found, draw, here) for draw in pair]
+    row = stages.report_input(found, here).arm("random_vectors")
+    assert [(a.problem, a.chain, a.ids) for a in row.completions] == [
+        (answer.problem, number, answer.ids) for number in (0, 1) for answer in answers[number]
+    ]
+
+
+def test_a_second_run_builds_nothing_and_gives_the_same_tables(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Store, "_build", never)
+    metrics = stages.STAGES["report"](experiment(), lab(finished, "again"))
+    assert metrics == json.loads((finished / "metrics.json").read_text())
+    assert tables(finished, "again") == tables(finished)
+    for name in ("hybrid.csv", "hybrid.md", "categories.csv", "vectors.csv", "hybrid.html"):
+        first, second = (finished / "runs" / run / "report" / name for run in ("run", "again"))
+        assert first.read_bytes() == second.read_bytes(), name
+
+
+def test_stages_find_what_the_report_made(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Store, "_build", never)
+    here, found = lab(finished, "parts"), experiment()
+    told = {stage: stages.STAGES[stage](found, here) for stage in ("traces", "activations", "taxonomy", "vectors")}
+    (file,) = kept(finished, "traces")
+    traces = [json.loads(line) for line in (file / "traces.jsonl").open()]
+    right = sum(trace["verdict"] == "correct" for trace in traces) / 24
+    counted = {"n_traces": 24.0, "n_sentences": float(sum(len(t["spans"]) for t in traces)), "accuracy/traces": right}
+    assert told["traces"] == told["activations"] == counted
+    assert {"nmi", "ari", "purity", "score/final", "n_dead"} <= set(told["taxonomy"])
+    assert all(0 <= told["taxonomy"][name] <= 1 for name in ("nmi", "purity", "score/final"))
+    (file,) = kept(finished, "vectors")
+    norms = load_file(file / "vectors.safetensors")["vectors"].norm(dim=1).tolist()
+    assert list(told["vectors"].values()) == pytest.approx(norms)
+
+
+def test_traces_alone_draw_the_thinking_model_alone(tmp_path: Path) -> None:
+    found = experiment("taxonomy.benchmark.n_problems=3")
+    told = stages.STAGES["traces"](found, lab(tmp_path))
+    assert told["n_traces"] == 3
+    assert {path.name for path in (tmp_path / "artifacts").iterdir() if kept(tmp_path, path.name)} == {
+        "completions", "grades", "traces",
+    }  # fmt: skip
+
+
+def test_rows_do_not_change_the_traces(tmp_path: Path) -> None:
+    """In float64 sentences and verdicts at 3 rows are those at 8; likelihoods may round otherwise."""
+    found = []
+    for rows in (3, 8):
+        chosen = ["model_pair.dtype=float64", "taxonomy.benchmark.n_problems=4", f"runtime.rows={rows}"]
+        stages.STAGES["traces"](experiment(*chosen), lab(tmp_path / str(rows)))
+        found.append([text for file, text in artifacts(tmp_path / str(rows)).items() if "/traces/" in file])
+    assert found[0] == found[1] != []
+
+
+# --- export ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_export_loads_elsewhere(finished: Path) -> None:
+    told = stages.STAGES["export"](experiment(), lab(finished, "export"))
+    folder = finished / "runs/export/export"
+    assert told["files"] == sum(file.is_file() for file in folder.rglob("*"))
+    (made,) = kept(finished, "vectors")
+    with safe_open(folder / "vectors/vectors.safetensors", framework="pt") as opened:
+        tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+        vectors = vectors_from(tensors, opened.metadata())
+    assert torch.equal(vectors.vectors, load_file(made / "vectors.safetensors")["vectors"])
+    assert load_file(folder / "sae_lens/sae_weights.safetensors")["W_enc"].shape == (128, 4)
+    assert json.loads((folder / "sae_lens/cfg.json").read_text())["metadata"]["hook_name"] == "blocks.2.hook_resid_post"
+    files = sorted((folder / "control_vectors").iterdir())
+    assert len(files) == 1 + 4 - len(vectors.empty)
+    gguf = pytest.importorskip("gguf")
+    (tensor,) = gguf.GGUFReader(str(next(file for file in files if file.name == "bias.gguf"))).tensors
+    assert vectors.bias is not None
+    assert (tensor.name, tensor.data.tolist()) == ("direction.2", vectors.bias.tolist())
+
+
+# --- the grid -------------------------------------------------------------------------------------------------------
+
+
+def test_a_grid_makes_each_cells_taxonomy_from_one_set_of_traces(finished: Path, tmp_path: Path) -> None:
+    cells = [
+        experiment("arms=single", f"taxonomy.layer={layer}", f"taxonomy.n_clusters={n}", "stage=taxonomy",
+                   without=[line for line in SMALL if line not in PLAIN])
+        for layer in (1, 2) for n in (4, 6)
+    ]  # fmt: skip
+    for kind in ("completions", "grades", "traces", "activations"):
+        shutil.copytree(finished / "artifacts" / kind, tmp_path / "artifacts" / kind)
+    here = lab(tmp_path)
+    build_taxonomies(cells, here)
+    assert all(here.store.get(taxonomy_recipe(cell)) is not None for cell in cells)
+    assert len(kept(tmp_path, "taxonomy")) == 4
+    assert len(kept(tmp_path, "activations")) == 1
+    # A cell of the grid is the taxonomy that is fitted alone.
+    alone = results.taxonomy(experiment(), lab(finished, "look")).tensors()
+    banked = results.taxonomy(cells[2], here).tensors()
+    assert all(torch.allclose(banked[name], tensor, atol=1e-4) for name, tensor in alone.items())
+
+
+# --- what is refused ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["taxonomy=none"], "vectors need categories; choose taxonomy=embedded or venhoff2025"),
+        (["steering=venhoff2025"], "sampler=temperature: this steering's candidates are judged by the thinking model"),
+        (["taxonomy.layer=7"], r"layer=7: must be one of the collected layers \(0, 1, 2, 3\)"),
+        (["steering.layer=-1"], "layer=-1: must be at least 0"),
+        (["steering=diff_of_means"], "arms.bias_only.steering: these vectors have no bias to be alone"),
+        (["arms.random_positions.steering.rate_matched_to=nobody"], "rate_matched_to=nobody: must be one of the arms"),
+        (["arms.hybrid.role=thinking"], "arms.hybrid.role=thinking: a hybrid steers the base model"),
+        (["taxonomy.clustering.k=0"], "taxonomy.clustering.k=0: must be at least 1"),
+    ],
+)
+def test_a_mistake_in_the_config_is_refused_as_one_message(overrides: list[str], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        build(Composer().compose(["experiment=hybrid", *overrides]))
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("taxonomy.layers=[2,9]", r"taxonomy.layers: the thinking model has no layer 9; its layers are 0 ... 3"),
+        ("steering.layer=4", r"steering.layer: the base model has no layer 4; its layers are 0 ... 3"),
+        ("runtime.max_prompt_tokens=8", r"its prompt has \d+ tokens, runtime.max_prompt_tokens=8"),
+    ],
+)
+@pytest.mark.parametrize("stage", ["traces", "report"])
+def test_what_only_the_models_know_is_refused_before_anything_is_drawn(
+    stage: str, override: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("reasoning_lab.engine.run", never)
+    with pytest.raises(ValueError, match=message):
+        stages.STAGES[stage](experiment(override), lab(tmp_path))
+    assert not artifacts(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["taxonomy.n_clusters=4000"], r"4000.* \d+ sentences|\d+ sentences.*4000"),
+        (["taxonomy.min_words=500"], "taxonomy.min_words=500: no sentence is that long; lower it"),
+        (["taxonomy.clustering.k=5"], "k=5: must be at most n_clusters=4"),
+    ],
+)
+def test_too_little_to_cluster_is_refused_and_the_traces_stay(
+    finished: Path, overrides: list[str], message: str
+) -> None:
+    before = artifacts(finished)
+    with pytest.raises(ValueError, match=message):
+        stages.STAGES["taxonomy"](experiment(*overrides), lab(finished, "refused"))
+    assert artifacts(finished) == before
+    assert len(kept(finished, "activations")) == 1
+
+
+def test_vectors_of_too_few_sentences_are_refused(finished: Path) -> None:
+    with pytest.raises(ValueError, match=r"no category has enough examples .*lower min_examples"):
+        stages.STAGES["vectors"](experiment("steering.vectors.min_examples=5000"), lab(finished, "refused"))
+    assert len(kept(finished, "vectors")) == 1
+
+
+def test_the_taxonomy_and_vectors_of_another_layer_are_other_artifacts_and_never_mixed(finished: Path) -> None:
+    found, here = experiment(), lab(finished, "look")
+    assert isinstance(found.taxonomy, Taxonomy)
+    other = replace(found, taxonomy=replace(found.taxonomy, layer=1))
+    assert here.store.get(taxonomy_recipe(found)) is not None
+    assert here.store.get(taxonomy_recipe(other)) is None
+    assert here.store.get(vectors_recipe(other, found.steering)) is None
+    parts = results.hybrid(found, found.steering, draws(found)["hybrid"], here).parts
+    prompts = {pair.base: pair.thinking for pair in parts.prompts.values()}
+    with pytest.raises(ValueError, match=r"vectors trained at layer 2 cannot steer layer=1; set layer=2"):
+        HybridPolicy(
+            parts.base.policy, parts.thinking.policy, parts.clusters, 2, parts.vectors,
+            replace(found.steering.inner, layer=1), prompts, parts.ends, parts.vocabulary, results.base_key(found),
+        )  # fmt: skip
+    with pytest.raises(ValueError, match="base"):
+        HybridPolicy(
+            parts.base.policy, parts.thinking.policy, parts.clusters, 2, parts.vectors, found.steering, prompts,
+            parts.ends, parts.vocabulary, "another base model",
+        )  # fmt: skip

@@ -103,7 +103,7 @@ def _reader(model: LoadedModel, vote: Callable[[str], str | None]) -> Callable[[
         text = model.decode(chain.tokens)
         finish = "stop" if chain.tokens[-1] in model.stop_ids else "cap"
         negentropy = sum(chain.negentropy) / chain.n_scored
-        return Candidate(text, chain.tokens, finish, sum(chain.log_p), negentropy, vote(text))
+        return Candidate(text, chain.tokens, finish, sum(chain.log_p), negentropy, vote(text), chain.inserted)
 
     return candidate
 
@@ -130,6 +130,7 @@ def _completion(item: Item, sample: Sample, candidate: Callable[[Chain], Candida
         # Moves are for reading; one chain per problem is enough to read.
         sample.moves if item.chain == 0 else (),
         tuple(map(candidate, sample.candidates)),
+        chosen.inserted,
     )  # fmt: skip
 
 

@@ -4,11 +4,11 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from reasoning_lab.draws import Draw, problems_of, row_of, table_draws
+from reasoning_lab.draws import Draw, problems_of, table_draws
 from reasoning_lab.experiment import Experiment, NoJudge, Taxonomy
 from reasoning_lab.lab import Lab, model_of
 from reasoning_lab.lineage import taxonomy_of
-from reasoning_lab.records import Annotation
+from reasoning_lab.plan import annotate_all
 from reasoning_lab.reporting import report_input, studied_arm
 from reasoning_lab.results import (
     annotations,
@@ -48,7 +48,11 @@ def hybrid_report(experiment: Experiment, lab: Lab) -> "HybridReport":
     assert thinking is not None
     nulls = tuple(name for name, arm in experiment.arms.items() if _is_null(arm.steering))
     rest = {experiment.baseline, hybrid, thinking, *nulls}
-    seen = {name: _annotated(experiment, name, draws, lab) for name in experiment.arms}
+    # Of a random control the first draw is shown; its other draws are in the table.
+    views = [(draws[name], True) for name in experiment.arms]
+    views += [(draws[name], False) for name, arm in experiment.arms.items() if not isinstance(arm.steering, Control)]
+    annotate_all(experiment, views, lab)
+    seen = {name: annotations(experiment, draws[name], lab) for name in experiment.arms}
     reader = model_of(experiment, "base", lab).reader
     pieces: dict[int, str] = {}
     shown = {
@@ -78,12 +82,6 @@ def hybrid_report(experiment: Experiment, lab: Lab) -> "HybridReport":
 
 def _is_null(rule: Any) -> bool:
     return isinstance(rule, Control) and not isinstance(rule, ThinkingChoice)
-
-
-def _annotated(experiment: Experiment, name: str, draws: dict[str, Draw], lab: Lab) -> list[Annotation]:
-    """In the order of the row's completions."""
-    own = [draw for other, draw in draws.items() if row_of(other) == name]
-    return [each for draw in own for each in annotations(experiment, draw, lab)]
 
 
 def _pieces(reader: Any, ids: Sequence[int], text: str) -> tuple[str, ...]:

@@ -22,7 +22,7 @@ from reasoning_lab.draws import (
 from reasoning_lab.experiment import Experiment
 from reasoning_lab.lab import Lab
 from reasoning_lab.lineage import taxonomy_recipe
-from reasoning_lab.results import check_layers, check_prompts, completions, taxonomy_bank, vectors
+from reasoning_lab.results import annotations, check_layers, check_prompts, completions, taxonomy_bank, vectors
 
 if TYPE_CHECKING:
     from reasoning_lab.model_pair.pair import LoadedModel
@@ -99,10 +99,29 @@ _worker_models: dict[Any, "LoadedModel"] = {}
 """Models of a worker process, kept from one draw to the next."""
 
 
+def annotate_all(experiment: Experiment, views: Sequence[tuple[Draw, bool]], lab: Lab) -> None:
+    """Annotate draws, as drawn or as the taxonomy alone sees them, several at a time like `draw_all`."""
+    n_workers = _n_workers([(experiment, draw) for draw, _ in views])
+    if n_workers == 1:
+        for draw, as_drawn in views:
+            annotations(experiment, draw, lab, as_drawn)
+        return
+    from reasoning_lab.workers import call_all
+
+    calls = [(experiment, draw, lab.store.root, lab.store.runtime, as_drawn) for draw, as_drawn in views]
+    with progress(lab):
+        call_all(_draw_apart, calls, n_workers, lambda event: _relay(event, lab))
+
+
 def _draw_apart(
-    report: Callable[[Any], None], experiment: Experiment, draw: Draw, root: Path, runtime: dict[str, Any]
+    report: Callable[[Any], None],
+    experiment: Experiment,
+    draw: Draw,
+    root: Path,
+    runtime: dict[str, Any],
+    annotate_as_drawn: bool | None = None,
 ) -> None:
-    """One draw in a worker process; lines and progress go to the parent."""
+    """One draw, or its annotation, in a worker process; lines and progress go to the parent."""
     from io import StringIO
 
     from rich.console import Console
@@ -113,7 +132,10 @@ def _draw_apart(
     store = Store(root, note=lambda line: report(("line", line)))
     store.runtime = runtime
     lab = Lab(store, Tracker(root), Console(file=lines, width=200), root, _worker_models, _rarely(report))
-    completions(experiment, draw, lab)
+    if annotate_as_drawn is None:
+        completions(experiment, draw, lab)
+    else:
+        annotations(experiment, draw, lab, annotate_as_drawn)
     report(("line", lines.getvalue().rstrip("\n")))
 
 

@@ -83,6 +83,8 @@ class Candidate(Record):
     """Mean over the positions of sum_v p log p [nats]."""
     answer: str | None
     """Answer read off by the benchmark in the form in which it votes, None when there is none."""
+    inserted: tuple[int, ...] = ()
+    """Positions of `ids` that a sampler put in: part of the text, no part of log_p and negentropy."""
 
 
 @dataclass(frozen=True)
@@ -107,6 +109,8 @@ class Completion(Record):
     moves: tuple[Move, ...] = ()
     """The chain move by move, kept for chain 0 of each problem (the counts above are kept for all)."""
     candidates: tuple[Candidate, ...] = ()
+    inserted: tuple[int, ...] = ()
+    """As Candidate.inserted."""
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> "Completion":

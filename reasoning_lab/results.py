@@ -72,6 +72,7 @@ def _selected(experiment: Experiment, draw: Draw, lab: Lab) -> list[Completion]:
                 finish=chosen.finish,
                 log_p=chosen.log_p,
                 negentropy=chosen.negentropy,
+                inserted=chosen.inserted,
             )
         )
     return found
@@ -197,7 +198,7 @@ def scores(experiment: Experiment, draw: Draw, lab: Lab) -> list[tuple[float, fl
     """(log p per token, mean negative entropy) of the draw's answers under the base model."""
     answers = completions(experiment, draw, lab)
     if draw.role == "base" and draw.law is None:
-        return [(answer.log_p / len(answer.ids), answer.negentropy) for answer in answers]
+        return [(answer.log_p / (len(answer.ids) - len(answer.inserted)), answer.negentropy) for answer in answers]
     pair = experiment.model_pair
     recipe = ScoresRecipe(draw.recipe, pair.source("base").identity(), pair.dtype)
 

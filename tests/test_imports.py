@@ -66,6 +66,7 @@ ALLOWED = {
         "experiment",
         "lab",
         "lineage",
+        "plan",
         "records",
         "report",
         "reporting",

@@ -68,7 +68,7 @@ class HybridReport:
     rivals: tuple[str, ...]
     """Other arms to compare with (the thinking model's choice among base tokens, the published defaults ...)."""
     annotations: dict[str, list[Annotation]]
-    """By arm: in the order of the arm's completions."""
+    """By arm; of a random control those of its first draw."""
     token_texts: dict[str, list[tuple[str, ...]]]
     """By arm and completion: the text of each generated token; joined they are the completion's text."""
     choice_texts: dict[int, str]

@@ -176,9 +176,6 @@ class BestOfN(Selection):
     """mean_log_p or sum_log_p over the candidate's tokens, the sum preferring short answers; confidence: the mean over
     its positions of sum_v p log p (Karan & Du 2025, eq. 13)."""
 
-    def __post_init__(self) -> None:
-        _require_countable(self.pool, self.score)
-
     def choose(self, candidates: Sequence[Candidate]) -> int:
         """argmax of the score."""
         per = [_score(candidate, self.score) for candidate in candidates]
@@ -221,7 +218,6 @@ class WeightedVote(Selection):
     """At least 1: the exponent of the power law that sum_log_p aims at."""
 
     def __post_init__(self) -> None:
-        _require_countable(self.pool, self.score)
         require(
             1 <= self.alpha < math.inf, "alpha", self.alpha, "at least 1 and finite", "1 is the plain vote"
         )  # fmt: skip
@@ -245,13 +241,4 @@ def _score(candidate: Candidate, score: Score) -> float:
     """Score of one candidate [nats, or nats per token]."""
     if score == "confidence":
         return candidate.negentropy
-    return candidate.log_p / (len(candidate.ids) if score == "mean_log_p" else 1)
-
-
-def _require_countable(pool: AnyPool, score: Score) -> None:
-    """A candidate does not say how many of its tokens were put in, so its log p has no mean over those drawn."""
-    require(
-        not (pool.drawn_by().inserts and score == "mean_log_p"), "score", score,
-        "sum_log_p or confidence for a pool of answers with inserted tokens",
-        "their mean log p would count tokens that the model did not draw",
-    )  # fmt: skip
+    return candidate.log_p / (len(candidate.ids) - len(candidate.inserted) if score == "mean_log_p" else 1)

@@ -2,6 +2,7 @@
 
 import random
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -28,7 +29,7 @@ pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(),
 QUESTION = "Lily has 40 cards. She sells 5. She uses 9. How many cards now?\n"
 
 
-def model(device: str, dtype: str = "float64"):
+def model(device: str, dtype: str = "float64") -> Any:
     return load(ModelSource("package:embedded/base"), dtype, device)
 
 
@@ -80,8 +81,9 @@ def test_pretraining_runs_on_the_device() -> None:
 def test_the_pair_is_built_on_the_device(tmp_path: Path) -> None:
     pytest.importorskip("trl")
     from reasoning_lab.training.embedded_pair import build_embedded_pair
+    from tests.training.reward import exact_answer
 
-    build_embedded_pair(tmp_path, pretrain_steps=300, grpo_steps=2, thinking_steps=2, device="cuda")
+    build_embedded_pair(tmp_path, exact_answer, pretrain_steps=300, grpo_steps=2, thinking_steps=2, device="cuda")
     assert (tmp_path / "grpo" / "model.safetensors").is_file()
 
 

@@ -235,13 +235,9 @@ def test_a_pool_of_pools_is_refused() -> None:
             PoolOf(nested, n=2)
 
 
-def test_a_mean_over_inserted_tokens_is_refused() -> None:
-    pool = PoolOf(BudgetForcing(8, 1, temperature=1.0), n=2)
-    for choice in (BestOfN, WeightedVote):
-        with pytest.raises(ValueError, match="score=mean_log_p: must be sum_log_p or confidence"):
-            choice(pool)
-        choice(pool, "sum_log_p")
-        choice(pool, "confidence")
+def test_a_mean_does_not_count_inserted_tokens() -> None:
+    pool = [Candidate("", (1,) * 4, "stop", -2.0, 0.0, "a", (1, 2)), Candidate("", (1,) * 3, "stop", -2.0, 0.0, "b")]
+    assert BestOfN(POOL).choose(pool) == 1
 
 
 def test_a_flattening_vote_is_refused() -> None:

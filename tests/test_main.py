@@ -55,7 +55,7 @@ def test_no_heavy_library_is_imported_before_there_is_work(tmp_path: Path, argum
 def test_help_lists_groups_options_and_values(tmp_path: Path) -> None:
     done = lab(tmp_path, "--help")
     assert done.returncode == 0
-    for text in ("sampler: best_of_n, greedy", "sweep: power_grid", "hydra/launcher: basic, local, slurm", "alpha: 4"):
+    for text in ("sampler: beam, best_of_n", "sweep: power_grid, taxonomy_grid", "hydra/launcher: basic, local, slurm", "alpha: 4"):
         assert text in done.stdout
 
 
@@ -73,11 +73,11 @@ def test_tab_completes_options(tmp_path: Path) -> None:
     ("arguments", "expected"),
     [
         (["sampler.alpha=0.5"], "error: sampler.alpha=0.5: must be at least 1; below 1 the law is flattened"),
-        (["sampler=nope"], "error: sampler=nope: no such option; choose one of best_of_n"),
-        (["stage=nope"], "error: stage=nope: no such stage; choose one of completions, grades, report"),
+        (["sampler=nope"], "error: sampler=nope: no such option; choose one of beam, best_of_n"),
+        (["stage=nope"], "error: stage=nope: no such stage; choose one of traces, activations"),
         (["sweep=power_grid"], "error: sweep=power_grid is a sweep; add -m"),
         (["-m", "sampler.alpha=2,0.5"], "error: cell sampler.alpha=0.5: sampler.alpha=0.5: must be at least 1"),
-        (["-m", "sampler=power,nope"], "error: sampler=nope: no such option; choose one of best_of_n"),
+        (["-m", "sampler=power,nope"], "error: sampler=nope: no such option; choose one of beam, best_of_n"),
         (["outputs=taken/below"], "error: outputs=taken/below: can't write there (Not a directory"),
         (["hydra.run.dir=/tmp/elsewhere"], "error: hydra.run.dir=/tmp/elsewhere: must be below outputs=outputs"),
         (["--config-dir", "missing"], "error: --config-dir missing: no such folder."),

@@ -167,7 +167,21 @@ def taxonomy_scores(experiment: Experiment, lab: Lab) -> "dict[str, Interval]":
     if truth := truths_of(experiment, [sentence.text for sentence in sentences]):
         found_truth = agreement([s.label for s in sentences], truth, [s.trace for s in sentences], seed=experiment.seed)
         found |= {name: Interval(*getattr(found_truth, name)) for name in ("nmi", "ari", "purity")}
+        if (kappa := _judge_kappa(experiment, lab, [s.label for s in sentences], truth)) is not None:
+            found["judge kappa"] = kappa
     return found
+
+
+def _judge_kappa(experiment: Experiment, lab: Lab, labels: list[int], truth: list[str]) -> "Interval | None":
+    """Cohen's kappa of the judge's yes and no against the true categories, over its repetitions (mean, least, most)."""
+    from reasoning_lab.statistics import Interval
+    from reasoning_lab.taxonomy.score import judge_agreement
+
+    if isinstance(experiment.judge, NoJudge):
+        return None
+    each = [judge_agreement(told, labels, truth).kappa for told in names(experiment, lab).score.decisions]
+    known = [kappa for kappa in each if kappa is not None]
+    return Interval(sum(known) / len(known), min(known), max(known)) if known else None
 
 
 def taxonomy_metrics(experiment: Experiment, lab: Lab) -> dict[str, float]:
@@ -175,7 +189,10 @@ def taxonomy_metrics(experiment: Experiment, lab: Lab) -> dict[str, float]:
     facts = fit_facts(experiment, lab)
     scores = taxonomy_scores(experiment, lab)
     judged = ("consistency", "completeness", "independence", "final")
-    metrics = {f"score/{name}" if name in judged else name: float(each.value) for name, each in scores.items()}
+    metrics = {
+        f"score/{name}" if name in judged else name.replace(" ", "_"): float(each.value)
+        for name, each in scores.items()
+    }
     metrics["n_dead"] = float(facts["n_dead"])
     if facts["validation"] is not None:
         metrics["fvu"] = facts["validation"]

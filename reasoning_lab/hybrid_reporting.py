@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from reasoning_lab.draws import Draw, problems_of, table_draws
-from reasoning_lab.experiment import Experiment, NoJudge, Taxonomy
+from reasoning_lab.experiment import Experiment, NoJudge
 from reasoning_lab.lab import Lab, model_of
 from reasoning_lab.lineage import taxonomy_of
 from reasoning_lab.plan import annotate_all
@@ -241,6 +241,3 @@ def _shares(experiment: Experiment, draws: dict[str, Draw], lab: Lab) -> dict[st
         total = sum(counts.values())
         found[name] = tuple(counts[index] / total for index in range(n))
     return found
-
-
-__all__ = ["Taxonomy", "hybrid_report", "is_hybrid", "taxonomy_metrics", "taxonomy_view"]

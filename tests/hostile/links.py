@@ -11,7 +11,7 @@ def attack():
                 return True
             except OSError:
                 continue
-    return os.path.exists("/../../etc/passwd") or os.path.exists("/proc/self/root/etc/passwd")
+    return os.path.exists("/../../etc/passwd") or os.path.exists("/proc/self/cwd/../etc/passwd")
 
 
 def total(numbers):

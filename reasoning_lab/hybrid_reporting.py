@@ -1,7 +1,8 @@
 """From results to what a reader sees of a taxonomy and of a hybrid model."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from reasoning_lab.draws import Draw, problems_of, table_draws
@@ -54,9 +55,10 @@ def hybrid_report(experiment: Experiment, lab: Lab) -> "HybridReport":
     annotate_all(experiment, views, lab)
     seen = {name: annotations(experiment, draws[name], lab) for name in experiment.arms}
     reader = model_of(experiment, "base", lab).reader
+    decode = lru_cache(maxsize=2**16)(reader.decode)  # Most pairs of tokens come again.
     pieces: dict[int, str] = {}
     shown = {
-        name: [_pieces(reader, answer.ids, answer.text) for answer in report.arm(name).completions] for name in seen
+        name: [_pieces(decode, answer.ids, answer.text) for answer in report.arm(name).completions] for name in seen
     }
     for found in seen.values():
         for each in found:
@@ -84,11 +86,11 @@ def _is_null(rule: Any) -> bool:
     return isinstance(rule, Control) and not isinstance(rule, ThinkingChoice)
 
 
-def _pieces(reader: Any, ids: Sequence[int], text: str) -> tuple[str, ...]:
+def _pieces(decode: Callable[[Sequence[int]], str], ids: Sequence[int], text: str) -> tuple[str, ...]:
     """The text of each token; joined they are `text`."""
     from reasoning_lab.taxonomy.spans import token_starts
 
-    starts = token_starts(text, ids, reader.decode)
+    starts = token_starts(text, ids, decode)
     return tuple(text[a:b] for a, b in zip(starts, [*starts[1:], len(text)], strict=True))
 
 

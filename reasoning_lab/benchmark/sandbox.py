@@ -149,8 +149,8 @@ class Bubblewrap(Sandbox):
             os.close(calls)
 
     def kill(self, process: subprocess.Popen[bytes]) -> None:
-        """As `Sandbox.kill`."""
-        os.kill(process.pid, signal.SIGKILL)
+        """As `Sandbox.kill`; the group too, for a namespace that is still being made does not die with bubblewrap."""
+        _kill_group(process)
 
 
 class _UserNamespace:
@@ -263,5 +263,9 @@ class Unsandboxed(Sandbox):
 
     def kill(self, process: subprocess.Popen[bytes]) -> None:
         """As `Sandbox.kill`, but for descendants that left the session."""
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, signal.SIGKILL)
+        _kill_group(process)
+
+
+def _kill_group(process: subprocess.Popen[bytes]) -> None:
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)

@@ -333,6 +333,15 @@ def test_it_works_from_many_threads_at_once() -> None:
     assert [n for n, reason in enumerate(found) if reason == "passed"] == [2]
 
 
+def no_process_is_left() -> None:
+    mark = str(MEMORY_MIB * 2**20)
+    for _ in range(200):
+        if not live_processes(mark):
+            return
+        threading.Event().wait(0.05)
+    raise AssertionError(live_processes(mark))
+
+
 @needs_bubblewrap
 def test_an_interrupted_run_leaves_no_process(monkeypatch: pytest.MonkeyPatch) -> None:
     sandbox = checked()
@@ -343,11 +352,25 @@ def test_an_interrupted_run_leaves_no_process(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(execution._Heard, "listen", interrupt)
     with pytest.raises(KeyboardInterrupt):
         sandbox.execute(Task(("def f():\n    while True: pass",), "f", "", "def check(candidate):\n    candidate()"))
-    for _ in range(200):
-        if not live_processes(str(MEMORY_MIB * 2**20)):
-            return
-        threading.Event().wait(0.05)
-    raise AssertionError(live_processes(str(MEMORY_MIB * 2**20)))
+    no_process_is_left()
+
+
+@needs_bubblewrap
+def test_a_sandbox_killed_while_it_comes_up_leaves_no_process() -> None:
+    """Bubblewrap's child waits for its parent before it asks to die with it: killed then, it once stayed for ever."""
+    sandbox = Bubblewrap(LIMITS)
+    for after_ms in range(0, 20, 2):
+        for _ in range(30):
+            hears, writes = os.pipe()
+            process = sandbox.start("candidate", hears, writes, None)
+            os.close(hears)
+            os.close(writes)
+            threading.Event().wait(after_ms / 1000)
+            sandbox.kill(process)
+            process.wait()
+            assert process.stdout is not None
+            process.stdout.close()
+    no_process_is_left()
 
 
 @needs_bubblewrap

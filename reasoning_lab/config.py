@@ -343,7 +343,8 @@ def _resolution(error: OmegaConfBaseException) -> str:
         return f"{key}: has no value; set {key}=..."
     needed = re.search(r"Interpolation key '([^']+)' not found", str(error))
     if isinstance(error, InterpolationKeyError) and needed:
-        advice = "set arms=single, or choose a sampler that has it" if key.startswith("arms.") else f"set {key}=..."
+        group = needed[1].partition(".")[0]
+        advice = f"set arms=single, or choose a {group} that has it" if key.startswith("arms.") else f"set {key}=..."
         return f"{key}: refers to {needed[1]}, which the chosen options don't have; {advice}."
     return f"{key}: {str(error).splitlines()[0]}"
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from reasoning_lab.benchmark.base import Benchmark
-from reasoning_lab.experiment import Arm, Experiment
+from reasoning_lab.experiment import Arm, Experiment, NoTaxonomy, TaxonomyChoice
 from reasoning_lab.lineage import completions_recipe, loaded, taxonomy_of, trace_recipe, vectors_recipe
 from reasoning_lab.model_pair.pair import Role
 from reasoning_lab.recipes import CompletionsRecipe, SteeredLaw
@@ -28,6 +28,8 @@ class Draw:
     chains: tuple[int, int]
     recipe: CompletionsRecipe
     steering: SteeringRule
+    taxonomy: TaxonomyChoice
+    """Categories that its steering picks from."""
     matched: "Draw | None" = None
     """The draw whose decode tokens set the sampler's budget."""
     pool: "Draw | None" = None
@@ -76,7 +78,9 @@ def trace_draw(experiment: Experiment) -> Draw:
     taxonomy = taxonomy_of(experiment)
     problems = loaded(taxonomy.benchmark)
     recipe = trace_recipe(experiment)
-    return Draw("traces", "thinking", taxonomy.sampler, taxonomy.benchmark, problems, (0, 1), recipe, NoSteering())
+    return Draw(
+        "traces", "thinking", taxonomy.sampler, taxonomy.benchmark, problems, (0, 1), recipe, NoSteering(), taxonomy
+    )
 
 
 def cold_start_draw(experiment: Experiment) -> Draw:
@@ -84,7 +88,7 @@ def cold_start_draw(experiment: Experiment) -> Draw:
     problems, benchmark = problems_of(experiment), experiment.benchmark
     sampler = Temperature(benchmark.max_new_tokens, experiment.training.temperature)
     recipe = completions_recipe(experiment, "base", sampler, benchmark, problems, (0, 1), NoSteering())
-    return Draw("cold start", "base", sampler, benchmark, problems, (0, 1), recipe, NoSteering())
+    return Draw("cold start", "base", sampler, benchmark, problems, (0, 1), recipe, NoSteering(), NoTaxonomy())
 
 
 def drawn_arms(experiment: Experiment) -> dict[str, Arm]:
@@ -128,6 +132,7 @@ def _draw(
     matched = _arm_draw(experiment, matched_name, problems, chains) if matched_name else None
     rate_name = getattr(arm.steering, "rate_matched_to", None)
     rate_of = _arm_draw(experiment, rate_name, problems, chains) if rate_name else None
+    taxonomy = arm.taxonomy or experiment.taxonomy
     recipe = completions_recipe(
         experiment,
         arm.role,
@@ -135,12 +140,12 @@ def _draw(
         experiment.benchmark,
         problems,
         chains,
-        _law(experiment, arm.steering, rate_of),
+        _law(replace(experiment, taxonomy=taxonomy), arm.steering, rate_of),
         matched.recipe if matched else None,
     )
     return Draw(
-        name, arm.role, sampler, experiment.benchmark, tuple(problems), chains, recipe, arm.steering, matched,
-        rate_of=rate_of,
+        name, arm.role, sampler, experiment.benchmark, tuple(problems), chains, recipe, arm.steering,
+        taxonomy, matched, rate_of=rate_of,
     )  # fmt: skip
 
 

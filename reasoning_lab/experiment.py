@@ -87,6 +87,8 @@ class Arm:
     sampler: Sampler
     label: str = ""
     """Name in tables; empty: the arm's key."""
+    taxonomy: Taxonomy | None = None
+    """Categories of this arm's steering; None: the experiment's."""
 
 
 @dataclass(frozen=True)
@@ -186,6 +188,8 @@ class Experiment:
                 )
             if not isinstance(arm.steering, NoSteering):
                 _check_steered(name, arm, self)
+            elif arm.taxonomy is not None:
+                raise ValueError(f"arms.{name}.taxonomy: steering=none picks no category; set it to null.")
             matched = getattr(getattr(arm.sampler, "pool", arm.sampler), "tokens_matched_to", None)
             if matched is not None and matched not in self.arms:
                 raise ValueError(f"tokens_matched_to={matched}: must be one of the arms ({known}).")

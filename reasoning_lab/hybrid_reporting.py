@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,7 @@ from reasoning_lab.steering.controls import Control, ThinkingChoice
 from reasoning_lab.steering.steering import NoSteering
 
 if TYPE_CHECKING:
+    from reasoning_lab.records import Annotation
     from reasoning_lab.report.hybrid_inputs import HybridReport, TaxonomyView, VectorView
     from reasoning_lab.statistics import Interval
 
@@ -53,7 +55,7 @@ def hybrid_report(experiment: Experiment, lab: Lab) -> "HybridReport":
     views = [(draws[name], True) for name in experiment.arms]
     views += [(draws[name], False) for name, arm in experiment.arms.items() if not isinstance(arm.steering, Control)]
     annotate_all(experiment, views, lab)
-    seen = {name: annotations(experiment, draws[name], lab) for name in experiment.arms}
+    seen = {name: _seen(experiment, draws[name], lab) for name in experiment.arms}
     reader = model_of(experiment, "base", lab).reader
     decode = lru_cache(maxsize=2**16)(reader.decode)  # Most pairs of tokens come again.
     pieces: dict[int, str] = {}
@@ -80,6 +82,15 @@ def hybrid_report(experiment: Experiment, lab: Lab) -> "HybridReport":
         shares=_shares(experiment, draws, lab),
         published=tuple(tuple(map(str, row.values())) for row in experiment.published if "arm" not in row),
     )
+
+
+def _seen(experiment: Experiment, draw: Draw, lab: Lab) -> "list[Annotation]":
+    """As drawn; the categories are the experiment's for arms that have their own too: a colour means one thing."""
+    drawn = annotations(experiment, draw, lab)
+    if experiment.arms[draw.arm].taxonomy is None:
+        return drawn
+    common = annotations(experiment, draw, lab, as_drawn=False)
+    return [replace(own, categories=other.categories) for own, other in zip(drawn, common, strict=True)]
 
 
 def _is_null(rule: Any) -> bool:

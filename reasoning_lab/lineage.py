@@ -16,6 +16,7 @@ from reasoning_lab.recipes import (
     TaxonomyRecipe,
     TracesRecipe,
     VectorsRecipe,
+    digest,
     golds_digest,
     prompts_digest,
 )
@@ -56,9 +57,12 @@ def completions_recipe(
     )
 
 
-def grades_recipe(completions: CompletionsRecipe, benchmark: Benchmark, problems: Sequence[Problem]) -> GradesRecipe:
-    """Verdicts of a benchmark on answers to its problems."""
-    return GradesRecipe(completions, benchmark.grading, golds_digest(list(problems)))
+def grades_recipe(
+    experiment: Experiment, completions: CompletionsRecipe, benchmark: Benchmark, problems: Sequence[Problem]
+) -> GradesRecipe:
+    """Verdicts of a benchmark on answers to its problems; of the judge, where it asks one."""
+    judge = f", judge {digest(experiment.judge.identity())}" if benchmark.asks_judge else ""
+    return GradesRecipe(completions, benchmark.grading + judge, golds_digest(list(problems)))
 
 
 def taxonomy_of(experiment: Experiment) -> Taxonomy:
@@ -80,7 +84,7 @@ def trace_recipe(experiment: Experiment) -> CompletionsRecipe:
 def traces_recipe(experiment: Experiment) -> TracesRecipe:
     """Those answers, graded and cut into sentences."""
     taxonomy = taxonomy_of(experiment)
-    grades = grades_recipe(trace_recipe(experiment), taxonomy.benchmark, loaded(taxonomy.benchmark))
+    grades = grades_recipe(experiment, trace_recipe(experiment), taxonomy.benchmark, loaded(taxonomy.benchmark))
     return TracesRecipe(grades, taxonomy.think_open, taxonomy.think_close)
 
 

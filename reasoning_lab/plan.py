@@ -70,7 +70,7 @@ def draw_all(work: Sequence[tuple[Experiment, Draw]], lab: Lab) -> None:
     with progress(lab):
         for experiment, draw in missing:
             if draw.law is not None:  # What all hybrids share is made once, by all threads.
-                vectors(experiment, draw.steering, lab)
+                vectors(replace(experiment, taxonomy=draw.taxonomy), draw.steering, lab)
         if n_workers == 1:
             for experiment, draw in missing:
                 completions(experiment, draw, lab)

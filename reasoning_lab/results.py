@@ -9,11 +9,12 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from reasoning_lab.artifacts import RunLog
 from reasoning_lab.draws import Draw, trace_draw
 from reasoning_lab.experiment import Experiment, Taxonomy
+from reasoning_lab.judgements import judged_grades
 from reasoning_lab.lab import Lab, encoded, model_of, read_lines, shape_of, write_lines
 from reasoning_lab.lineage import (
     activations_recipe,
@@ -130,7 +131,8 @@ def check_layers(experiment: Experiment) -> None:
     """A layer that a model does not have: an error before anything is drawn."""
     if not isinstance(experiment.taxonomy, Taxonomy) or experiment.model_pair.thinking is None:
         return
-    _check_layers(experiment, "thinking", "taxonomy.layers", experiment.taxonomy.layers)
+    own = [layer for arm in experiment.arms.values() if arm.taxonomy for layer in arm.taxonomy.layers]
+    _check_layers(experiment, "thinking", "taxonomy.layers", [*experiment.taxonomy.layers, *own])
     steered = [arm.steering.inner.layer for arm in experiment.arms.values() if not isinstance(arm.steering, NoSteering)]
     _check_layers(experiment, "base", "steering.layer", steered)
 
@@ -173,7 +175,7 @@ def check_prompts(experiment: Experiment, draw: Draw) -> None:
 def grades(experiment: Experiment, draw: Draw, lab: Lab) -> list[Grade]:
     """Verdicts on the draw's answers."""
     benchmark = draw.benchmark
-    recipe = grades_recipe(draw.recipe, benchmark, draw.problems)
+    recipe = grades_recipe(experiment, draw.recipe, benchmark, draw.problems)
 
     def build(folder: Path) -> None:
         problems = {problem.id: problem for problem in draw.problems}
@@ -181,6 +183,8 @@ def grades(experiment: Experiment, draw: Draw, lab: Lab) -> list[Grade]:
         done = {(grade.problem, grade.chain): grade for grade in map(Grade.from_json, log.records)}
         answers = completions(experiment, draw, lab)
         try:
+            if benchmark.asks_judge:
+                done = judged_grades(experiment, draw, answers, lab) | done
             for answer in answers:
                 if (answer.problem, answer.chain) not in done:
                     grade = benchmark.grade(problems[answer.problem], answer.text, answer.chain, answer.finish)
@@ -471,13 +475,14 @@ def _token_labels(
     return tuple(clusters.labels(stream.float().cpu(), steering.normalise).tolist())
 
 
-def vocabulary(experiment: Experiment, lab: Lab) -> "VocabularyMap":
+def vocabulary(experiment: Experiment, lab: Lab, how: Literal["ids", "strings"] = "ids") -> "VocabularyMap":
     """How the two models read each other's tokens."""
-    from reasoning_lab.steering.vocabulary import map_vocabularies
+    from reasoning_lab.steering.vocabulary import map_vocabularies, match_strings
 
     base, thinking = model_of(experiment, "base", lab), model_of(experiment, "thinking", lab)
     sizes = base.policy.vocab_size, thinking.policy.vocab_size
-    return map_vocabularies(base.reader.tokenizer, thinking.reader.tokenizer, *sizes)
+    match = map_vocabularies if how == "ids" else match_strings
+    return match(base.reader.tokenizer, thinking.reader.tokenizer, *sizes)
 
 
 def hybrid(experiment: Experiment, rule: SteeringRule, draw: Draw, lab: Lab) -> "HybridPolicy":
@@ -498,7 +503,7 @@ def hybrid(experiment: Experiment, rule: SteeringRule, draw: Draw, lab: Lab) -> 
         rule,
         {ours[problem]: theirs[problem] for problem in ours},
         ending_ids(base.reader),
-        vocabulary(experiment, lab),
+        vocabulary(experiment, lab, rule.inner.vocabulary),
         base_key(experiment),
     )
 
@@ -519,7 +524,8 @@ def _law(experiment: Experiment, draw: Draw, lab: Lab) -> "LoadedModel":
     model = model_of(experiment, draw.role, lab)
     if draw.law is None:
         return model
-    return LoadedModel(hybrid(experiment, _rule(experiment, draw, lab), draw, lab), model.reader)
+    own = replace(experiment, taxonomy=draw.taxonomy)
+    return LoadedModel(hybrid(own, _rule(experiment, draw, lab), draw, lab), model.reader)
 
 
 def annotations(experiment: Experiment, draw: Draw, lab: Lab, as_drawn: bool = True) -> list[Annotation]:
@@ -528,9 +534,11 @@ def annotations(experiment: Experiment, draw: Draw, lab: Lab, as_drawn: bool = T
     `as_drawn` shows what steered them; without, or where nothing did, they are seen through the experiment's own
     steering with a gate that never fires.
     """
-    steered = as_drawn and draw.law is not None
-    rule = _rule(experiment, draw, lab) if steered else replace(experiment.steering.inner, gate=Never())
-    law = draw.law if steered and draw.law else SteeredLaw(rule, vectors_recipe(experiment, rule))
+    if as_drawn and draw.law is not None:
+        seen, rule, law = replace(experiment, taxonomy=draw.taxonomy), _rule(experiment, draw, lab), draw.law
+    else:
+        seen, rule = experiment, replace(experiment.steering.inner, gate=Never())
+        law = SteeredLaw(rule, vectors_recipe(experiment, rule))
     recipe = annotations_recipe(experiment, draw.recipe, law)
 
     def build(folder: Path) -> None:
@@ -540,7 +548,7 @@ def annotations(experiment: Experiment, draw: Draw, lab: Lab, as_drawn: bool = T
         prompts = encoded(draw, model_of(experiment, "base", lab))
         items = [(a.problem, a.chain, prompts[a.problem], ids_of(a.ids)) for a in completions(experiment, draw, lab)]
         shape = shape_of(experiment)
-        policy = hybrid(experiment, rule, draw, lab)
+        policy = hybrid(seen, rule, draw, lab)
         found = annotate(policy, items, shape.rows, shape.max_prompt_tokens + draw.sampler.max_new_tokens)
         write_lines(folder / "annotations.jsonl", [each.dumps() for each in found])
 

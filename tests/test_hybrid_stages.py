@@ -13,13 +13,14 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
 
-from reasoning_lab import results, stages
+from reasoning_lab import hybrid_reporting, results, stages
 from reasoning_lab.artifacts import Store
 from reasoning_lab.config import Composer, ConfigError, build
 from reasoning_lab.experiment import Experiment, Taxonomy
 from reasoning_lab.lineage import taxonomy_recipe, vectors_recipe
 from reasoning_lab.plan import build_taxonomies
 from reasoning_lab.steering.hybrid import HybridPolicy
+from reasoning_lab.steering.steering import NoSteering
 from reasoning_lab.steering.vectors import vectors_from
 from tests.test_stages import artifacts, lab, tables
 
@@ -31,7 +32,9 @@ SMALL = [
     "steering.vectors.n_train=32", "steering.vectors.n_heldout=8", "steering.vectors.steps=4",
     "steering.vectors.eval_every=2", "steering.vectors.minibatch=8", "steering.vectors.min_examples=3",
     "arms.random_vectors.steering.n_draws=2", "arms.random_categories.steering.n_draws=1",
-    "arms.random_positions.steering.n_draws=1",
+    "arms.random_positions.steering.n_draws=1", "arms.published.steering.vectors.steps=4",
+    "arms.published.steering.vectors.n_train=32", "arms.published.steering.vectors.n_heldout=8",
+    "arms.published.steering.vectors.minibatch=8", "arms.published.steering.vectors.min_examples=3",
 ]  # fmt: skip
 PLAIN = [line for line in SMALL if not line.startswith("arms.")]
 KINDS = ("traces", "activations", "taxonomy", "labels", "vectors", "completions", "grades", "annotations", "scores")
@@ -67,8 +70,9 @@ def never(*_: object, **__: object) -> None:
 
 def test_every_stage_leaves_an_artifact_and_the_pages_are_written(finished: Path) -> None:
     assert {kind: bool(kept(finished, kind)) for kind in KINDS} == dict.fromkeys(KINDS, True)
-    assert len(kept(finished, "traces")) == len(kept(finished, "activations")) == len(kept(finished, "taxonomy")) == 1
-    assert len(kept(finished, "vectors")) == 1, "the controls add the vectors of the hybrid"
+    assert len(kept(finished, "traces")) == len(kept(finished, "labels")) == 1
+    made = [len(kept(finished, kind)) for kind in ("activations", "taxonomy", "vectors")]
+    assert made == [2, 2, 2], "one for the published defaults, one for the hybrid and all its controls"
     written = {file.name for file in (finished / "runs/run/report").iterdir()}
     assert {"index.html", "table.csv", "hybrid.html", "hybrid.md", "hybrid.csv", "vectors.csv"} <= written
     with (finished / "runs/run/report/hybrid.csv").open() as file:
@@ -95,6 +99,35 @@ def test_the_annotations_are_of_the_answers_and_say_what_was_done(finished: Path
         ]
         coefficients = {c for note in notes for c, fired in zip(note.coefficients, note.steered, strict=True) if fired}
         assert coefficients == ({1.0} if name == "hybrid" else set())
+
+
+def test_an_arm_with_its_own_taxonomy_is_the_experiment_with_that_taxonomy(finished: Path) -> None:
+    """The published defaults beside the hybrid are the hybrid of an experiment of the published defaults."""
+    found, here = experiment(), lab(finished, "look")
+    arm = found.arms["published"]
+    assert isinstance(arm.taxonomy, Taxonomy) and arm.taxonomy.pooling == "mean_with_previous"
+    alone = replace(found, taxonomy=arm.taxonomy, steering=arm.steering, arms={
+        name: replace(found.arms[name], taxonomy=None, steering=arm.steering if name == "published" else NoSteering())
+        for name in ("base", "published")
+    })  # fmt: skip
+    assert draws(alone)["published"].recipe == draws(found)["published"].recipe
+    assert draws(replace(alone, taxonomy=found.taxonomy))["published"].recipe != draws(found)["published"].recipe
+    policy = results._law(found, draws(found)["published"], here).policy
+    other = results._law(alone, draws(alone)["published"], here).policy
+    assert isinstance(policy, HybridPolicy) and isinstance(other, HybridPolicy)
+    assert torch.equal(policy.parts.clusters.centres, other.parts.clusters.centres)
+    assert not torch.equal(policy.parts.clusters.centres, results.taxonomy(found, here).centres)
+
+
+def test_the_page_shows_an_arm_with_its_own_taxonomy_in_the_experiments_categories(finished: Path) -> None:
+    found, here = experiment(), lab(finished, "look")
+    draw = draws(found)["published"]
+    drawn, common = (results.annotations(found, draw, here, as_drawn=own) for own in (True, False))
+    assert [note.categories for note in drawn] != [note.categories for note in common]
+    shown = hybrid_reporting.hybrid_report(found, here).annotations["published"]
+    assert [note.categories for note in shown] == [note.categories for note in common]
+    assert [note.steered for note in shown] == [note.steered for note in drawn]
+    assert any(any(note.steered) for note in shown)
 
 
 def test_random_positions_fire_at_the_hybrids_rate(finished: Path) -> None:
@@ -140,7 +173,7 @@ def test_stages_find_what_the_report_made(finished: Path, monkeypatch: pytest.Mo
     assert told["traces"] == told["activations"] == counted
     assert {"nmi", "ari", "purity", "score/final", "n_dead"} <= set(told["taxonomy"])
     assert all(0 <= told["taxonomy"][name] <= 1 for name in ("nmi", "purity", "score/final"))
-    (file,) = kept(finished, "vectors")
+    file = here.store.folder(vectors_recipe(found, found.steering))
     norms = load_file(file / "vectors.safetensors")["vectors"].norm(dim=1).tolist()
     assert list(told["vectors"].values()) == pytest.approx(norms)
 
@@ -168,10 +201,11 @@ def test_rows_do_not_change_the_traces(tmp_path: Path) -> None:
 
 
 def test_the_export_loads_elsewhere(finished: Path) -> None:
-    told = stages.STAGES["export"](experiment(), lab(finished, "export"))
+    found, here = experiment(), lab(finished, "export")
+    told = stages.STAGES["export"](found, here)
     folder = finished / "runs/export/export"
     assert told["files"] == sum(file.is_file() for file in folder.rglob("*"))
-    (made,) = kept(finished, "vectors")
+    made = here.store.folder(vectors_recipe(found, found.steering))
     with safe_open(folder / "vectors/vectors.safetensors", framework="pt") as opened:
         tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
         vectors = vectors_from(tensors, opened.metadata())
@@ -201,7 +235,7 @@ def test_a_grid_makes_each_cells_taxonomy_from_one_set_of_traces(finished: Path,
     build_taxonomies(cells, here)
     assert all(here.store.get(taxonomy_recipe(cell)) is not None for cell in cells)
     assert len(kept(tmp_path, "taxonomy")) == 4
-    assert len(kept(tmp_path, "activations")) == 1
+    assert len(kept(tmp_path, "activations")) == len(kept(finished, "activations"))
     # A cell of the grid is the taxonomy that is fitted alone.
     alone = results.taxonomy(experiment(), lab(finished, "look")).tensors()
     banked = results.taxonomy(cells[2], here).tensors()
@@ -214,13 +248,16 @@ def test_a_grid_makes_each_cells_taxonomy_from_one_set_of_traces(finished: Path,
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["taxonomy=none"], "vectors need categories; choose taxonomy=embedded or venhoff2025"),
+        (["taxonomy=none"], "published.taxonomy.benchmark: refers to taxonomy.benchmark, .* a taxonomy that has it"),
+        (["taxonomy=none", "~arms.published"], "vectors need categories; choose taxonomy=embedded or venhoff2025"),
         (["steering=venhoff2025"], "sampler=temperature: this steering's candidates are judged by the thinking model"),
         (["taxonomy.layer=7"], r"layer=7: must be one of the collected layers \(0, 1, 2, 3\)"),
         (["steering.layer=-1"], "layer=-1: must be at least 0"),
         (["steering=diff_of_means"], "arms.bias_only.steering: these vectors have no bias to be alone"),
         (["arms.random_positions.steering.rate_matched_to=nobody"], "rate_matched_to=nobody: must be one of the arms"),
         (["arms.hybrid.role=thinking"], "arms.hybrid.role=thinking: a hybrid steers the base model"),
+        (["+arms.base.taxonomy=${taxonomy}"], "arms.base.taxonomy: steering=none picks no category; set it to null"),
+        (["steering.vocabulary=text"], "steering.vocabulary='text': must be one of ids, strings"),
         (["taxonomy.clustering.k=0"], "taxonomy.clustering.k=0: must be at least 1"),
     ],
 )
@@ -262,13 +299,13 @@ def test_too_little_to_cluster_is_refused_and_the_traces_stay(
     with pytest.raises(ValueError, match=message):
         stages.STAGES["taxonomy"](experiment(*overrides), lab(finished, "refused"))
     assert artifacts(finished) == before
-    assert len(kept(finished, "activations")) == 1
+    assert len(kept(finished, "activations")) == 2
 
 
 def test_vectors_of_too_few_sentences_are_refused(finished: Path) -> None:
     with pytest.raises(ValueError, match=r"no category has enough examples .*lower min_examples"):
         stages.STAGES["vectors"](experiment("steering.vectors.min_examples=5000"), lab(finished, "refused"))
-    assert len(kept(finished, "vectors")) == 1
+    assert len(kept(finished, "vectors")) == 2
 
 
 def test_the_taxonomy_and_vectors_of_another_layer_are_other_artifacts_and_never_mixed(finished: Path) -> None:

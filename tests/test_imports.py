@@ -34,12 +34,14 @@ ALLOWED = {
     "lineage": {"benchmark", "experiment", "model_pair", "recipes", "records", "sampler", "steering"},
     "draws": {"benchmark", "experiment", "lineage", "model_pair", "recipes", "records", "sampler", "steering"},
     "lab": {"artifacts", "draws", "drawing", "experiment", "model_pair", "tracking"},
+    "judgements": {"benchmark", "draws", "experiment", "judge", "lab", "recipes", "records"},
     "results": {
         "artifacts",
         "draws",
         "drawing",
         "experiment",
         "judge",
+        "judgements",
         "lab",
         "lineage",
         "model_pair",
@@ -75,7 +77,7 @@ ALLOWED = {
         "steering",
         "taxonomy",
     },
-    "preferences": {"benchmark", "draws", "experiment", "judge", "lab", "recipes", "records", "report", "results"},
+    "preferences": {"benchmark", "draws", "experiment", "judge", "judgements", "lab", "report", "results"},
     "lm_eval_model": {
         "artifacts",
         "config",

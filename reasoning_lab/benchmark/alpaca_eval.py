@@ -73,6 +73,11 @@ class AlpacaEval(RowBenchmark):
         id = f"{self.split}-{index:03d}"
         return Problem(id, text_field(row, "instruction", where), text_field(row, "output", where), tags)
 
+    @property
+    def asks_judge(self) -> bool:
+        """Always."""
+        return True
+
     def notes(self) -> tuple[str, ...]:
         """What was not checked."""
         return ("AlpacaEval 2.0 by the alpaca_eval package; equality with published rates is not checked.",)

@@ -4,8 +4,11 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal, final
 
 from reasoning_lab import corpus
-from reasoning_lab.benchmark.base import Benchmark, Finish, is_count, require
+from reasoning_lab.benchmark.base import Benchmark, Finish, is_count, require, require_one_of
+from reasoning_lab.benchmark.last_number import NOTE, grade_by_last_number
 from reasoning_lab.records import Grade, Problem
+
+ArithmeticGrader = Literal["conclusion", "venhoff2025"]
 
 
 @final
@@ -27,13 +30,31 @@ class Arithmetic(Benchmark):
     """Which problems of the split are made."""
     split: Literal["heldout", "train"] = "heldout"
     """heldout: the test side, for every accuracy; train: the training side, for taxonomies and vectors."""
+    grader: ArithmeticGrader = "conclusion"
+    """conclusion: the integer that the last sentence concludes; venhoff2025: a chat model's word, else the last number
+    (`last_number.py`), for comparison."""
 
     def __post_init__(self) -> None:
         """Check the bounds; a ValueError names the field, its value and what is allowed."""
         require(is_count(self.n_problems, 1), "n_problems", self.n_problems, "must be ≥ 1; the problems are endless.")
         require(is_count(self.problem_seed, 0), "problem_seed", self.problem_seed, "must be an integer ≥ 0.")
         require(self.split in ("heldout", "train"), "split", self.split, "must be heldout or train.")
+        require_one_of(ArithmeticGrader, "grader", self.grader)
         super().__post_init__()
+
+    @property
+    def grading(self) -> str:
+        """The class, its version, and the grader where it is not ours."""
+        return super().grading + ("" if self.grader == "conclusion" else f" {self.grader}")
+
+    @property
+    def asks_judge(self) -> bool:
+        """With grader=venhoff2025."""
+        return self.grader == "venhoff2025"
+
+    def notes(self) -> tuple[str, ...]:
+        """Who graded, where it was no rule of ours."""
+        return (NOTE,) if self.asks_judge else ()
 
     def load(self) -> list[Problem]:
         """The first `n_problems` problems of the split and the seed; the id is the arithmetic ("42-5*2")."""
@@ -59,6 +80,8 @@ class Arithmetic(Benchmark):
     def grade(self, problem: Problem, text: str, chain: int, finish: Finish) -> Grade:
         """Correct if the concluded integer is the reference, however it was come by; `finish` does not matter."""
         del finish
+        if self.grader == "venhoff2025":
+            return grade_by_last_number(problem, text, chain)
         answer = self.answer(text)
         if answer is None:
             reason = "no conclusion" if text.strip() else "empty text"

@@ -70,6 +70,11 @@ class Benchmark(ABC):
     def load(self) -> list[Problem]:
         """The problems, ids all different; the same list at every call. ValueError if they can't be had."""
 
+    @property
+    def asks_judge(self) -> bool:
+        """Whether the experiment's judge has the first word on an answer; `grade` then speaks where it has none."""
+        return False
+
     def check_grading(self) -> None:  # noqa: B027 -- most need nothing
         """ValueError where answers can't be graded here (no sandbox ...), so that nothing is drawn in vain."""
 

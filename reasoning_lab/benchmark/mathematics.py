@@ -8,11 +8,12 @@ from reasoning_lab.benchmark import reference
 from reasoning_lab.benchmark.answers import Answer, extract
 from reasoning_lab.benchmark.base import Finish, RowBenchmark, require_one_of
 from reasoning_lab.benchmark.equivalence import shared_pool
+from reasoning_lab.benchmark.last_number import NOTE, grade_by_last_number
 from reasoning_lab.benchmark.normal_form import canonical, normal_form
 from reasoning_lab.records import Grade, Problem
 
 PromptStyle = Literal["karan2025", "model_card", "plain"]
-MathGrader = Literal["math", "reference"]
+MathGrader = Literal["math", "reference", "venhoff2025"]
 
 PROMPTS: dict[PromptStyle, str] = {
     "karan2025": (
@@ -38,7 +39,8 @@ class MathBenchmark(RowBenchmark):
     """karan2025: the paper's words around the problem; model_card: the thinking models' directive after it; plain: the
     problem alone."""
     grader: MathGrader = "math"
-    """math: the rules below; reference: the authors' rule with its known defects (`reference.py`), for comparison."""
+    """math: the rules below; reference: the authors' rule with its known defects (`reference.py`), for comparison;
+    venhoff2025: a chat model's word, else the last number (`last_number.py`), for comparison."""
 
     def __post_init__(self) -> None:
         """Check the bounds; a ValueError names the field, its value and what is allowed."""
@@ -49,7 +51,16 @@ class MathBenchmark(RowBenchmark):
     @property
     def grading(self) -> str:
         """The class, its version, and the grader where it is not ours."""
-        return super().grading + (" reference" if self.grader == "reference" else "")
+        return super().grading + ("" if self.grader == "math" else f" {self.grader}")
+
+    @property
+    def asks_judge(self) -> bool:
+        """With grader=venhoff2025."""
+        return self.grader == "venhoff2025"
+
+    def notes(self) -> tuple[str, ...]:
+        """Who graded, where it was no rule of ours."""
+        return (NOTE,) if self.asks_judge else ()
 
     def prompt(self, problem: Problem) -> str:
         """The problem in the words of `prompt_style`."""
@@ -77,6 +88,8 @@ class MathBenchmark(RowBenchmark):
         """
         if self.grader == "reference":
             return self._reference_grade(problem, text, chain)
+        if self.grader == "venhoff2025":
+            return grade_by_last_number(problem, text, chain)
         found = self.found(text, complete=finish == "stop")
         if found is None:
             return Grade(problem.id, chain, "ungradable", None, why_none(text, finish))

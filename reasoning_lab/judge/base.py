@@ -125,6 +125,10 @@ class JudgeOption(ABC):
     def open(self, cache: Path, device: str) -> Judge:
         """The judge. `cache` is a folder for its replies, `device` is where a model of ours runs."""
 
+    def chat(self, cache: Path, device: str) -> "Chat | None":
+        """The chat model behind it; None where there is none."""
+        return None
+
     @abstractmethod
     def identity(self) -> dict[str, Any]:
         """What determines its answers, for a recipe's key: no limit, no path, no secret."""

@@ -34,10 +34,14 @@ class Local(JudgeOption):
 
     def open(self, cache: Path, device: str) -> ChatJudge:
         """The judge, its weights loaded. Greedy replies need no cache."""
+        return ChatJudge(self.chat(cache, device))
+
+    def chat(self, cache: Path, device: str) -> "LocalChat":
+        """The model, its weights loaded."""
         self.check()
         model = load(self.model, self.dtype, resolve_device(device))
         name = f"{self.model.gguf_file or self.model.path} (run here)"
-        return ChatJudge(LocalChat(model, name, self.rows, self.max_prompt_tokens, self.max_tokens))
+        return LocalChat(model, name, self.rows, self.max_prompt_tokens, self.max_tokens)
 
     def identity(self) -> dict[str, Any]:
         """The model and the limits that shape its answers."""

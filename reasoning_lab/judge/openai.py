@@ -117,7 +117,11 @@ class OpenAI(JudgeOption):
 
     def open(self, cache: Path, device: str) -> ChatJudge:
         """The judge; nothing is sent before its first question."""
-        return ChatJudge(OpenAIChat(self, cache))
+        return ChatJudge(self.chat(cache, device))
+
+    def chat(self, cache: Path, device: str) -> "OpenAIChat":
+        """The model; nothing is sent before its first question."""
+        return OpenAIChat(self, cache)
 
     def identity(self) -> dict[str, Any]:
         """Address, model and parameters."""

@@ -19,7 +19,7 @@ from typing import Any
 from reasoning_lab.judge.base import Chat, ChatRequest
 from reasoning_lab.judge.chat import ChatJudge
 from reasoning_lab.judge.endpoint import Endpoint, Outcome
-from reasoning_lab.judge.openai import OpenAI, OpenAIChat
+from reasoning_lab.judge.openai import OpenAI
 from reasoning_lab.judge.wire import BadReply, Completion, read_completion
 from reasoning_lab.records import Record
 from reasoning_lab.rng import Key, uniform
@@ -77,10 +77,6 @@ class PreferenceOption(OpenAI):
     def connect(self) -> Endpoint:
         """An endpoint whose texts are the first token's log probabilities."""
         return _LogprobEndpoint(self.url, self.key(), self.concurrency, self.timeout_s, self.is_loopback)
-
-    def chat(self, cache: Path) -> Chat:
-        """What `preferences` asks."""
-        return OpenAIChat(self, cache)
 
 
 class _LogprobEndpoint(Endpoint):

@@ -12,6 +12,7 @@ from reasoning_lab.steering.gate import Gate
 from reasoning_lab.steering.vectors import VectorMethod, VectorSet
 
 MEMORIES = ("plain", "steered")
+VOCABULARIES = ("ids", "strings")
 
 
 class SteeringRule(ABC):
@@ -72,6 +73,9 @@ class Steering(SteeringRule):
     """False: the clusters read raw activations, though fitted on centred unit vectors (the authors' B1)."""
     use_bias: bool = True
     """Add the bias vector, where the vectors have one, to every category's."""
+    vocabulary: Literal["ids", "strings"] = "ids"
+    """How the models read each other's tokens. ids: by a map of equal tokens. strings: each token's text anew, and ids
+    compared as numbers (the authors' B7)."""
 
     def __post_init__(self) -> None:
         check_window(self.window, "window")
@@ -79,6 +83,8 @@ class Steering(SteeringRule):
             raise ValueError(f"layer={self.layer}: must be at least 0; layers count from 0.")
         if self.memory not in MEMORIES:
             raise ValueError(f"memory={self.memory}: must be plain or steered; plain is the authors'.")
+        if self.vocabulary not in VOCABULARIES:
+            raise ValueError(f"vocabulary={self.vocabulary}: must be ids or strings; strings is the authors'.")
         if self.memory == "steered" and self.window != 1:
             raise ValueError(
                 f"window={self.window}: must be 1 with memory=steered, for wider windows are run anew at every steered "

@@ -1,7 +1,7 @@
 """Two vocabularies, token by token: how a base model's text is read by the thinking model, and back.
 
 Ids are mapped and never strings: the authors' code re-encodes each chosen token as text, which can change or split it,
-and compares ids of two tokenizers without a check (hybrid_steering B7).
+and compares ids of two tokenizers without a check (hybrid_steering B7; `match_strings` does as they do).
 """
 
 from collections.abc import Mapping, Sequence
@@ -73,6 +73,21 @@ def map_vocabularies(base: Any, thinking: Any, base_size: int, thinking_size: in
         if id < base_size and other < thinking_size:
             to_base[other] = id
     return VocabularyMap(tuple(to_thinking), tuple(to_base), tuple(id in pairs for id in range(base_size)))
+
+
+def match_strings(base: Any, thinking: Any, base_size: int, thinking_size: int) -> VocabularyMap:
+    """The authors' way between two vocabularies, for comparison (B7); arguments as of `map_vocabularies`.
+
+    The thinking model reads, of each base token, the first piece that its own tokenizer makes of that token's text by
+    itself; and its choice differs from the base model's where the numbers of the two ids do. Nothing is refused.
+    Departure: theirs appends all pieces, to either model's text; one base token is one thinking token here.
+    """
+    texts = base.batch_decode([[id] for id in range(len(base))], clean_up_tokenization_spaces=False)
+    pieces = thinking(texts, add_special_tokens=False)["input_ids"]
+    end = int(thinking.eos_token_id)
+    to_thinking = [pieces[id][0] if id < len(pieces) and pieces[id] else end for id in range(base_size)]
+    to_base = [id if id < base_size else -1 for id in range(thinking_size)]
+    return VocabularyMap(tuple(to_thinking), tuple(to_base), (True,) * base_size)
 
 
 def _pairs(base: Any, thinking: Any, ours: Mapping[str, int], theirs: Mapping[str, int]) -> dict[int, int]:

@@ -90,8 +90,10 @@ def test_from_answers_to_win_rates(tmp_path: Path) -> None:
     from reasoning_lab.config import Composer
     from reasoning_lab.config import build as experiment_of
     from reasoning_lab.draws import problems_of, table_draws
+    from reasoning_lab.judgements import preferences_on
     from reasoning_lab.lab import Lab
-    from reasoning_lab.preferences import check_preferences, judged_grades, preferences_on, win_rates
+    from reasoning_lab.preferences import check_preferences, win_rates
+    from reasoning_lab.results import completions, grades
     from tests.report.test_alpaca_eval import synthetic
 
     questions = Arithmetic(n_problems=12, problem_seed=777, max_new_tokens=8).load()
@@ -114,11 +116,12 @@ def test_from_answers_to_win_rates(tmp_path: Path) -> None:
         lab = Lab(Store(tmp_path / "out" / "artifacts"), tracker, Console(quiet=True), tmp_path)
         (draw,) = table_draws(experiment, problems_of(experiment)).values()
         row = win_rates(experiment, draw, lab, tmp_path / "alpaca")
-        found = preferences_on(experiment, draw, lab)
-        assert len(server.requests) == 12, "the second call sends nothing"
+        found = preferences_on(experiment, draw, completions(experiment, draw, lab), lab)
+        given = grades(experiment, draw, lab)
+        assert len(server.requests) == 12, "the second call and the grades send nothing"
     assert [each.value for each in found] == pytest.approx([0.75] * 12)
     assert {each.output_first for each in found} == {True, False}
-    assert all(grade.correct for grade in judged_grades(experiment, draw, lab))
+    assert all(grade.correct for grade in given) and len(given) == 12
     assert row["win_rate"] == pytest.approx(75.0) and row["n_wins"] == row["n_total"] == 12
     assert row["length_controlled_winrate"] is not None
     annotations = json.loads((tmp_path / "alpaca" / "annotations.json").read_text())

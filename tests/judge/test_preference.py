@@ -68,9 +68,9 @@ def ask(
     script: Callable[[Exchange], None], folder: Path, pairs: list[Pair], **changes: Any
 ) -> tuple[list[Preference], Any]:
     with serve(script) as server:
-        chat = option(server.url, **changes).chat(folder)
+        chat = option(server.url, **changes).chat(folder, "cpu")
         found = preferences(chat, pairs, TEMPLATE, seed=0)
-        again = preferences(option(server.url, **changes).chat(folder), pairs, TEMPLATE, seed=0)
+        again = preferences(option(server.url, **changes).chat(folder, "cpu"), pairs, TEMPLATE, seed=0)
         assert found == again
         return found, server
 
@@ -113,7 +113,7 @@ def test_what_can_not_be_read_is_no_preference_and_never_a_guess(tmp_path: Path)
 
 def test_a_server_without_log_probabilities_is_a_failure(tmp_path: Path) -> None:
     with serve(lambda exchange: exchange.reply("m")) as server:
-        chat = option(server.url, retries=0).chat(tmp_path)
+        chat = option(server.url, retries=0).chat(tmp_path, "cpu")
         assert [each.value for each in preferences(chat, PAIRS[:2], TEMPLATE, 0)] == [None, None]
         assert chat.usage.failed == 2
 

@@ -1,11 +1,11 @@
 """The map between two vocabularies: token by token, special tokens by role, a refusal where a text can't be read."""
 
 import pytest
-from tokenizers import Tokenizer, models
+from tokenizers import Regex, Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from reasoning_lab.model_pair.pair import ModelSource, load_reader
-from reasoning_lab.steering.vocabulary import map_vocabularies, same_vocabulary
+from reasoning_lab.steering.vocabulary import map_vocabularies, match_strings, same_vocabulary
 
 WORDS = ("a", "b", " c", "\n")
 
@@ -13,6 +13,13 @@ WORDS = ("a", "b", " c", "\n")
 def tokenizer(tokens: tuple[str, ...], **special: str) -> PreTrainedTokenizerFast:
     table = {token: id for id, token in enumerate(tokens)}
     return PreTrainedTokenizerFast(tokenizer_object=Tokenizer(models.WordLevel(table, tokens[0])), **special)
+
+
+def characters(table: dict[str, int]) -> PreTrainedTokenizerFast:
+    """Reads a text character by character."""
+    model = Tokenizer(models.WordLevel(table, "<end>"))
+    model.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), "isolated")
+    return PreTrainedTokenizerFast(tokenizer_object=model, eos_token="<end>")
 
 
 def test_equal_tables_map_to_themselves() -> None:
@@ -30,6 +37,22 @@ def test_equal_sizes_are_not_equal_tables() -> None:
     assert found.to_thinking == (4, 3, 2, 1, 0)
     assert found.to_base == (4, 3, 2, 1, 0)
     assert not found.identity
+
+
+def test_strings_are_read_anew_and_ids_compared_as_numbers() -> None:
+    """The authors' way (B7): where tables differ, so do the numbers of equal tokens."""
+    base = tokenizer((*WORDS, "ab", "<end>"), eos_token="<end>")
+    other = characters({"<end>": 0, "\n": 1, " ": 2, "c": 3, "b": 4, "a": 5})
+    found = match_strings(base, other, 7, 6)
+    assert found.to_thinking == (5, 4, 2, 1, 5, 0, 0), "of ' c' and 'ab' the first piece; past the table its end"
+    assert found.to_base == (0, 1, 2, 3, 4, 5)
+    exact = map_vocabularies(base, tokenizer(("<end>", "ab", *WORDS), eos_token="<end>"), 6, 6)
+    assert exact.to_base[2] == 0, "the thinking model's 'a' is the base model's"
+
+
+def test_strings_are_ids_where_both_models_share_one_table() -> None:
+    one = load_reader(ModelSource("package:embedded/base")).tokenizer
+    assert match_strings(one, one, len(one), len(one)) == same_vocabulary(len(one))
 
 
 def test_special_tokens_map_by_role_before_their_text() -> None:

@@ -1,0 +1,95 @@
+"""What the experiment's judge says of answers, where a benchmark gives it the first word."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+from reasoning_lab.benchmark.alpaca_eval import AlpacaEval, judged
+from reasoning_lab.draws import Draw
+from reasoning_lab.experiment import Experiment
+from reasoning_lab.judge.preference import Pair, Preference, PreferenceOption, annotator_prompt, preferences
+from reasoning_lab.judge.verdict import MAX_TOKENS, Case, says_yes
+from reasoning_lab.lab import Lab, read_lines, write_lines
+from reasoning_lab.recipes import CompletionsRecipe, Recipe, digest, golds_digest
+from reasoning_lab.records import Completion, Grade
+
+
+@dataclass(frozen=True)
+class PreferencesRecipe(Recipe):
+    """A judge's preferences on the answers of one arm."""
+
+    stage: ClassVar[str] = "preferences"
+    version: ClassVar[int] = 1
+    completions: CompletionsRecipe
+    judge: dict[str, Any]
+    """Identity of the judge."""
+    template: str
+    """sha256 of the prompt."""
+    golds: str
+    """sha256 over problem ids and reference outputs."""
+    seed: int
+    """Of the order of the outputs."""
+
+    @property
+    def slug(self) -> str:
+        """That of the answers."""
+        return self.completions.slug
+
+
+def judged_grades(
+    experiment: Experiment, draw: Draw, answers: Sequence[Completion], lab: Lab
+) -> dict[tuple[str, int], Grade]:
+    """Grade by (problem, chain) of the answers on which the judge gave its word."""
+    if isinstance(draw.benchmark, AlpacaEval):
+        if not isinstance(experiment.judge, PreferenceOption):
+            return {}
+        found = preferences_on(experiment, draw, answers, lab)
+        return {(each.problem, each.chain): judged(each.problem, each.chain, each.value) for each in found}
+    return _verdicts(experiment, draw, answers, lab)
+
+
+def _verdicts(
+    experiment: Experiment, draw: Draw, answers: Sequence[Completion], lab: Lab
+) -> dict[tuple[str, int], Grade]:
+    """grader=venhoff2025: YES or NO of a chat model; nothing where there is none."""
+    option: Any = experiment.judge
+    short = replace(option, max_tokens=MAX_TOKENS) if hasattr(option, "max_tokens") else option
+    chat = short.chat(lab.store.root / "replies", experiment.runtime.device)
+    if chat is None:
+        return {}
+    problems = {problem.id: problem for problem in draw.problems}
+    cases = [Case(problems[a.problem].question, problems[a.problem].gold, a.text) for a in answers]
+    return {
+        (a.problem, a.chain): Grade(a.problem, a.chain, "correct" if yes else "wrong", None, f"yes by {chat.name}")
+        for a, yes in zip(answers, says_yes(chat, cases), strict=True)
+        if yes is not None
+    }
+
+
+def preferences_on(experiment: Experiment, draw: Draw, answers: Sequence[Completion], lab: Lab) -> list[Preference]:
+    """The judge's preferences on the draw's answers; asked now where they are not in the store. Replies that came
+    before a failure stay in the judge's cache."""
+    template, option = annotator_prompt(), experiment.judge
+    recipe = PreferencesRecipe(
+        draw.recipe, option.identity(), digest(template), golds_digest(list(draw.problems)), experiment.seed
+    )
+
+    def build(folder: Path) -> None:
+        problems = {problem.id: problem for problem in draw.problems}
+        chat = option.chat(lab.store.root / "replies", experiment.runtime.device)
+        assert chat is not None, "a PreferenceOption has a chat model"
+        pairs = [
+            Pair(a.problem, a.chain, problems[a.problem].question, a.text, problems[a.problem].gold) for a in answers
+        ]
+        found = preferences(chat, pairs, template, experiment.seed)
+        if chat.usage.failed or chat.usage.skipped:
+            raise ValueError(
+                f"{chat.usage.failed} replies failed and {chat.usage.skipped} were over the cap; what came is kept: "
+                "run again, or raise judge.cap_dollars."
+            )
+        write_lines(folder / "preferences.jsonl", [each.dumps() for each in found])
+        (folder / "usage.json").write_text(chat.usage.dumps())
+
+    folder = lab.store.get_or_build(recipe, build)
+    return [Preference.from_json(line) for line in read_lines(folder / "preferences.jsonl")]

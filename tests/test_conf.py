@@ -158,8 +158,10 @@ def test_each_behaviour_of_the_published_code_is_one_switch(composer: Composer) 
     assert changed("b4_no_unsteered", "candidates") == {"coefficient.include_unsteered": False}
     assert changed("b5_unit_vectors", "random_vectors") == {"norm": "unit"}
     assert changed("b6_window_all", "hybrid") == {"window": 0}
+    assert changed("b7_strings", "hybrid") == {"vocabulary": "strings"}
     assert changed("compat", "b4_no_unsteered") == {
         "normalise": False, "vectors.hook": "input", "vectors.positions": "targets", "coefficient.windows": (0,),
+        "vocabulary": "strings",
     }  # fmt: skip
 
 

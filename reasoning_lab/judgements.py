@@ -37,6 +37,13 @@ class PreferencesRecipe(Recipe):
         return self.completions.slug
 
 
+def check_judge(experiment: Experiment) -> None:
+    """ValueError where the judge, or what it reads, is missing; to be called before any work."""
+    experiment.judge.check()
+    if isinstance(experiment.judge, PreferenceOption):
+        annotator_prompt()
+
+
 def judged_grades(
     experiment: Experiment, draw: Draw, answers: Sequence[Completion], lab: Lab
 ) -> dict[tuple[str, int], Grade]:

@@ -5,8 +5,8 @@ from pathlib import Path
 from reasoning_lab.benchmark.alpaca_eval import AlpacaEval, instruction_index
 from reasoning_lab.draws import Draw
 from reasoning_lab.experiment import Experiment
-from reasoning_lab.judge.preference import ANNOTATOR, PreferenceOption, annotator_prompt
-from reasoning_lab.judgements import preferences_on
+from reasoning_lab.judge.preference import ANNOTATOR, PreferenceOption
+from reasoning_lab.judgements import check_judge, preferences_on
 from reasoning_lab.lab import Lab
 from reasoning_lab.results import completions
 
@@ -16,8 +16,8 @@ def check_preferences(experiment: Experiment) -> None:
     from reasoning_lab.report.alpaca_eval import check_alpaca_eval
 
     check_alpaca_eval(_benchmark(experiment).lc_tables)
-    annotator_prompt()
-    _option(experiment).check()
+    _require_preferences(experiment)
+    check_judge(experiment)
 
 
 def win_rates(experiment: Experiment, draw: Draw, lab: Lab, out_dir: Path) -> dict[str, float | None]:
@@ -56,7 +56,6 @@ def _benchmark(experiment: Experiment) -> AlpacaEval:
     return experiment.benchmark
 
 
-def _option(experiment: Experiment) -> PreferenceOption:
+def _require_preferences(experiment: Experiment) -> None:
     if not isinstance(experiment.judge, PreferenceOption):
         raise ValueError(f"judge={type(experiment.judge).__name__}: weighs no preferences; choose judge=alpaca_eval.")
-    return experiment.judge

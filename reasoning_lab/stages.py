@@ -11,6 +11,7 @@ from typing import Any
 from reasoning_lab.draws import cold_start_draw, flat, passk_draws, problems_of, table_draws, trace_draw
 from reasoning_lab.experiment import Experiment
 from reasoning_lab.hybrid_reporting import hybrid_report, is_hybrid, taxonomy_metrics, taxonomy_view
+from reasoning_lab.judgements import check_judge
 from reasoning_lab.lab import Lab, model_of, trainable
 from reasoning_lab.lineage import taxonomy_of
 from reasoning_lab.plan import build_shared, draw_all, progress, show_plan
@@ -21,7 +22,7 @@ from reasoning_lab.results import activations, completions, grades, taxonomy, tr
 def _check(experiment: Experiment) -> None:
     """Sandbox, judge: what would be missing after hours of drawing is an error now."""
     experiment.benchmark.check_grading()
-    experiment.judge.check()
+    check_judge(experiment)
 
 
 def traces_stage(experiment: Experiment, lab: Lab) -> dict[str, float]:

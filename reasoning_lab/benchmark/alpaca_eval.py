@@ -16,8 +16,8 @@ from reasoning_lab.records import Grade, Problem
 class AlpacaEval(RowBenchmark):
     """Instructions with a reference's outputs.
 
-    No rule grades an answer: `grade` is ungradable with the reason "needs judge" until the stage `preferences` has
-    asked one (judge/preference.py); `judged` then turns a preference into a grade.
+    No rule grades an answer: `grade` is ungradable with the reason "needs judge"; `judged` turns the preference of a
+    judge, where one was asked (judge/preference.py), into a grade.
 
     `path` and `reference_path` are .json (one list, as released), .jsonl, .jsonl.gz, .parquet or .csv files with the
     fields instruction, output, generator, dataset. Published win rates were not repeated: that ours equal them is not
@@ -79,8 +79,12 @@ class AlpacaEval(RowBenchmark):
         return True
 
     def notes(self) -> tuple[str, ...]:
-        """What was not checked."""
-        return ("AlpacaEval 2.0 by the alpaca_eval package; equality with published rates is not checked.",)
+        """What accuracy means here, and what was not checked."""
+        return (
+            "Accuracy: the share of answers that judge=alpaca_eval prefers to the reference's; any other judge leaves "
+            "them ungradable. Win rates as published: stage=preferences.",
+            "AlpacaEval 2.0 by the alpaca_eval package; equality with published rates is not checked.",
+        )
 
     def prompt(self, problem: Problem) -> str:
         """The instruction alone."""

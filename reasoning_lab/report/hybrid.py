@@ -241,7 +241,8 @@ def footer(given: HybridReport, rows: list[HybridRow]) -> list[str]:
     lacking = no_gap(given)
     return [
         "Gap recovered: unclipped; bootstrap over problems, base, thinking and arm resampled together "
-        f"({st.DRAWS} resamples, 95 %). Differences: paired by problem, not corrected for the number of arms.",
+        f"({st.DRAWS} resamples, 95 %). Differences: paired by problem; McNemar p: exact, two-sided, of the problems "
+        "that only one of the two got right. Neither is corrected for the number of arms.",
         *([f"{_capital(lacking)}."] if lacking else []),
         "Accuracy: Wilson's interval for arms with one answer per problem, a bootstrap over problems for the others.",
         f"Answers per problem: {f'{draws}; all others 1' if draws else '1'}.",

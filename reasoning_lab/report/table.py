@@ -41,6 +41,7 @@ COLUMNS = (
     ("Arm", "Model and sampler"),
     ("Accuracy %", "Share of correct answers, mean over problems, with its 95 % interval"),
     ("Difference to base", "Accuracy minus the base arm's on the same problems, percentage points, 95 % interval"),
+    ("McNemar p", "Exact p of the hypothesis that arm and base are right equally often; needs one answer per problem"),
     ("Length", "Mean generated tokens of the final answer"),
     ("Checks", "Mean number of check sentences per answer"),
     ("Backtracks", "Mean number of backtracking sentences per answer"),
@@ -60,6 +61,7 @@ def cells(row: ArmSummary) -> tuple[str, ...]:
         row.label,
         percent(row.accuracy),
         "–" if row.difference is None else points(row.difference.difference),
+        _optional(row.difference.p_value if row.difference else None, "{:.2g}"),
         f"{row.length:.0f}",
         _optional(row.checks),
         _optional(row.backtracks),
@@ -79,7 +81,8 @@ def footer_lines(report: ReportInput, rows: list[ArmSummary]) -> list[str]:
     length = grpo_length(report)
     lines = [
         f"{rows[0].n_problems} problems. Accuracy: {method}, 95 %. Differences: paired by problem, bootstrap over "
-        f"problems with {st.DRAWS} resamples (seed {report.seed}), 95 %, not corrected for the number of arms. "
+        f"problems with {st.DRAWS} resamples (seed {report.seed}), 95 %; McNemar p: exact, two-sided, of the problems "
+        "that only one of the two got right. Neither is corrected for the number of arms. "
         "No bootstrap interval is shorter than what a kind of problem that never occurred could change.",
         "Ungradable answers and timeouts count as wrong.",
     ]
@@ -179,7 +182,7 @@ def published_cells(report: ReportInput, rows: list[ArmSummary]) -> list[tuple[s
 # --- terminal -------------------------------------------------------------------------------------------------
 
 
-NARROW = {110: (3, 7, 8), 150: (4, 5, 9)}
+NARROW = {110: (4, 8, 9), 160: (3, 5, 6, 10)}
 """Terminal width [characters] below which columns (by index) wait for the files and the page."""
 
 

@@ -1,6 +1,9 @@
-"""The process that compares two answers with math-verify or sympy, and may be killed at any time.
+"""The process that compares two answers with math-verify or sympy, within a limit of CPU time.
 
-It is run by its path, answers one line of JSON per line of JSON, and knows nothing of the rest of the program.
+It is run by its path, answers one line of JSON per line of JSON, and knows nothing of the rest of the program. A child
+does the work, and the kernel ends it at the limit, in C code too; its parent, which has the libraries loaded, says so
+and forks the next one. CPU time and not the clock: the verdict on an answer does not depend on what else the machine
+does.
 """
 
 import contextlib
@@ -12,6 +15,7 @@ import signal
 import sys
 from typing import Any, TextIO
 
+CRASHED = ("ungradable", "the comparing process ended")
 MAX_MEMORY = 4 * 2**30
 """Address space of the process [bytes]: towers of powers fail here instead of taking the machine along."""
 
@@ -20,7 +24,7 @@ def judge(gold: str, answer: str) -> tuple[str, str]:
     r"""(verdict, means) of math-verify, the gold first, for it is not symmetric (1/3 accepts 0.3333333).
 
     Both go in as ``$…$``: of bare LaTeX it misreads one MATH500 answer in five. Its own time limits are off: they use
-    SIGALRM, give up silently, and say "wrong" for "not finished"; the parent kills this process instead.
+    SIGALRM, give up silently, and say "wrong" for "not finished"; the kernel ends this process instead.
     """
     from math_verify import parse, verify
 
@@ -89,25 +93,36 @@ def _parsed(text: str) -> Any:
 
 
 def serve(replies: TextIO) -> None:
-    """Answer requests {"gold", "answer", "means", "orphan_s"} until stdin ends."""
+    """Answer requests {"gold", "answer", "means", "limit_s"} until stdin ends."""
     by = {"math-verify": judge, "difference": difference}
     for line in sys.stdin:
         request = json.loads(line)
-        # Should the parent be gone, nobody kills a hanging comparison: the kernel's alarm does, in C code too.
-        signal.alarm(request["orphan_s"])
+        signal.setitimer(signal.ITIMER_PROF, request["limit_s"])
         try:
             verdict, means = by[request["means"]](request["gold"], request["answer"])
         except Exception as error:  # sympy raises anything on odd input
             verdict, means = "ungradable", f"{request['means']} failed ({type(error).__name__})"
-        signal.alarm(0)
+        signal.setitimer(signal.ITIMER_PROF, 0)
         print(json.dumps({"verdict": verdict, "means": means}), file=replies, flush=True)
+
+
+def serve_by_children(replies: TextIO) -> None:
+    """Let one child after the other serve; say what became of a question that the last one did not answer."""
+    while True:
+        if not (child := os.fork()):
+            serve(replies)
+            os._exit(0)
+        _, status = os.waitpid(child, 0)
+        if os.waitstatus_to_exitcode(status) == 0:
+            return  # stdin has ended
+        ended = ("timeout", "time limit") if os.WTERMSIG(status) == signal.SIGPROF else CRASHED
+        print(json.dumps(dict(zip(("verdict", "means"), ended, strict=True))), file=replies, flush=True)
 
 
 def main() -> None:
     """Say that the process is ready, or why it can't be, then serve."""
     replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # what a library prints must not be taken for a reply
-    signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     with contextlib.suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_AS, (MAX_MEMORY, MAX_MEMORY))
@@ -122,7 +137,7 @@ def main() -> None:
         ready = {"error": str(error)}
     print(json.dumps(ready), file=replies, flush=True)
     if "error" not in ready:
-        serve(replies)
+        serve_by_children(replies)
 
 
 if __name__ == "__main__":

@@ -2,9 +2,12 @@
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -95,6 +98,48 @@ def test_comparing_by_difference_is_killed_too(pool: Pool) -> None:
 def test_the_limit_is_a_verdict_of_its_own_and_the_worker_is_replaced(pool: Pool) -> None:
     assert pool.judge("6", "\\Gamma(10^{9})") == Judgement("timeout", "time limit")
     assert pool.judge("p - q", "-q + p") == Judgement("correct", "math-verify")
+
+
+def test_the_limit_is_cpu_time_and_the_next_comparison_needs_no_new_interpreter(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A worker that is kept from the CPU for longer than the limit still answers."""
+    with Pool(n_workers=1, limit_s=0.5) as pool:
+        assert pool.judge("x + 1", "1 + x").verdict == "correct"
+        worker = pool._slots.get()
+        assert worker is not None
+        pool._slots.put(worker)
+        before = worker._process.pid
+        assert pool.judge("6", "\\Gamma(10^{9})") == Judgement("timeout", "time limit")
+        assert worker.alive
+        os.killpg(before, signal.SIGSTOP)
+        threading.Timer(1.5, os.killpg, (before, signal.SIGCONT)).start()
+        assert pool.judge("p - q", "-q + p") == Judgement("correct", "math-verify")
+        again = pool._slots.get()
+        pool._slots.put(again)
+        assert again is worker and worker._process.pid == before
+
+
+def test_a_hanging_comparison_ends_with_its_caller(tmp_path: Path) -> None:
+    """A caller that is killed in the middle of a comparison leaves no process that works on."""
+    code = (
+        "import sys\nfrom reasoning_lab.benchmark.equivalence import Pool\npool = Pool(1, 2.0)\n"
+        "pool.judge('x + 1', '1 + x')\nworker = pool._slots.get()\npool._slots.put(worker)\n"
+        "print(worker._process.pid, flush=True)\npool.judge('6', '\\\\Gamma(10^{9})')\n"
+    )
+    caller = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, cwd=tmp_path)
+    assert caller.stdout is not None
+    group = int(caller.stdout.readline())
+    caller.kill()
+    caller.wait()
+    caller.stdout.close()
+    for _ in range(600):
+        try:
+            os.killpg(group, 0)
+        except ProcessLookupError:
+            return
+        threading.Event().wait(0.1)
+    raise AssertionError(f"process group {group} lives on")
 
 
 def test_the_gold_comes_first() -> None:

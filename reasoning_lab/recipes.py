@@ -159,7 +159,7 @@ class TaxonomyRecipe(Recipe):
     """Clusters of the sentence vectors of one layer."""
 
     stage: ClassVar[str] = "taxonomy"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     activations: ActivationsRecipe
     layer: int
     clustering: Any

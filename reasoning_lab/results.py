@@ -285,7 +285,7 @@ def taxonomy(experiment: Experiment, lab: Lab) -> "Clusters":
         fit = chosen.clustering.fit(
             data.layers[chosen.layer][rows], data.means[chosen.layer], chosen.n_clusters, experiment.seed
         )
-        write_fit(fit, folder)
+        write_fit(fit, folder, source(experiment))
 
     folder = lab.store.get_or_build(recipe, build)
     return clusters_from(load_file(folder / "clusters.safetensors"), _read_json(folder / "clusters.json")["metadata"])
@@ -301,17 +301,25 @@ def taxonomy_bank(experiments: Sequence[Experiment], lab: Lab) -> None:
     data, rows = _clustered(first, lab)
     x, mean = data.layers[chosen.layer][rows], data.means[chosen.layer]
     fits = chosen.clustering.fit_bank(x, mean, sorted(missing), first.seed)
+    of = source(first)
     for n, fit in fits.items():
-        lab.store.get_or_build(taxonomy_recipe(missing[n]), lambda folder, fit=fit: write_fit(fit, folder))
+        lab.store.get_or_build(taxonomy_recipe(missing[n]), lambda folder, fit=fit: write_fit(fit, folder, of))
 
 
-def write_fit(fit: "Fit", folder: Path) -> None:
-    """Clusters and how their fitting went."""
+def source(experiment: Experiment) -> str:
+    """Model and layer of a taxonomy's activations, as its clusters carry them."""
+    model = digest(experiment.model_pair.source("thinking").identity())
+    return f"layer {taxonomy_of(experiment).layer} of model {model[:12]}"
+
+
+def write_fit(fit: "Fit", folder: Path, of: str) -> None:
+    """Clusters, `of` which activations, and how their fitting went."""
     from safetensors.torch import save_file
 
-    save_file(fit.clusters.tensors(), folder / "clusters.safetensors")
+    clusters = fit.clusters.of_source(of)
+    save_file(clusters.tensors(), folder / "clusters.safetensors")
     told = {
-        "metadata": fit.clusters.metadata(), "n_dead": fit.n_dead, "n_silent": fit.n_silent, "losses": fit.losses,
+        "metadata": clusters.metadata(), "n_dead": fit.n_dead, "n_silent": fit.n_silent, "losses": fit.losses,
         "validation_losses": fit.validation_losses, "best_epoch": fit.best_epoch, "validation": fit.validation,
     }  # fmt: skip
     (folder / "clusters.json").write_text(json.dumps(told, indent=1))
@@ -505,6 +513,7 @@ def hybrid(experiment: Experiment, rule: SteeringRule, draw: Draw, lab: Lab) -> 
         ending_ids(base.reader),
         vocabulary(experiment, lab, rule.inner.vocabulary),
         base_key(experiment),
+        source(experiment),
     )
 
 

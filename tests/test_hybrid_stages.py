@@ -321,9 +321,15 @@ def test_the_taxonomy_and_vectors_of_another_layer_are_other_artifacts_and_never
         HybridPolicy(
             parts.base.policy, parts.thinking.policy, parts.clusters, 2, parts.vectors,
             replace(found.steering.inner, layer=1), prompts, parts.ends, parts.vocabulary, results.base_key(found),
+            results.source(found),
         )  # fmt: skip
     with pytest.raises(ValueError, match="base"):
         HybridPolicy(
             parts.base.policy, parts.thinking.policy, parts.clusters, 2, parts.vectors, found.steering, prompts,
-            parts.ends, parts.vocabulary, "another base model",
+            parts.ends, parts.vocabulary, "another base model", results.source(found),
+        )  # fmt: skip
+    with pytest.raises(ValueError, match=r"fitted on layer 2 of model \w{12}, not on layer 1 of model"):
+        HybridPolicy(
+            parts.base.policy, parts.thinking.policy, parts.clusters, 1, parts.vectors, found.steering, prompts,
+            parts.ends, parts.vocabulary, results.base_key(found), results.source(other),
         )  # fmt: skip

@@ -35,8 +35,9 @@ class HybridPolicy(Policy):
 
     Arguments: `steering` is a Steering or a control around one; `clusters` read the thinking model's stream at
     `sae_layer`; `prompts` maps each base prompt's ids to the thinking model's ids of the same problem, and none may
-    begin with another; `ends` are the base ids that end a sentence; `base_key` is the base model's identity, to be
-    compared with the vectors' own. Raises ValueError for parts that do not fit each other, before any work.
+    begin with another; `ends` are the base ids that end a sentence; `base_key` and `source` say which base model, and
+    which thinking model and layer, are here, to be compared with what the vectors and the clusters say. Raises
+    ValueError for parts that do not fit each other, before any work.
     """
 
     def __init__(
@@ -51,10 +52,12 @@ class HybridPolicy(Policy):
         ends: Set[int],
         vocabulary: VocabularyMap,
         base_key: str = "",
+        source: str = "",
     ) -> None:
         rule = steering.resolve()
         cut_base, cut_thinking = Decoder(base), Decoder(thinking)
         vectors.check_base(base_key, cut_base.width)
+        clusters.check_source(source)
         self.parts = Parts(
             cut_base,
             cut_thinking,
@@ -178,15 +181,6 @@ def _on(vectors: VectorSet, device: torch.device) -> VectorSet:
     moved = {name: tensor.to(device) for name, tensor in (vectors.mlp or {}).items()}
     bias = None if vectors.bias is None else vectors.bias.to(device)
     return replace(vectors, vectors=vectors.vectors.to(device), bias=bias, mlp=moved or None)
-
-
-def check_taxonomy(trained_on: tuple[str, int], applied_to: tuple[str, int]) -> None:
-    """ValueError unless a taxonomy was fitted on the (model identity, layer) whose activations it is to read."""
-    if trained_on != applied_to:
-        raise ValueError(
-            f"this taxonomy was fitted on layer {trained_on[1]} of model {trained_on[0][:12]}, not on layer "
-            f"{applied_to[1]} of model {applied_to[0][:12]}; fit one there (stage taxonomy), or set the layer."
-        )
 
 
 def _check(parts: Parts) -> None:

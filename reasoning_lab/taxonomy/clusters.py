@@ -53,6 +53,8 @@ class Normaliser:
 
     mean: Float[Tensor, " d"]
     """Centring mean of the activations."""
+    source: str = ""
+    """Model and layer whose activations these are; empty until the caller names them."""
 
     def __call__(self, x: Float[Tensor, "m d"]) -> Float[Tensor, "m d"]:
         check_width(x, len(self.mean))
@@ -109,14 +111,28 @@ class Clusters(ABC):
         """Kind and every number by name, as text: what safetensors holds beside tensors."""
         held = {f.name: getattr(self, f.name) for f in fields(self)}  # pyright: ignore[reportArgumentType]
         numbers = {name: str(value) for name, value in held.items() if isinstance(value, int)}
-        return {"kind": self.kind, "n_clusters": str(self.n_clusters), **numbers}
+        return {"kind": self.kind, "n_clusters": str(self.n_clusters), "source": self.normaliser.source, **numbers}
+
+    @final
+    def of_source(self, source: str) -> "Clusters":
+        """The same clusters, tied to the model and layer that they were fitted on."""
+        return replace(self, normaliser=replace(self.normaliser, source=source))  # pyright: ignore[reportArgumentType]
+
+    @final
+    def check_source(self, source: str) -> None:
+        """ValueError unless they were fitted on this model and layer."""
+        if self.normaliser.source != source:
+            raise ValueError(
+                f"this taxonomy was fitted on {self.normaliser.source or '(unnamed)'}, not on {source or '(unnamed)'}; "
+                "fit one there (stage=taxonomy), or set the layer."
+            )
 
     @final
     def to(self, device: torch.device | str) -> "Clusters":
         """The same clusters with their tensors on another device."""
         held = {f.name: getattr(self, f.name) for f in fields(self)}  # pyright: ignore[reportArgumentType]
         moved: dict[str, Any] = {name: value.to(device) for name, value in held.items() if isinstance(value, Tensor)}
-        normaliser = Normaliser(self.normaliser.mean.to(device))
+        normaliser = replace(self.normaliser, mean=self.normaliser.mean.to(device))
         return replace(self, normaliser=normaliser, **moved)  # pyright: ignore[reportArgumentType]
 
 
@@ -233,7 +249,7 @@ def clusters_from(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) ->
     held: dict[str, Any] = {"components": None, "offset": None} | dict(tensors)
     wanted = {f.name: f.type for f in fields(KINDS[kind])}  # pyright: ignore[reportArgumentType]
     if "mean" in held:
-        held["normaliser"] = Normaliser(held["mean"])
+        held["normaliser"] = Normaliser(held["mean"], metadata.get("source", ""))
     held |= {name: value if name == "kind" else int(value) for name, value in metadata.items() if name in wanted}
     if missing := [name for name in wanted if name not in held]:
         raise ValueError(f"{kind} clusters without {', '.join(missing)}; the file is torn or of another version.")

@@ -18,9 +18,10 @@ from reasoning_lab.steering.category import Argmax, FixedCategory, RandomCategor
 from reasoning_lab.steering.coefficient import Candidates, Fixed, Learned
 from reasoning_lab.steering.controls import NoVector, ThinkingChoice
 from reasoning_lab.steering.gate import Always, Boundary, Disagreement, Never, RandomPositions
-from reasoning_lab.steering.hybrid import HybridPolicy, check_taxonomy
+from reasoning_lab.steering.hybrid import HybridPolicy
 from reasoning_lab.steering.optimise import teacher_forced_logits
 from reasoning_lab.steering.steering import Steering, SteeringRule, check_sampler
+from reasoning_lab.taxonomy.clusters import clusters_from
 from tests.oracle import Reprefill
 from tests.steering.hybrid_oracle import Published
 from tests.steering.pairs import (
@@ -423,11 +424,13 @@ def test_parts_that_do_not_fit_are_refused(pair: Pair) -> None:
             pair.hybrid(**({"steering": steering()} | changed))
 
 
-def test_a_taxonomy_of_another_model_or_layer_is_refused() -> None:
-    check_taxonomy(("a" * 64, 3), ("a" * 64, 3))
-    for other in (("b" * 64, 3), ("a" * 64, 2)):
-        with pytest.raises(ValueError, match=r"fitted on layer 3 of model aaaa.* not on layer"):
-            check_taxonomy(("a" * 64, 3), other)
+def test_a_taxonomy_of_another_model_or_layer_is_refused(pair: Pair) -> None:
+    fitted = pair.clusters.of_source("layer 3 of one (aaaa)")
+    found = pair.hybrid(steering=steering(), clusters=fitted, source="layer 3 of one (aaaa)")
+    assert clusters_from(found.parts.clusters.tensors(), found.parts.clusters.metadata()).normaliser.source
+    for other in ("layer 3 of one (bbbb)", "layer 2 of one (aaaa)", ""):
+        with pytest.raises(ValueError, match=r"fitted on layer 3 of one \(aaaa\), not on .*; fit one there"):
+            pair.hybrid(steering=steering(), clusters=fitted, source=other)
 
 
 def test_unregistered_prompts_are_refused(pair: Pair) -> None:

@@ -228,4 +228,4 @@ def test_the_kept_kind_is_the_autoencoders() -> None:
     x, mean, _ = data()
     clusters = TopKSAE(max_epochs=1).fit(x, mean, 4, 0).clusters
     assert isinstance(clusters, TopKClusters)
-    assert clusters.metadata() == {"kind": "topk_sae", "n_clusters": "4", "k": "3"}
+    assert clusters.metadata() == {"kind": "topk_sae", "n_clusters": "4", "source": "", "k": "3"}

@@ -8,8 +8,16 @@ from typing import Any, ClassVar
 from reasoning_lab.benchmark.alpaca_eval import AlpacaEval, judged
 from reasoning_lab.draws import Draw
 from reasoning_lab.experiment import Experiment
-from reasoning_lab.judge.preference import Pair, Preference, PreferenceOption, annotator_prompt, preferences
-from reasoning_lab.judge.verdict import MAX_TOKENS, Case, says_yes
+from reasoning_lab.judge.base import Usage
+from reasoning_lab.judge.preference import (
+    Pair,
+    Preference,
+    PreferenceOption,
+    annotator_prompt,
+    preference_requests,
+    preferences,
+)
+from reasoning_lab.judge.verdict import MAX_TOKENS, Case, says_yes, verdict_requests
 from reasoning_lab.lab import Lab, read_lines, write_lines
 from reasoning_lab.recipes import CompletionsRecipe, Recipe, digest, golds_digest
 from reasoning_lab.records import Completion, Grade
@@ -44,6 +52,19 @@ def check_judge(experiment: Experiment) -> None:
         annotator_prompt()
 
 
+def tell_cost(judge: str, expected: Usage, lab: Lab) -> None:
+    """Print what questions will cost, before the first is asked; nothing where all replies are at hand."""
+    if not expected.sent:
+        return
+    price = f", ${expected.dollars:,.2f}" if expected.dollars else ""
+    lab.console.print(
+        f"  judge {judge}: {expected.sent:,} questions to ask ({expected.cached:,} cached), about "
+        f"{expected.prompt_tokens:,} tokens to read and {expected.completion_tokens:,} to write{price}",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
 def judged_grades(
     experiment: Experiment, draw: Draw, answers: Sequence[Completion], lab: Lab
 ) -> dict[tuple[str, int], Grade]:
@@ -67,6 +88,7 @@ def _verdicts(
         return {}
     problems = {problem.id: problem for problem in draw.problems}
     cases = [Case(problems[a.problem].question, problems[a.problem].gold, a.text) for a in answers]
+    tell_cost(chat.name, chat.estimate(verdict_requests(cases)), lab)
     return {
         (a.problem, a.chain): Grade(a.problem, a.chain, "correct" if yes else "wrong", None, f"yes by {chat.name}")
         for a, yes in zip(answers, says_yes(chat, cases), strict=True)
@@ -89,6 +111,7 @@ def preferences_on(experiment: Experiment, draw: Draw, answers: Sequence[Complet
         pairs = [
             Pair(a.problem, a.chain, problems[a.problem].question, a.text, problems[a.problem].gold) for a in answers
         ]
+        tell_cost(chat.name, chat.estimate(list(preference_requests(pairs, template, experiment.seed).values())), lab)
         found = preferences(chat, pairs, template, experiment.seed)
         if chat.usage.failed or chat.usage.skipped:
             raise ValueError(

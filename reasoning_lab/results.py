@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from reasoning_lab.artifacts import RunLog
 from reasoning_lab.draws import Draw, trace_draw
 from reasoning_lab.experiment import Experiment, Taxonomy
-from reasoning_lab.judgements import judged_grades
+from reasoning_lab.judgements import judged_grades, tell_cost
 from reasoning_lab.lab import Lab, encoded, model_of, read_lines, shape_of, write_lines
 from reasoning_lab.lineage import (
     activations_recipe,
@@ -363,7 +363,7 @@ def labelled(experiment: Experiment, lab: Lab) -> "list[LabelledSentence]":
 def names(experiment: Experiment, lab: Lab) -> "Named":
     """The categories' titles and the judge's scores."""
     from reasoning_lab.taxonomy.label import CategorySet, name_categories
-    from reasoning_lab.taxonomy.score import Decision, RepetitionScore, TaxonomyScore, score_taxonomy
+    from reasoning_lab.taxonomy.score import Decision, RepetitionScore, TaxonomyScore, estimate, score_taxonomy
 
     recipe, chosen = labels_recipe(experiment), taxonomy_of(experiment)
 
@@ -373,6 +373,11 @@ def names(experiment: Experiment, lab: Lab) -> "Named":
         sentences = labelled(experiment, lab)
         texts = {str(number): trace.text for number, trace in enumerate(traces(experiment, lab))}
         judge = experiment.judge.open(lab.store.root / "replies", resolve_device(experiment.runtime.device))
+        if judge.dry() is not judge:  # one that sends nothing costs nothing
+            expected = estimate(
+                judge, sentences, texts, chosen.n_clusters, chosen.naming, chosen.scoring, experiment.seed
+            )
+            tell_cost(judge.name, expected, lab)
         sets = name_categories(judge, sentences, texts, chosen.n_clusters, chosen.naming, experiment.seed)
         score = score_taxonomy(judge, sets, sentences, chosen.scoring, experiment.seed)
         _require_answers(judge.usage())

@@ -100,15 +100,20 @@ def _first_token(reply: dict[str, Any]) -> dict[str, float]:
 
 def preferences(chat: Chat, pairs: Sequence[Pair], template: str, seed: int) -> list[Preference]:
     """Ask about every pair, all at the same time; equal outputs tie unasked."""
-    asked = [pair for pair in pairs if pair.output != pair.reference]
-    prompts = [prompt_of(template, pair, output_first(seed, pair)) for pair in asked]
-    replies = dict(zip(asked, chat.ask([ChatRequest(prompt, expected_tokens=1) for prompt in prompts]), strict=True))
+    requests = preference_requests(pairs, template, seed)
+    replies = dict(zip(requests, chat.ask(list(requests.values())), strict=True))
     found = []
     for pair in pairs:
         text, is_first = replies[pair].text if pair in replies else None, output_first(seed, pair)
         value = None if text is None else weight(text, is_first)
         found.append(Preference(pair.problem, pair.chain, value if pair in replies else 0.5, is_first))
     return found
+
+
+def preference_requests(pairs: Sequence[Pair], template: str, seed: int) -> dict[Pair, ChatRequest]:
+    """What is asked of each pair whose outputs differ."""
+    asked = [pair for pair in pairs if pair.output != pair.reference]
+    return {pair: ChatRequest(prompt_of(template, pair, output_first(seed, pair)), expected_tokens=1) for pair in asked}
 
 
 def output_first(seed: int, pair: Pair) -> bool:

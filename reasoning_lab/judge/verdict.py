@@ -38,8 +38,13 @@ class Case:
 
 def says_yes(chat: Chat, cases: Sequence[Case]) -> list[bool | None]:
     """Whether each reply holds "yes"; None where there was no reply."""
-    replies = chat.ask([ChatRequest(prompt_of(case), expected_tokens=MAX_TOKENS // 2) for case in cases])
+    replies = chat.ask(verdict_requests(cases))
     return [None if reply.text is None else "yes" in reply.text.lower() for reply in replies]
+
+
+def verdict_requests(cases: Sequence[Case]) -> list[ChatRequest]:
+    """What is asked, one request per case."""
+    return [ChatRequest(prompt_of(case), expected_tokens=MAX_TOKENS // 2) for case in cases]
 
 
 def prompt_of(case: Case) -> str:

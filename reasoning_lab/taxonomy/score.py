@@ -20,7 +20,6 @@ from statistics import fmean, stdev
 from typing import Literal, NamedTuple
 
 from reasoning_lab.judge.base import Category, Judge, Usage, require
-from reasoning_lab.judge.chat import BATCH
 from reasoning_lab.records import Record
 from reasoning_lab.rng import Key
 from reasoning_lab.taxonomy.label import CategorySet, LabelledSentence, Naming, members, name_categories, sample
@@ -307,27 +306,6 @@ def majority(labels: Sequence[int], truth: Sequence[str]) -> Mapping[int, str]:
 
 
 # -- cost --------------------------------------------------------------------------------------------------------------
-
-
-class Calls(NamedTuple):
-    """Requests that a chat judge is asked, at most; equal ones are sent once."""
-
-    titles: int
-    membership: int
-    fits: int
-    pairs: int
-
-    @property
-    def total(self) -> int:
-        """All of them."""
-        return sum(self)
-
-
-def calls(n_categories: int, naming: Naming, scoring: Scoring) -> Calls:
-    """How many requests naming and scoring take, for clusters with sentences enough."""
-    n, again = n_categories, naming.n_repetitions
-    batches = -(-scoring.n_sentences // BATCH)
-    return Calls(again * n, again * n * batches, again * scoring.n_sentences, again * n * (n - 1) // 2)
 
 
 def estimate(

@@ -1,6 +1,7 @@
 """The authors' grader (B8): a real server on loopback is asked, and what it says in passing decides."""
 
 import json
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +30,9 @@ def experiment(tmp_path: Path, *overrides: str) -> Experiment:
     )  # fmt: skip
 
 
-def lab(tmp_path: Path) -> Lab:
+def lab(tmp_path: Path, heard: StringIO | None = None) -> Lab:
     tracker: Any = None
-    return Lab(Store(tmp_path / "out" / "artifacts"), tracker, Console(quiet=True), tmp_path)
+    return Lab(Store(tmp_path / "out" / "artifacts"), tracker, Console(file=heard or StringIO()), tmp_path)
 
 
 def test_a_yes_anywhere_is_right_and_where_no_reply_came_the_last_number_decides(tmp_path: Path) -> None:
@@ -53,8 +54,10 @@ def test_a_yes_anywhere_is_right_and_where_no_reply_came_the_last_number_decides
             tmp_path, "judge=openai", f"judge.base_url={server.url}", "judge.retries=0", "judge.concurrency=1"
         )
         (draw,) = table_draws(found, problems_of(found)).values()
-        given = grades(found, draw, lab(tmp_path))
+        heard = StringIO()
+        given = grades(found, draw, lab(tmp_path, heard))
         assert len(server.requests) == 12
+        assert "judge gpt-4.1-mini: 12 questions to ask (0 cached), about" in heard.getvalue()
         assert grades(found, draw, lab(tmp_path)) == given and len(server.requests) == 12
     answers = completions(found, draw, lab(tmp_path))
     problems = {problem.id: problem for problem in draw.problems}

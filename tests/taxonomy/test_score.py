@@ -4,6 +4,7 @@ import random
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import stdev
+from typing import NamedTuple
 
 import pytest
 from hypothesis import given, settings
@@ -11,16 +12,14 @@ from hypothesis import strategies as st
 
 from reasoning_lab import corpus
 from reasoning_lab.judge.base import Category, Chat, ChatRequest, Judge, Reply, Title, TitleRequest, Usage
-from reasoning_lab.judge.chat import ChatJudge
+from reasoning_lab.judge.chat import BATCH, ChatJudge
 from reasoning_lab.judge.lexical import Lexical
 from reasoning_lab.taxonomy.label import CategorySet, LabelledSentence, Naming, name_categories
 from reasoning_lab.taxonomy.score import (
-    Calls,
     Decision,
     RepetitionScore,
     Scoring,
     ask_membership,
-    calls,
     estimate,
     f1_score,
     independence,
@@ -288,6 +287,27 @@ def test_the_lexical_judge_tells_a_true_clustering_from_a_random_one() -> None:
 
 
 # -- cost --------------------------------------------------------------------------------------------------------------
+
+
+class Calls(NamedTuple):
+    """Requests that a chat judge is asked, at most; equal ones are sent once."""
+
+    titles: int
+    membership: int
+    fits: int
+    pairs: int
+
+    @property
+    def total(self) -> int:
+        """All of them."""
+        return sum(self)
+
+
+def calls(n_categories: int, naming: Naming, scoring: Scoring) -> Calls:
+    """How many requests naming and scoring take, for clusters with sentences enough."""
+    n, again = n_categories, naming.n_repetitions
+    batches = -(-scoring.n_sentences // BATCH)
+    return Calls(again * n, again * n * batches, again * scoring.n_sentences, again * n * (n - 1) // 2)
 
 
 def test_the_papers_grid_takes_as_many_calls_as_its_arithmetic_says() -> None:

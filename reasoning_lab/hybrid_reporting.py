@@ -179,7 +179,7 @@ def taxonomy_scores(experiment: Experiment, lab: Lab) -> "dict[str, Interval]":
     sentences = labelled(experiment, lab)
     if truth := truths_of(experiment, [sentence.text for sentence in sentences]):
         found_truth = agreement([s.label for s in sentences], truth, [s.trace for s in sentences], seed=experiment.seed)
-        found |= {name: Interval(*getattr(found_truth, name)) for name in ("nmi", "ari", "purity")}
+        found |= {name: getattr(found_truth, name) for name in ("nmi", "ari", "purity")}
         if (kappa := _judge_kappa(experiment, lab, [s.label for s in sentences], truth)) is not None:
             found["judge kappa"] = kappa
     return found

@@ -21,7 +21,7 @@ ALLOWED = {
     "benchmark": FREE | {"corpus"},
     "model_pair": FREE | {"engine"},
     "judge": FREE | {"engine", "model_pair"},
-    "taxonomy": FREE | {"engine", "model_pair", "judge"},
+    "taxonomy": FREE | {"engine", "model_pair", "judge", "statistics"},
     "steering": FREE | {"engine", "model_pair", "taxonomy"},
     "training": FREE | {"engine", "corpus"},
     "report": FREE | {"statistics"},

@@ -15,17 +15,8 @@ from collections.abc import Hashable, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
-
-
-class Interval(NamedTuple):
-    """A point estimate and its percentile bootstrap interval."""
-
-    value: float
-    low: float
-    high: float
+from reasoning_lab.statistics import DRAWS, LEVEL, Floats, Interval, percentile_interval, resample_weights
 
 
 class Agreement(NamedTuple):
@@ -42,14 +33,14 @@ def agreement(
     labels: Sequence[int],
     categories: Sequence[Hashable],
     traces: Sequence[Hashable],
-    level: float = 0.95,
-    draws: int = 1000,
+    level: float = LEVEL,
+    draws: int = DRAWS,
     seed: int = 0,
 ) -> Agreement:
     """Agreement of the sentences' clusters with their true categories; sentence i is of traces[i].
 
-    Intervals are percentile bootstrap over traces, a function of (seed, number of traces, draws) and the data. With one
-    trace there is nothing to resample: the interval is (-inf, inf).
+    Intervals are by bootstrap over traces (`statistics.percentile_interval`). With one trace there is nothing to
+    resample: the interval is (-inf, inf).
     """
     if not len(labels) == len(categories) == len(traces) or len(labels) == 0:
         raise ValueError(
@@ -58,12 +49,10 @@ def agreement(
         )
     tables = _tables(labels, categories, traces)
     n_traces = len(tables)
-    counts = np.random.default_rng([seed, n_traces, draws]).multinomial(
-        n_traces, np.full(n_traces, 1 / n_traces), size=draws
-    )
+    counts = n_traces * resample_weights(n_traces, draws, seed)
     whole = tables.sum(0, keepdims=True)
-    resampled = np.tensordot(counts.astype(np.float64), tables, axes=1)
-    found = [_interval(f(whole)[0], f(resampled), n_traces, level) for f in (nmi, ari, purity)]
+    resampled = np.tensordot(counts, tables, axes=1)
+    found = [percentile_interval(float(f(whole)[0]), f(resampled), n_traces, level) for f in (nmi, ari, purity)]
     return Agreement(*found, n_sentences=len(labels), n_traces=n_traces)
 
 
@@ -113,10 +102,3 @@ def _entropy(shares: Floats) -> Floats:
 
 def _pairs(counts: Floats) -> Floats:
     return counts * (counts - 1) / 2
-
-
-def _interval(value: float, resampled: Floats, n_traces: int, level: float) -> Interval:
-    if n_traces < 2:
-        return Interval(float(value), float("-inf"), float("inf"))
-    low, high = np.quantile(resampled, ((1 - level) / 2, (1 + level) / 2))
-    return Interval(float(value), float(low), float(high))

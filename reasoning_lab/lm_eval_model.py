@@ -1,4 +1,4 @@
-"""The lab's samplers as a model of lm-evaluation-harness (extra `lm_eval`), so that its tasks run with power sampling.
+"""The lab's samplers as a model of lm-evaluation-harness (extra `lm-eval`), so that its tasks run with power sampling.
 
 From a shell, this module stands in for lm-eval's own command (no comma in the overrides, for lm-eval splits there):
 
@@ -34,7 +34,7 @@ try:
     from lm_eval.api.registry import register_model  # pyright: ignore[reportMissingImports]
     from lm_eval.utils import get_rolling_token_windows, make_disjoint_window  # pyright: ignore[reportMissingImports]
 except ImportError as error:
-    raise ImportError("lm-evaluation-harness is not installed: run `pip install -e '.[lm_eval]'`.") from error
+    raise ImportError("lm-evaluation-harness is not installed: run `pip install -e '.[lm-eval]'`.") from error
 
 
 @register_model("reasoning_lab")

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-pytest.importorskip("lm_eval", reason="the extra lm_eval is not installed")
+pytest.importorskip("lm_eval", reason="the extra lm-eval is not installed")
 
 import lm_eval  # pyright: ignore[reportMissingImports]
 import torch

@@ -33,7 +33,8 @@ def evidence(interval: st.Interval) -> str:
 
 def share(interval: st.Interval) -> str:
     """'76.5 % (70.2 to 81.8)'."""
-    return f"{100 * interval.value:.1f} % ({100 * interval.low:.1f} to {100 * interval.high:.1f})"
+    value, low, high = (f"{100 * x:.1f}".replace("-", MINUS) for x in interval)
+    return f"{value} % ({low} to {high})"
 
 
 def _sentence(text: str) -> str:

@@ -69,7 +69,7 @@ def test_the_same_input_gives_the_same_bytes_and_one_problem_has_no_error(tmp_pa
 
 def test_fields_are_those_that_lm_eval_writes(tmp_path: Path) -> None:
     """Every field that lm-eval's own files have, but for those about its machine and its few-shot prompts."""
-    pytest.importorskip("lm_eval", reason="the extra lm_eval is not installed")
+    pytest.importorskip("lm_eval", reason="the extra lm-eval is not installed")
     import lm_eval  # pyright: ignore[reportMissingImports]
     from lm_eval.loggers import EvaluationTracker  # pyright: ignore[reportMissingImports]
 

@@ -22,7 +22,15 @@ from reasoning_lab.draws import (
 from reasoning_lab.experiment import Experiment
 from reasoning_lab.lab import Lab
 from reasoning_lab.lineage import taxonomy_recipe
-from reasoning_lab.results import annotations, check_layers, check_prompts, completions, taxonomy_bank, vectors
+from reasoning_lab.results import (
+    annotations,
+    check_layers,
+    check_prompts,
+    completions,
+    grades,
+    taxonomy_bank,
+    vectors,
+)
 
 if TYPE_CHECKING:
     from reasoning_lab.model_pair.pair import LoadedModel
@@ -79,6 +87,13 @@ def draw_all(work: Sequence[tuple[Experiment, Draw]], lab: Lab) -> None:
 
         calls = [(experiment, draw, lab.store.root, lab.store.runtime) for experiment, draw in missing]
         call_all(_draw_apart, calls, n_workers, lambda event: _relay(event, lab))
+
+
+def grade_all(experiment: Experiment, draws: Sequence[Draw], lab: Lab) -> None:
+    """Grade what is not in the store."""
+    with progress(lab):
+        for draw in draws:
+            grades(experiment, draw, lab)
 
 
 def _is_dependent(draw: Draw) -> bool:

@@ -6,12 +6,14 @@ need the thinking model's answers: the functions call each other along the linea
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from reasoning_lab.artifacts import RunLog
+from reasoning_lab.benchmark.base import Benchmark
 from reasoning_lab.draws import Draw, trace_draw
 from reasoning_lab.experiment import Experiment, Taxonomy
 from reasoning_lab.judgements import judged_grades, tell_cost
@@ -27,7 +29,7 @@ from reasoning_lab.lineage import (
     vectors_recipe,
 )
 from reasoning_lab.recipes import ScoresRecipe, SteeredLaw, digest
-from reasoning_lab.records import Annotation, Completion, Grade, Trace
+from reasoning_lab.records import Annotation, Completion, Grade, Problem, Trace
 from reasoning_lab.sampler.base import Selection
 from reasoning_lab.steering.gate import Never
 from reasoning_lab.steering.steering import NoSteering, SteeringRule
@@ -185,17 +187,32 @@ def grades(experiment: Experiment, draw: Draw, lab: Lab) -> list[Grade]:
         try:
             if benchmark.asks_judge:
                 done = judged_grades(experiment, draw, answers, lab) | done
-            for answer in answers:
-                if (answer.problem, answer.chain) not in done:
-                    grade = benchmark.grade(problems[answer.problem], answer.text, answer.chain, answer.finish)
-                    done[answer.problem, answer.chain] = grade
-                    log.append(grade.to_json())
+            left = [answer for answer in answers if (answer.problem, answer.chain) not in done]
+            for grade in _graded(benchmark, problems, left, experiment.runtime.workers):
+                done[grade.problem, grade.chain] = grade
+                log.append(grade.to_json())
+                lab.on_progress(f"grades of {draw.label}", len(answers), len(done), 0)
         finally:
             log.close()
         write_lines(folder / "grades.jsonl", [done[answer.problem, answer.chain].dumps() for answer in answers])
 
     folder = lab.store.get_or_build(recipe, build)
     return [Grade.from_json(line) for line in read_lines(folder / "grades.jsonl")]
+
+
+def _graded(
+    benchmark: Benchmark, problems: dict[str, Problem], answers: Sequence[Completion], n_threads: int
+) -> Iterator[Grade]:
+    """Verdicts in the order of the answers; the work is that of other processes, and threads wait for them."""
+
+    def grade(answer: Completion) -> Grade:
+        return benchmark.grade(problems[answer.problem], answer.text, answer.chain, answer.finish)
+
+    threads = ThreadPoolExecutor(n_threads)
+    try:
+        yield from threads.map(grade, answers)
+    finally:  # Whoever stops listening waits for the programs at work, and for no further one.
+        threads.shutdown(cancel_futures=True)
 
 
 def scores(experiment: Experiment, draw: Draw, lab: Lab) -> list[tuple[float, float]]:

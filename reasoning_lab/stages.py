@@ -14,7 +14,7 @@ from reasoning_lab.hybrid_reporting import hybrid_report, is_hybrid, taxonomy_me
 from reasoning_lab.judgements import check_judge
 from reasoning_lab.lab import Lab, model_of, trainable
 from reasoning_lab.lineage import taxonomy_of
-from reasoning_lab.plan import build_shared, draw_all, progress, show_plan
+from reasoning_lab.plan import build_shared, draw_all, grade_all, progress, show_plan
 from reasoning_lab.reporting import report_input, report_sweep, sample_table, write_lm_eval_files
 from reasoning_lab.results import activations, completions, grades, taxonomy, traces, vectors
 
@@ -96,12 +96,20 @@ def completions_stage(experiment: Experiment, lab: Lab) -> dict[str, float]:
     return {}
 
 
+def _graded(experiment: Experiment, lab: Lab) -> None:
+    """Every answer drawn and graded."""
+    _check(experiment)
+    completions_stage(experiment, lab)
+    problems = problems_of(experiment)
+    draws = [*table_draws(experiment, problems).values(), *passk_draws(experiment, problems).values()]
+    grade_all(experiment, draws, lab)
+
+
 def grades_stage(experiment: Experiment, lab: Lab) -> dict[str, float]:
     """Draw and grade all arms; the accuracies."""
     from reasoning_lab.statistics import accuracy_interval, outcomes
 
-    _check(experiment)
-    completions_stage(experiment, lab)
+    _graded(experiment, lab)
     draws = table_draws(experiment, problems_of(experiment))
     return {
         f"accuracy/{name}": accuracy_interval(outcomes(grades(experiment, draw, lab))).value
@@ -131,8 +139,7 @@ def report_stage(experiment: Experiment, lab: Lab) -> dict[str, float]:
     """Draw and grade all arms; write table, plots and page; the headline metrics."""
     from reasoning_lab.report import print_table, write_report
 
-    _check(experiment)
-    completions_stage(experiment, lab)
+    _graded(experiment, lab)
     report = report_input(experiment, lab)
     folder = lab.folder / "report"
     metrics = write_report(report, folder)

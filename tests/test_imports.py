@@ -37,6 +37,7 @@ ALLOWED = {
     "judgements": {"benchmark", "draws", "experiment", "judge", "lab", "recipes", "records"},
     "results": {
         "artifacts",
+        "benchmark",
         "draws",
         "drawing",
         "experiment",

@@ -33,6 +33,14 @@ class Lab:
     """Models loaded so far."""
     on_progress: Callable[[str, int, int, int], None] = lambda *_: None
     """Hears of a draw's label, its answers in all and done, and its tokens so far."""
+    kept: dict[str, Any] = field(default_factory=dict)
+    """What was read so far, by name: large artifacts that several stages of one run look at."""
+
+    def once(self, name: str, read: Callable[[], T]) -> T:
+        """What `read` finds, read once in this run; not to be changed."""
+        if name not in self.kept:
+            self.kept[name] = read()
+        return self.kept[name]
 
     def heard(self, label: str, items: Sequence[T]) -> Iterator[T]:
         """The items, each reported as it is taken."""

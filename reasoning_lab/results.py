@@ -258,8 +258,11 @@ def traces(experiment: Experiment, lab: Lab) -> list[Trace]:
         )  # fmt: skip
         write_lines(folder / "traces.jsonl", [trace.dumps() for trace in found])
 
-    folder = lab.store.get_or_build(traces_recipe(experiment), build)
-    return [Trace.from_json(line) for line in read_lines(folder / "traces.jsonl")]
+    recipe = traces_recipe(experiment)
+    folder = lab.store.get_or_build(recipe, build)
+    return lab.once(
+        f"traces {recipe.key}", lambda: [Trace.from_json(line) for line in read_lines(folder / "traces.jsonl")]
+    )
 
 
 def activations(experiment: Experiment, lab: Lab, layer: int) -> "Activations":
@@ -363,6 +366,10 @@ def _clustered(experiment: Experiment, lab: Lab) -> tuple["Activations", list[in
 
 def labelled(experiment: Experiment, lab: Lab) -> "list[LabelledSentence]":
     """The clustered sentences with their labels and scores; the trace's id is its number."""
+    return lab.once(f"sentences {taxonomy_recipe(experiment).key}", lambda: _labelled(experiment, lab))
+
+
+def _labelled(experiment: Experiment, lab: Lab) -> "list[LabelledSentence]":
     from reasoning_lab.taxonomy.label import LabelledSentence
 
     chosen, clusters, written = taxonomy_of(experiment), taxonomy(experiment, lab), traces(experiment, lab)

@@ -210,6 +210,6 @@ def hybrid_page(given: HybridReport, rows: list[HybridRow], charts: list[Chart])
 {_reading(data)}{_published(given, rows)}
 <section id="made"><h2>How the numbers were made</h2><ul class="made">{made}</ul></section></main>
 <script type="application/json" id="data">{embedded_json(data)}</script>
-<script>{resource("hybrid.js")}</script>"""
+<script>{resource("common.js")}{resource("hybrid.js")}</script>"""
     styles = stylesheet(inks) + swatch_styles()
     return document(given.report.title, styles, body, ("taxonomy.css", "hybrid.css"))

@@ -213,5 +213,5 @@ def page(report: ReportInput, rows: list[ArmSummary], said: Headline, charts: li
 {_answers_section(data)}{_chain_section(report, data)}{_published(report, rows)}
 <section id="made"><h2>How the numbers were made</h2><ul class="made">{footer}</ul></section></main>
 <script type="application/json" id="data">{embedded_json(data)}</script>
-<script>{resource("page.js")}</script>"""
+<script>{resource("common.js")}{resource("page.js")}</script>"""
     return document(report.title, stylesheet(inks), body)

@@ -37,6 +37,10 @@ REASONS = {
 """What the reader is told, where it is told the same on every machine."""
 
 
+OTHERS = ("sem.mp-", "psm_", "torch_")
+"""Semaphores and shared memory of other processes of this machine, tests beside this one among them."""
+
+
 class Host(NamedTuple):
     """What a hostile program could reach or change."""
 
@@ -52,6 +56,7 @@ class Host(NamedTuple):
         """Files, environment and what else can be compared."""
         files = {path: path.read_bytes() for path in sorted(self.home.rglob("*")) if path.is_file()}
         roots = [sorted(os.listdir(folder)) for folder in ("/", "/dev/shm", "/home") if os.path.isdir(folder)]
+        roots = [[name for name in names if not name.startswith(OTHERS)] for names in roots]
         return [files, roots, dict(os.environ), os.getcwd()]
 
     def connections(self) -> int:

@@ -73,6 +73,12 @@ def passk_draws(experiment: Experiment, problems: Sequence[Problem]) -> dict[str
     return {name: _arm_draw(experiment, name, chosen, (first, last)) for name in experiment.passk.arms}
 
 
+def all_draws(experiment: Experiment) -> list[Draw]:
+    """The table's draws and those that pass@k needs beyond them."""
+    problems = problems_of(experiment)
+    return [*table_draws(experiment, problems).values(), *passk_draws(experiment, problems).values()]
+
+
 def trace_draw(experiment: Experiment) -> Draw:
     """The thinking model's answers that the taxonomy is made of."""
     taxonomy = taxonomy_of(experiment)

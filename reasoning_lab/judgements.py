@@ -1,14 +1,14 @@
 """What the experiment's judge says of answers, where a benchmark gives it the first word."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from reasoning_lab.benchmark.alpaca_eval import AlpacaEval, judged
 from reasoning_lab.draws import Draw
 from reasoning_lab.experiment import Experiment
-from reasoning_lab.judge.base import Usage
+from reasoning_lab.judge.base import Chat, JudgeOption, Usage
 from reasoning_lab.judge.preference import (
     Pair,
     Preference,
@@ -19,30 +19,8 @@ from reasoning_lab.judge.preference import (
 )
 from reasoning_lab.judge.verdict import MAX_TOKENS, Case, says_yes, verdict_requests
 from reasoning_lab.lab import Lab, read_lines, write_lines
-from reasoning_lab.recipes import CompletionsRecipe, Recipe, digest, golds_digest
+from reasoning_lab.recipes import PreferencesRecipe, digest, golds_digest
 from reasoning_lab.records import Completion, Grade
-
-
-@dataclass(frozen=True)
-class PreferencesRecipe(Recipe):
-    """A judge's preferences on the answers of one arm."""
-
-    stage: ClassVar[str] = "preferences"
-    version: ClassVar[int] = 1
-    completions: CompletionsRecipe
-    judge: dict[str, Any]
-    """Identity of the judge."""
-    template: str
-    """sha256 of the prompt."""
-    golds: str
-    """sha256 over problem ids and reference outputs."""
-    seed: int
-    """Of the order of the outputs."""
-
-    @property
-    def slug(self) -> str:
-        """That of the answers."""
-        return self.completions.slug
 
 
 def check_judge(experiment: Experiment) -> None:
@@ -82,8 +60,7 @@ def _verdicts(
 ) -> dict[tuple[str, int], Grade]:
     """grader=venhoff2025: YES or NO of a chat model; nothing where there is none."""
     option: Any = experiment.judge
-    short = replace(option, max_tokens=MAX_TOKENS) if hasattr(option, "max_tokens") else option
-    chat = short.chat(lab.store.root / "replies", experiment.runtime.device)
+    chat = _chat(replace(option, max_tokens=MAX_TOKENS) if hasattr(option, "max_tokens") else option, experiment, lab)
     if chat is None:
         return {}
     problems = {problem.id: problem for problem in draw.problems}
@@ -96,6 +73,14 @@ def _verdicts(
     }
 
 
+def _chat(option: JudgeOption, experiment: Experiment, lab: Lab) -> Chat | None:
+    """The judge's chat model, one for all arms: its cap is the run's, and weights are loaded once."""
+    return lab.once(
+        f"chat {digest(option.identity())}",
+        lambda: option.chat(lab.store.root / "replies", experiment.runtime.device),
+    )
+
+
 def preferences_on(experiment: Experiment, draw: Draw, answers: Sequence[Completion], lab: Lab) -> list[Preference]:
     """The judge's preferences on the draw's answers; asked now where they are not in the store. Replies that came
     before a failure stay in the judge's cache."""
@@ -106,20 +91,22 @@ def preferences_on(experiment: Experiment, draw: Draw, answers: Sequence[Complet
 
     def build(folder: Path) -> None:
         problems = {problem.id: problem for problem in draw.problems}
-        chat = option.chat(lab.store.root / "replies", experiment.runtime.device)
+        chat = _chat(option, experiment, lab)
         assert chat is not None, "a PreferenceOption has a chat model"
+        before = chat.usage
         pairs = [
             Pair(a.problem, a.chain, problems[a.problem].question, a.text, problems[a.problem].gold) for a in answers
         ]
         tell_cost(chat.name, chat.estimate(list(preference_requests(pairs, template, experiment.seed).values())), lab)
         found = preferences(chat, pairs, template, experiment.seed)
-        if chat.usage.failed or chat.usage.skipped:
+        usage = chat.usage - before
+        if usage.failed or usage.skipped:
             raise ValueError(
-                f"{chat.usage.failed} replies failed and {chat.usage.skipped} were over the cap; what came is kept: "
+                f"{usage.failed} replies failed and {usage.skipped} were over the cap; what came is kept: "
                 "run again, or raise judge.cap_dollars."
             )
         write_lines(folder / "preferences.jsonl", [each.dumps() for each in found])
-        (folder / "usage.json").write_text(chat.usage.dumps())
+        (folder / "usage.json").write_text(usage.dumps())
 
     folder = lab.store.get_or_build(recipe, build)
     return [Preference.from_json(line) for line in read_lines(folder / "preferences.jsonl")]

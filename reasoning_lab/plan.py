@@ -11,12 +11,10 @@ from typing import TYPE_CHECKING, Any
 from reasoning_lab.artifacts import Store
 from reasoning_lab.draws import (
     Draw,
+    all_draws,
     describe,
     expected_tokens,
     flat,
-    passk_draws,
-    problems_of,
-    table_draws,
     trace_draw,
 )
 from reasoning_lab.experiment import Experiment
@@ -197,9 +195,7 @@ def build_shared(experiments: Sequence[Experiment], lab: Lab) -> None:
     needed: Counter[str] = Counter()
     owners: dict[str, tuple[Experiment, Draw]] = {}
     for experiment in experiments:
-        problems = problems_of(experiment)
-        draws = [*table_draws(experiment, problems).values(), *passk_draws(experiment, problems).values()]
-        for draw in flat(draws):
+        for draw in flat(all_draws(experiment)):
             needed[draw.recipe.key] += 1
             owners.setdefault(draw.recipe.key, (experiment, draw))
     shared = [key for key, n in needed.items() if n > 1]

@@ -87,16 +87,10 @@ class CompletionsRecipe(Recipe):
 
 
 @dataclass(frozen=True)
-class GradesRecipe(Recipe):
-    """Verdicts on the answers of one arm."""
+class AnswersRecipe(Recipe):
+    """Base of what is made of the answers of one arm."""
 
-    stage: ClassVar[str] = "grades"
-    version: ClassVar[int] = 1
     completions: CompletionsRecipe
-    grader: str
-    """Benchmark class and its version."""
-    golds: str
-    """sha256 over problem ids and gold answers."""
 
     @property
     def slug(self) -> str:
@@ -105,20 +99,42 @@ class GradesRecipe(Recipe):
 
 
 @dataclass(frozen=True)
-class ScoresRecipe(Recipe):
+class GradesRecipe(AnswersRecipe):
+    """Verdicts on the answers of one arm."""
+
+    stage: ClassVar[str] = "grades"
+    version: ClassVar[int] = 1
+    grader: str
+    """Benchmark class and its version."""
+    golds: str
+    """sha256 over problem ids and gold answers."""
+
+
+@dataclass(frozen=True)
+class PreferencesRecipe(AnswersRecipe):
+    """A judge's preferences on the answers of one arm."""
+
+    stage: ClassVar[str] = "preferences"
+    version: ClassVar[int] = 1
+    judge: dict[str, Any]
+    """Identity of the judge."""
+    template: str
+    """sha256 of the prompt."""
+    golds: str
+    """sha256 over problem ids and reference outputs."""
+    seed: int
+    """Of the order of the outputs."""
+
+
+@dataclass(frozen=True)
+class ScoresRecipe(AnswersRecipe):
     """One model's answers scored under another (the paper's Figure 4)."""
 
     stage: ClassVar[str] = "scores"
     version: ClassVar[int] = 1
-    completions: CompletionsRecipe
     model: dict[str, Any]
     """Identity of the scoring model."""
     dtype: str
-
-    @property
-    def slug(self) -> str:
-        """That of the answers."""
-        return self.completions.slug
 
 
 @dataclass(frozen=True)
@@ -228,21 +244,15 @@ class SteeredLaw:
 
 
 @dataclass(frozen=True)
-class AnnotationsRecipe(Recipe):
+class AnnotationsRecipe(AnswersRecipe):
     """Answers of an arm, seen through base model, thinking model and taxonomy."""
 
     stage: ClassVar[str] = "annotations"
     version: ClassVar[int] = 1
-    completions: CompletionsRecipe
     law: SteeredLaw
     """The hybrid through which they are seen; its gate never fires for answers that no hybrid wrote."""
     models: list[dict[str, Any]]
     """Identities of base and thinking model."""
-
-    @property
-    def slug(self) -> str:
-        """That of the answers."""
-        return self.completions.slug
 
 
 def digest(*parts: Any) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from reasoning_lab.draws import cold_start_draw, flat, passk_draws, problems_of, table_draws, trace_draw
+from reasoning_lab.draws import all_draws, cold_start_draw, flat, problems_of, table_draws, trace_draw
 from reasoning_lab.experiment import Experiment
 from reasoning_lab.hybrid_reporting import hybrid_report, is_hybrid, taxonomy_metrics, taxonomy_view
 from reasoning_lab.judgements import check_judge
@@ -89,8 +89,7 @@ def export_stage(experiment: Experiment, lab: Lab) -> dict[str, float]:
 
 def completions_stage(experiment: Experiment, lab: Lab) -> dict[str, float]:
     """Draw all arms' answers."""
-    problems = problems_of(experiment)
-    draws = [*table_draws(experiment, problems).values(), *passk_draws(experiment, problems).values()]
+    draws = all_draws(experiment)
     show_plan(experiment, lab, draws)
     draw_all([(experiment, draw) for draw in flat(draws)], lab)
     return {}
@@ -100,9 +99,7 @@ def _graded(experiment: Experiment, lab: Lab) -> None:
     """Every answer drawn and graded."""
     _check(experiment)
     completions_stage(experiment, lab)
-    problems = problems_of(experiment)
-    draws = [*table_draws(experiment, problems).values(), *passk_draws(experiment, problems).values()]
-    grade_all(experiment, draws, lab)
+    grade_all(experiment, all_draws(experiment), lab)
 
 
 def grades_stage(experiment: Experiment, lab: Lab) -> dict[str, float]:

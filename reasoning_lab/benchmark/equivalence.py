@@ -31,7 +31,7 @@ from reasoning_lab.benchmark.normal_form import MAX_CHARS, is_percent, normal_fo
 from reasoning_lab.records import Verdict
 
 LIMIT_S = 1.0
-"""CPU time for one comparison [s]; ordinary ones take about 10 ms, the slowest of 3,000 pairs of MATH500 took 0.2 s."""
+"""CPU time for one comparison [s]; ordinary ones take about 10 ms, the slowest of 2,960 pairs of MATH500 took 0.2 s."""
 SLOWEST_CLOCK = 60.0
 """How many times its CPU time a comparison may take on the clock of a busy machine, before the worker is killed."""
 STARTUP_LIMIT_S = 120.0

@@ -15,7 +15,6 @@ import signal
 import sys
 from typing import Any, TextIO
 
-CRASHED = ("ungradable", "the comparing process ended")
 MAX_MEMORY = 4 * 2**30
 """Address space of the process [bytes]: towers of powers fail here instead of taking the machine along."""
 
@@ -107,16 +106,20 @@ def serve(replies: TextIO) -> None:
 
 
 def serve_by_children(replies: TextIO) -> None:
-    """Let one child after the other serve; say what became of a question that the last one did not answer."""
+    """Let one child after the other serve, and answer for one that the limit ended.
+
+    The timer runs from a question to its answer alone, so there is a question to be answered. What ends a child in any
+    other way may come between two questions: this process then ends too, for a reply too many would be taken for the
+    next one's.
+    """
     while True:
         if not (child := os.fork()):
             serve(replies)
             os._exit(0)
         _, status = os.waitpid(child, 0)
-        if os.waitstatus_to_exitcode(status) == 0:
-            return  # stdin has ended
-        ended = ("timeout", "time limit") if os.WTERMSIG(status) == signal.SIGPROF else CRASHED
-        print(json.dumps(dict(zip(("verdict", "means"), ended, strict=True))), file=replies, flush=True)
+        if os.waitstatus_to_exitcode(status) != -signal.SIGPROF:
+            return
+        print(json.dumps({"verdict": "timeout", "means": "time limit"}), file=replies, flush=True)
 
 
 def main() -> None:

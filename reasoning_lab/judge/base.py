@@ -83,6 +83,10 @@ class Usage(Record):
         """Field by field."""
         return Usage(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
 
+    def __sub__(self, other: "Usage") -> "Usage":
+        """Field by field: what came since `other`."""
+        return Usage(*(getattr(self, f.name) - getattr(other, f.name) for f in fields(self)))
+
 
 class Judge(ABC):
     """Names and answers. `among` always lists the whole taxonomy: a judge without language tells a category by its

@@ -100,9 +100,7 @@ def test_the_limit_is_a_verdict_of_its_own_and_the_worker_is_replaced(pool: Pool
     assert pool.judge("p - q", "-q + p") == Judgement("correct", "math-verify")
 
 
-def test_the_limit_is_cpu_time_and_the_next_comparison_needs_no_new_interpreter(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_the_limit_is_cpu_time_and_the_next_comparison_needs_no_new_interpreter() -> None:
     """A worker that is kept from the CPU for longer than the limit still answers."""
     with Pool(n_workers=1, limit_s=0.5) as pool:
         assert pool.judge("x + 1", "1 + x").verdict == "correct"
@@ -118,6 +116,21 @@ def test_the_limit_is_cpu_time_and_the_next_comparison_needs_no_new_interpreter(
         again = pool._slots.get()
         pool._slots.put(again)
         assert again is worker and worker._process.pid == before
+
+
+def test_a_comparing_child_that_dies_between_two_questions_answers_neither() -> None:
+    """A reply too many would be taken for the next question's."""
+    with Pool(n_workers=1) as pool:
+        assert pool.judge("x + 1", "1 + x").verdict == "correct"
+        worker = pool._slots.get()
+        assert worker is not None
+        pool._slots.put(worker)
+        pid = worker._process.pid
+        (child,) = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        os.kill(int(child), signal.SIGKILL)
+        worker._process.wait()
+        found = [pool.judge(f"x + {n}", f"{n} + x" if n % 2 else f"{n} - x").verdict for n in range(2, 8)]
+    assert found == ["wrong", "correct"] * 3
 
 
 def test_a_hanging_comparison_ends_with_its_caller(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
+import pytest
 from rich.console import Console
 
 from reasoning_lab.artifacts import Store
@@ -12,6 +13,7 @@ from reasoning_lab.benchmark.last_number import last_number
 from reasoning_lab.config import Composer, build
 from reasoning_lab.draws import problems_of, table_draws
 from reasoning_lab.experiment import Experiment
+from reasoning_lab.judge import local as local_judge
 from reasoning_lab.judge.verdict import MAX_TOKENS, Case, prompt_of
 from reasoning_lab.lab import Lab
 from reasoning_lab.results import completions, grades
@@ -84,13 +86,22 @@ def test_another_judge_is_another_grading_and_none_leaves_the_last_number(tmp_pa
     assert len(list((tmp_path / "out/artifacts/completions").glob("*/manifest.json"))) == 1, "one set of answers"
 
 
-def test_a_local_model_is_asked_too(tmp_path: Path) -> None:
+def test_a_local_model_is_asked_too_and_loaded_once_for_all_arms(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The embedded base model can't judge: it never says yes, and no answer is right by this grader."""
+    loaded: list[Any] = []
+    load = local_judge.load
+    monkeypatch.setattr(local_judge, "load", lambda *given: loaded.append(given) or load(*given))
     local = ["judge=local", "judge.model.path=package:embedded/base", "judge.model.prompt_format=raw",
              "judge.dtype=float32", "judge.max_prompt_tokens=400", "judge.max_tokens=100", "judge.rows=4"]  # fmt: skip
     found = experiment(tmp_path, "benchmark.n_problems=4", *local)
-    (draw,) = table_draws(found, problems_of(found)).values()
-    given = grades(found, draw, lab(tmp_path))
+    other = experiment(tmp_path, "benchmark.n_problems=4", "sampler=temperature", *local)
+    here = lab(tmp_path)
+    for each in (other, found):
+        (draw,) = table_draws(each, problems_of(each)).values()
+        given = grades(each, draw, here)
+    assert len(loaded) == 1
     assert [(grade.verdict, grade.reason) for grade in given] == [
         ("wrong", "yes by package:embedded/base (run here)")
     ] * 4

@@ -52,30 +52,41 @@ def test_blank_lines_and_a_byte_order_mark_do_not_count(tmp_path: Path) -> None:
     assert list(local_rows(path)) == [Row(0, f"{path}:1", {"a": "1"}), Row(1, f"{path}:4", {"a": "2"})]
 
 
-@pytest.mark.parametrize(
-    "line",
-    [b"{", b"[1]", b'"a"', b"null", b"\xff\xfe", b"[" * 100_000, b'{"a": 1} {"a": 2}', b"9" * 5000, b"\0"],
-)
-def test_a_bad_line_is_named(tmp_path: Path, line: bytes) -> None:
+BAD_LINES = {
+    "open brace": b"{",
+    "a list": b"[1]",
+    "a text": b'"a"',
+    "null": b"null",
+    "no UTF-8": b"\xff\xfe",
+    "too deep": b"[" * 100_000,
+    "two objects": b'{"a": 1} {"a": 2}',
+    "too many digits": b"9" * 5000,
+    "a zero byte": b"\0",
+}
+
+
+@pytest.mark.parametrize("what", BAD_LINES)
+def test_a_bad_line_is_named(tmp_path: Path, what: str) -> None:
     path = tmp_path / "a.jsonl"
-    path.write_bytes(b'{"a": "1"}\n' + line + b"\n")
+    path.write_bytes(b'{"a": "1"}\n' + BAD_LINES[what] + b"\n")
     with pytest.raises(ValueError, match=r"a\.jsonl:2: "):
         list(local_rows(path))
 
 
-@pytest.mark.parametrize(
-    ("name", "content"),
-    [
-        ("a.jsonl.gz", b"plain"),
-        ("a.jsonl.gz", gzip.compress(b'{"a": "1"}\n' * 1000)[:40]),
-        ("a.parquet", b"PAR1 no"),
-        ("a.csv", b"a,b\n1,2,3\n"),
-        ("a.csv", b"a,b\n1\n"),
-        ("a.csv", b'a,b\n"1,2\n'),
-        ("a.csv", b"a,b\n\xff,2\n"),
-    ],
-)
-def test_a_broken_file_is_named(tmp_path: Path, name: str, content: bytes) -> None:
+BROKEN_FILES = {
+    "gzip by its name alone": ("a.jsonl.gz", b"plain"),
+    "gzip cut short": ("a.jsonl.gz", gzip.compress(b'{"a": "1"}\n' * 1000, mtime=0)[:40]),
+    "parquet by its first bytes alone": ("a.parquet", b"PAR1 no"),
+    "a cell too many": ("a.csv", b"a,b\n1,2,3\n"),
+    "a cell too few": ("a.csv", b"a,b\n1\n"),
+    "an open quote": ("a.csv", b'a,b\n"1,2\n'),
+    "no UTF-8": ("a.csv", b"a,b\n\xff,2\n"),
+}
+
+
+@pytest.mark.parametrize("what", BROKEN_FILES)
+def test_a_broken_file_is_named(tmp_path: Path, what: str) -> None:
+    name, content = BROKEN_FILES[what]
     (tmp_path / name).write_bytes(content)
     with pytest.raises(ValueError, match=name):
         list(local_rows(tmp_path / name))

@@ -11,8 +11,8 @@ from reasoning_lab.sampler.base import Sampler, require_positive
 from reasoning_lab.steering.controls import BiasOnly
 from reasoning_lab.steering.steering import NoSteering, SteeringRule, check_sampler
 from reasoning_lab.taxonomy.clusterings import Clustering
-from reasoning_lab.taxonomy.label import Naming
-from reasoning_lab.taxonomy.score import Scoring
+from reasoning_lab.taxonomy.naming import Naming
+from reasoning_lab.taxonomy.scoring import Scoring
 from reasoning_lab.taxonomy.spans import Pooling
 from reasoning_lab.training.thinking import ThinkingRecipe
 

@@ -16,17 +16,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from reasoning_lab.artifacts import RunLog, Store
-from reasoning_lab.config import Composer, build
-from reasoning_lab.drawing import Shape, draw_completions
-from reasoning_lab.engine import run
+from reasoning_lab.artifacts.lab import read_lines, write_lines
+from reasoning_lab.artifacts.recipes import CompletionsRecipe, prompts_digest
+from reasoning_lab.artifacts.sampling import Shape, draw_completions
+from reasoning_lab.artifacts.store import RunLog, Store
+from reasoning_lab.engine.policy import Chain, score
+from reasoning_lab.engine.rng import Key
+from reasoning_lab.engine.scheduler import run
 from reasoning_lab.experiment import Experiment
-from reasoning_lab.lab import read_lines, write_lines
+from reasoning_lab.launch.config import Composer, build
 from reasoning_lab.model_pair.pair import Role, load, resolve_device
-from reasoning_lab.policy import Chain, score
-from reasoning_lab.recipes import CompletionsRecipe, prompts_digest
 from reasoning_lab.records import Completion
-from reasoning_lab.rng import Key
 from reasoning_lab.steering.steering import NoSteering
 
 try:

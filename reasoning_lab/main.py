@@ -24,12 +24,12 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from reasoning_lab.config import CONFIG_NAME, Cell, Composer, ConfigError, build, conf_dir, resolved
 from reasoning_lab.experiment import Experiment
+from reasoning_lab.launch.config import CONFIG_NAME, Cell, Composer, ConfigError, build, conf_dir, resolved
 
 if TYPE_CHECKING:
+    from reasoning_lab.launch.tracking import Tracker
     from reasoning_lab.stages import Lab
-    from reasoning_lab.tracking import Tracker
 
 USAGE_ERROR = 2
 """Exit status of a mistake in files or overrides."""
@@ -206,7 +206,7 @@ def open_lab(experiment: Experiment, folder: Path, tracker: "Tracker") -> "Lab":
     """What a stage works with."""
     from rich.console import Console
 
-    from reasoning_lab.artifacts import Store
+    from reasoning_lab.artifacts.store import Store
     from reasoning_lab.stages import Lab
 
     console = Console()
@@ -217,7 +217,7 @@ def open_lab(experiment: Experiment, folder: Path, tracker: "Tracker") -> "Lab":
 
 def open_tracker(experiment: Experiment, folder: Path, config: dict[str, Any]) -> "Tracker":
     """The local log, and W&B beside it where the experiment and the machine allow."""
-    from reasoning_lab.tracking import RunInfo, Tracker, resolve_mode
+    from reasoning_lab.launch.tracking import RunInfo, Tracker, resolve_mode
 
     tracking = experiment.tracking
     mode, notice = resolve_mode(tracking.mode, os.environ) if tracking.wandb else ("disabled", None)
@@ -291,7 +291,7 @@ def write_json(file: Path, data: dict[str, Any]) -> None:
 
 def run_sweep(launch: Launch) -> None:
     """Build what cells share, let Hydra run the cells, then sum up; exit status 1 where a cell failed."""
-    from reasoning_lab.sweep import Watch, cell_names, sum_up
+    from reasoning_lab.launch.sweep import Watch, cell_names, sum_up
 
     lab = _sweep_lab(launch)
     with lab.tracker:
@@ -304,7 +304,7 @@ def run_sweep(launch: Launch) -> None:
 
 
 def _sweep_lab(launch: Launch) -> "Lab":
-    from reasoning_lab.tracking import Tracker
+    from reasoning_lab.launch.tracking import Tracker
 
     return open_lab(launch.experiments[0], launch.folder, Tracker(launch.folder))
 

@@ -8,15 +8,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from reasoning_lab.draws import all_draws, cold_start_draw, flat, problems_of, table_draws, trace_draw
+from reasoning_lab.artifacts.draws import all_draws, cold_start_draw, flat, problems_of, table_draws, trace_draw
+from reasoning_lab.artifacts.judgements import check_judge
+from reasoning_lab.artifacts.lab import Lab, model_of, trainable
+from reasoning_lab.artifacts.lineage import taxonomy_of
+from reasoning_lab.artifacts.plan import build_shared, draw_all, grade_all, progress, show_plan
+from reasoning_lab.artifacts.results import activations, completions, grades, taxonomy, traces, vectors
 from reasoning_lab.experiment import Experiment
-from reasoning_lab.hybrid_reporting import hybrid_report, is_hybrid, taxonomy_metrics, taxonomy_view
-from reasoning_lab.judgements import check_judge
-from reasoning_lab.lab import Lab, model_of, trainable
-from reasoning_lab.lineage import taxonomy_of
-from reasoning_lab.plan import build_shared, draw_all, grade_all, progress, show_plan
-from reasoning_lab.reporting import report_input, report_sweep, sample_table, write_lm_eval_files
-from reasoning_lab.results import activations, completions, grades, taxonomy, traces, vectors
+from reasoning_lab.report.hybrid_reporting import hybrid_report, is_hybrid, taxonomy_metrics, taxonomy_view
+from reasoning_lab.report.reporting import report_input, report_sweep, sample_table, write_lm_eval_files
 
 
 def _check(experiment: Experiment) -> None:
@@ -116,7 +116,7 @@ def grades_stage(experiment: Experiment, lab: Lab) -> dict[str, float]:
 
 def preferences_stage(experiment: Experiment, lab: Lab) -> dict[str, float]:
     """Draw all arms and compare their answers with the reference's by the judge; win rates, in the package's files."""
-    from reasoning_lab.preferences import check_preferences, win_rates
+    from reasoning_lab.report.win_rates import check_preferences, win_rates
 
     check_preferences(experiment)
     completions_stage(experiment, lab)

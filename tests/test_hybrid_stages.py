@@ -13,15 +13,16 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
 
-from reasoning_lab import hybrid_reporting, results, stages
-from reasoning_lab.artifacts import Store
-from reasoning_lab.config import Composer, ConfigError, build
+from reasoning_lab import stages
+from reasoning_lab.artifacts.lineage import taxonomy_recipe, vectors_recipe
+from reasoning_lab.artifacts.plan import build_taxonomies
+from reasoning_lab.artifacts.store import Store, results
 from reasoning_lab.experiment import Experiment, Taxonomy
-from reasoning_lab.lineage import taxonomy_recipe, vectors_recipe
-from reasoning_lab.plan import build_taxonomies
-from reasoning_lab.steering.hybrid import HybridPolicy
+from reasoning_lab.launch.config import Composer, ConfigError, build
+from reasoning_lab.report import hybrid_reporting
+from reasoning_lab.steering.hybrid.policy import HybridPolicy
 from reasoning_lab.steering.steering import NoSteering
-from reasoning_lab.steering.vectors import vectors_from
+from reasoning_lab.steering.vectors.base import vectors_from
 from tests.test_stages import artifacts, lab, tables
 
 SMALL = [
@@ -278,7 +279,7 @@ def test_a_mistake_in_the_config_is_refused_as_one_message(overrides: list[str],
 def test_what_only_the_models_know_is_refused_before_anything_is_drawn(
     stage: str, override: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("reasoning_lab.engine.run", never)
+    monkeypatch.setattr("reasoning_lab.engine.scheduler.run", never)
     with pytest.raises(ValueError, match=message):
         stages.STAGES[stage](experiment(override), lab(tmp_path))
     assert not artifacts(tmp_path)

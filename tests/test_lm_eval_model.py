@@ -16,8 +16,8 @@ import torch
 from lm_eval.api.instance import Instance  # pyright: ignore[reportMissingImports]
 from lm_eval.tasks import TaskManager  # pyright: ignore[reportMissingImports]
 
+from reasoning_lab.artifacts.sampling import Item, Shape, score_texts
 from reasoning_lab.benchmark.arithmetic import Arithmetic
-from reasoning_lab.drawing import Item, Shape, score_texts
 from reasoning_lab.lm_eval_model import LabLM, _until
 from tests.command import environment
 

@@ -14,11 +14,11 @@ import pytest
 from rich.console import Console
 
 from reasoning_lab import stages
-from reasoning_lab.artifacts import RunLog, Store
+from reasoning_lab.artifacts.store import RunLog, Store
 from reasoning_lab.benchmark.arithmetic import Arithmetic
-from reasoning_lab.config import Composer, build
 from reasoning_lab.experiment import Experiment
-from reasoning_lab.tracking import Tracker
+from reasoning_lab.launch.config import Composer, build
+from reasoning_lab.launch.tracking import Tracker
 
 SMALL = [
     "benchmark.n_problems=6", "passk.n_problems=3", "passk.n_samples=2", "runtime.rows=16", "tracking=local",
@@ -191,7 +191,7 @@ def test_bad_input_is_one_clear_error_before_anything_is_drawn(
     overrides: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    monkeypatch.setattr("reasoning_lab.engine.run", lambda *_: pytest.fail("work began"))
+    monkeypatch.setattr("reasoning_lab.engine.scheduler.run", lambda *_: pytest.fail("work began"))
     with pytest.raises(ValueError, match=message):
         stages.STAGES["report"](experiment("arms=single", *overrides), lab(tmp_path))
     assert not artifacts(tmp_path)

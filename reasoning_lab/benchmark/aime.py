@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, final
 
-from reasoning_lab.benchmark.answers import Answer
 from reasoning_lab.benchmark.base import is_count, require
+from reasoning_lab.benchmark.grading.extraction import Answer
 from reasoning_lab.benchmark.mathematics import MathBenchmark, amount_of
 from reasoning_lab.benchmark.rows import text_field
 from reasoning_lab.records import Problem

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from typing import ClassVar, Literal, final
 
-from reasoning_lab import corpus
+from reasoning_lab.benchmark import grammar
 from reasoning_lab.benchmark.base import Benchmark, Finish, is_count, require, require_one_of
-from reasoning_lab.benchmark.last_number import NOTE, grade_by_last_number
+from reasoning_lab.benchmark.grading.last_number import NOTE, grade_by_last_number
 from reasoning_lab.records import Grade, Problem
 
 ArithmeticGrader = Literal["conclusion", "venhoff2025"]
@@ -21,7 +21,7 @@ class Arithmetic(Benchmark):
     """
 
     version: ClassVar[int] = 1
-    citation: ClassVar[str] = "this project, reasoning_lab/corpus.py"
+    citation: ClassVar[str] = "this project, reasoning_lab/benchmark/grammar.py"
     licence: ClassVar[str] = "the project's own"
 
     n_problems: int
@@ -58,7 +58,7 @@ class Arithmetic(Benchmark):
 
     def load(self) -> list[Problem]:
         """The first `n_problems` problems of the split and the seed; the id is the arithmetic ("42-5*2")."""
-        make = corpus.heldout_problems if self.split == "heldout" else _training_problems
+        make = grammar.heldout_problems if self.split == "heldout" else _training_problems
         return [problem_of(found) for found in make(self.n_problems, self.problem_seed)]
 
     def prompt(self, problem: Problem) -> str:
@@ -68,7 +68,7 @@ class Arithmetic(Benchmark):
     def answer(self, text: str) -> str | None:
         """The integer that the last sentence concludes; None if it concludes nothing."""
         try:
-            found = corpus.final_answer(text.rstrip())
+            found = grammar.final_answer(text.rstrip())
         except ValueError:  # Python reads no integer of more than 4,300 digits; no count has so many
             return None
         return None if found is None else str(found)
@@ -90,28 +90,28 @@ class Arithmetic(Benchmark):
 
     def behaviours(self, text: str) -> dict[str, int]:
         """Check and backtracking sentences, by the grammar."""
-        return {kind: corpus.n_sentences(text, kind) for kind in ("check", "backtrack")}
+        return {kind: grammar.n_sentences(text, kind) for kind in ("check", "backtrack")}
 
     def truth(self, sentence: str) -> str | None:
         """The sentence's category in the grammar; "other" for one that the grammar does not have."""
-        return corpus.sentence_category(sentence)
+        return grammar.sentence_category(sentence)
 
     def gold_text(self, problem: Problem) -> str:
         """The sentence that concludes the reference."""
         return f"The answer is {problem.gold}."
 
 
-def _training_problems(n: int, seed: int) -> list[corpus.WordProblem]:
+def _training_problems(n: int, seed: int) -> list[grammar.WordProblem]:
     """The first `n` different problems of the training stream of the seed; the lengths come as they fall."""
-    found: dict[object, corpus.WordProblem] = {}
-    for problem in corpus.training_problems(seed):
+    found: dict[object, grammar.WordProblem] = {}
+    for problem in grammar.training_problems(seed):
         found.setdefault(problem.key, problem)
         if len(found) == n:
             break
     return list(found.values())
 
 
-def problem_of(found: corpus.WordProblem) -> Problem:
+def problem_of(found: grammar.WordProblem) -> Problem:
     """The benchmark's problem of the corpus's; the id is the arithmetic ("42-5*2")."""
     return Problem(
         id=str(found.start) + "".join(f"{symbol}{operand}" for symbol, operand in found.ops),

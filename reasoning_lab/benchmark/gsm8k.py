@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, final
 
-from reasoning_lab.benchmark.answers import Answer
+from reasoning_lab.benchmark.grading.extraction import Answer
 from reasoning_lab.benchmark.mathematics import MathBenchmark, amount_of
 from reasoning_lab.benchmark.rows import text_field
 from reasoning_lab.records import Problem

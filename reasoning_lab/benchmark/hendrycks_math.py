@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, final
 from unicodedata import normalize
 
-from reasoning_lab.benchmark.answers import last_boxed
 from reasoning_lab.benchmark.base import require, require_one_of
+from reasoning_lab.benchmark.grading.extraction import last_boxed
 from reasoning_lab.benchmark.math500 import level_tag, subject_tag
 from reasoning_lab.benchmark.mathematics import MathBenchmark
 from reasoning_lab.benchmark.rows import OnBad, Row, rows, text_field

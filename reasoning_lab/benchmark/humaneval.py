@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, NamedTuple, final
 
 from reasoning_lab.benchmark.base import Finish, RowBenchmark, is_count, require, require_one_of
-from reasoning_lab.benchmark.execution import Task
-from reasoning_lab.benchmark.programs import canonical, cut, extract
+from reasoning_lab.benchmark.grading.programs import canonical, cut, extract
 from reasoning_lab.benchmark.rows import text_field
-from reasoning_lab.benchmark.sandbox import Limits
-from reasoning_lab.benchmark.sandbox_check import Checked, open_sandbox
+from reasoning_lab.benchmark.sandbox.check import Checked, open_sandbox
+from reasoning_lab.benchmark.sandbox.execution import Task
+from reasoning_lab.benchmark.sandbox.levels import Limits
 from reasoning_lab.records import Grade, Problem, Verdict
 
 PromptStyle = Literal["karan2025", "plain"]

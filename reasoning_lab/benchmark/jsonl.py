@@ -5,13 +5,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, final
 
-from reasoning_lab.benchmark.answers import extract
 from reasoning_lab.benchmark.base import Finish, RowBenchmark, require, require_one_of
-from reasoning_lab.benchmark.choices import LETTERS, chosen
-from reasoning_lab.benchmark.equivalence import shared_pool
+from reasoning_lab.benchmark.grading.choices import LETTERS, chosen
+from reasoning_lab.benchmark.grading.equality import shared_pool
+from reasoning_lab.benchmark.grading.extraction import extract
+from reasoning_lab.benchmark.grading.normal_form import canonical, normal_form, number
 from reasoning_lab.benchmark.mathematics import PROMPTS, PromptStyle, amount_of, why_none
 from reasoning_lab.benchmark.multiple_choice import ChoiceProblem
-from reasoning_lab.benchmark.normal_form import canonical, normal_form, number
 from reasoning_lab.benchmark.rows import text_field
 from reasoning_lab.records import Grade, Problem
 

@@ -4,12 +4,12 @@ import re
 from dataclasses import dataclass
 from typing import Literal, final
 
-from reasoning_lab.benchmark import reference
-from reasoning_lab.benchmark.answers import Answer, extract
 from reasoning_lab.benchmark.base import Finish, RowBenchmark, require_one_of
-from reasoning_lab.benchmark.equivalence import shared_pool
-from reasoning_lab.benchmark.last_number import NOTE, grade_by_last_number
-from reasoning_lab.benchmark.normal_form import canonical, normal_form
+from reasoning_lab.benchmark.grading import reference
+from reasoning_lab.benchmark.grading.equality import shared_pool
+from reasoning_lab.benchmark.grading.extraction import Answer, extract
+from reasoning_lab.benchmark.grading.last_number import NOTE, grade_by_last_number
+from reasoning_lab.benchmark.grading.normal_form import canonical, normal_form
 from reasoning_lab.records import Grade, Problem
 
 PromptStyle = Literal["karan2025", "model_card", "plain"]
@@ -67,7 +67,7 @@ class MathBenchmark(RowBenchmark):
         return PROMPTS[self.prompt_style].format(question=problem.question)
 
     def found(self, text: str, complete: bool = True) -> Answer | None:
-        """The answer by the rules of `answers.py`, and the rule; `complete`: whether the text ended by itself."""
+        """The answer by the rules of `extraction.py`, and the rule; `complete`: whether the text ended by itself."""
         return extract(text, complete)
 
     @final
@@ -81,7 +81,7 @@ class MathBenchmark(RowBenchmark):
         return canonical(answer)
 
     def grade(self, problem: Problem, text: str, chain: int, finish: Finish) -> Grade:
-        """Pull the answer out (`answers.py`), compare it with the reference (`equivalence.py`).
+        """Pull the answer out (`extraction.py`), compare it with the reference (`equality.py`).
 
         The reason reads "rule, means": which rule found the answer and what compared it. In a completion cut off at
         the cap only a marked answer counts. No answer is `ungradable`: counted as wrong, and shown.

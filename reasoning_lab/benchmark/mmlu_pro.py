@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, final
 
-from reasoning_lab.benchmark.choices import LETTERS
+from reasoning_lab.benchmark.grading.choices import LETTERS
 from reasoning_lab.benchmark.multiple_choice import MultipleChoice
 from reasoning_lab.benchmark.rows import text_field
 from reasoning_lab.records import Problem

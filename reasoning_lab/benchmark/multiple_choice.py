@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal, final
 
-from reasoning_lab.benchmark import reference
 from reasoning_lab.benchmark.base import Finish, RowBenchmark, is_count, require, require_one_of
-from reasoning_lab.benchmark.choices import LETTERS, chosen
+from reasoning_lab.benchmark.grading import reference
+from reasoning_lab.benchmark.grading.choices import LETTERS, chosen
 from reasoning_lab.benchmark.mathematics import why_none
+from reasoning_lab.engine.rng import Key, uniform
 from reasoning_lab.records import Grade, Problem
-from reasoning_lab.rng import Key, uniform
 
 PromptStyle = Literal["karan2025", "model_card", "plain"]
 ChoiceGrader = Literal["choice", "reference"]

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from reasoning_lab.engine.policy import Chain, Request
+from reasoning_lab.engine.rng import Key
 from reasoning_lab.judge.base import ChatRequest, CountingChat, JudgeOption, Reply, Usage, require
 from reasoning_lab.judge.chat import ChatJudge
 from reasoning_lab.model_pair.pair import DTYPES, LoadedModel, ModelSource, load, load_reader, resolve_device
-from reasoning_lab.policy import Chain, Request
-from reasoning_lab.rng import Key
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class LocalChat(CountingChat):
         return Usage(len(different), sent=len(different), prompt_tokens=read, completion_tokens=written)
 
     def _replies(self, requests: Sequence[ChatRequest]) -> list[Reply]:
-        from reasoning_lab.engine import run
+        from reasoning_lab.engine.scheduler import run
 
         prompts = [self._model.encode(request.prompt) for request in requests]
         fitting = [number for number, ids in enumerate(prompts) if len(ids) <= self._max_prompt_tokens]

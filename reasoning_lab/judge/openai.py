@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
+from reasoning_lab.engine.rng import Key, uniform
 from reasoning_lab.judge.base import ChatRequest, CountingChat, JudgeError, JudgeOption, Reply, Usage, require
-from reasoning_lab.judge.budget import Budget
-from reasoning_lab.judge.cache import ReplyCache, digest
 from reasoning_lab.judge.chat import ChatJudge
-from reasoning_lab.judge.endpoint import Endpoint, Outcome
-from reasoning_lab.judge.secret import Secret, from_environment
-from reasoning_lab.judge.wire import Completion, most_prompt_tokens, usual_prompt_tokens
-from reasoning_lab.rng import Key, uniform
+from reasoning_lab.judge.client.budget import Budget
+from reasoning_lab.judge.client.cache import ReplyCache, digest
+from reasoning_lab.judge.client.endpoint import Endpoint, Outcome
+from reasoning_lab.judge.client.secret import Secret, from_environment
+from reasoning_lab.judge.client.wire import Completion, most_prompt_tokens, usual_prompt_tokens
 
 _RESERVED = {"model", "messages", "n", "stream", "temperature", "max_tokens", "max_completion_tokens"}
 """Parameters of the body that are fields of their own or that this client can't read the answer to."""

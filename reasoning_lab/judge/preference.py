@@ -16,13 +16,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from reasoning_lab.engine.rng import Key, uniform
 from reasoning_lab.judge.base import Chat, ChatRequest
 from reasoning_lab.judge.chat import ChatJudge
-from reasoning_lab.judge.endpoint import Endpoint, Outcome
+from reasoning_lab.judge.client.endpoint import Endpoint, Outcome
+from reasoning_lab.judge.client.wire import BadReply, Completion, read_completion
 from reasoning_lab.judge.openai import OpenAI
-from reasoning_lab.judge.wire import BadReply, Completion, read_completion
 from reasoning_lab.records import Record
-from reasoning_lab.rng import Key, uniform
 
 ANNOTATOR = "weighted_alpaca_eval_gpt4_turbo"
 NAMES = ("m", "M")

@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-from reasoning_lab.policy import Policy
+from reasoning_lab.engine.policy import Policy
 
 Role = Literal["base", "thinking", "grpo"]
 ROLES: tuple[Role, ...] = ("base", "thinking", "grpo")
@@ -148,7 +148,7 @@ def load_reader(source: ModelSource) -> Reader:
     """Tokenizer, config and generation config by transformers, no weights."""
     from transformers import AutoConfig, AutoTokenizer, GenerationConfig
 
-    from reasoning_lab.model_pair.huggingface import context_length
+    from reasoning_lab.engine.transformers import context_length
 
     where, options = where_of(source)
     try:
@@ -172,7 +172,7 @@ def load(source: ModelSource, dtype: str, device: str) -> LoadedModel:
     import torch
     import transformers
 
-    from reasoning_lab.model_pair.huggingface import HuggingFacePolicy
+    from reasoning_lab.engine.transformers import HuggingFacePolicy
 
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from reasoning_lab.model_pair.huggingface import HuggingFacePolicy
+from reasoning_lab.engine.transformers import HuggingFacePolicy
 
 PROBE = 5
 """Tokens of the pass that compares the composition with the model's own forward."""

@@ -7,7 +7,7 @@ from itertools import product
 import torch
 from torch import Tensor
 
-from reasoning_lab.policy import Policy, Segment, Session
+from reasoning_lab.engine.policy import Policy, Segment, Session
 
 
 class ToyPolicy(Policy):

@@ -19,6 +19,7 @@ from reasoning_lab.report.inputs import finite
 TABLE = "df_gamed.csv"
 """The package's table: annotations of gamed baselines and the difficulty of each instruction."""
 
+
 def check_alpaca_eval(lc_tables: str | None) -> None:
     """ValueError if the package or a local table is missing; to be called before anything is drawn or asked."""
     from importlib.util import find_spec

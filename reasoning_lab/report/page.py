@@ -149,11 +149,7 @@ def _published(report: ReportInput, rows: list[ArmSummary]) -> str:
     )
     head = "".join(f'<th scope="col">{x}</th>' for x in ("Published", "Number", "Here, %", "Why they differ"))
     table = f'<table class="words"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
-    return (
-        '<section id="published"><h2>Beside the paper</h2>'
-        + region("Published numbers", table)
-        + "</section>"
-    )
+    return '<section id="published"><h2>Beside the paper</h2>' + region("Published numbers", table) + "</section>"
 
 
 def _answers_section(data: dict[str, Any]) -> str:

@@ -85,9 +85,7 @@ def _figure(width: float, height: float) -> Figure:
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def render(
-    name: str, title: str, caption: str, alt: str, draw: Callable[[], Figure], inks: Inks
-) -> Chart:
+def render(name: str, title: str, caption: str, alt: str, draw: Callable[[], Figure], inks: Inks) -> Chart:
     """Draw and save in both formats; the same input gives the same bytes."""
     with _style(name):
         figure = draw()
@@ -151,9 +149,10 @@ def _spread(ys: Sequence[float], gap: float, top: float) -> list[float]:
     groups: list[list[int]] = []
     for i in order:
         groups.append([i])
-        while len(groups) > 1 and _centre(groups[-1], ys) - _centre(groups[-2], ys) < gap * (
-            len(groups[-1]) + len(groups[-2])
-        ) / 2:
+        while (
+            len(groups) > 1
+            and _centre(groups[-1], ys) - _centre(groups[-2], ys) < gap * (len(groups[-1]) + len(groups[-2])) / 2
+        ):
             last = groups.pop()
             groups[-1] += last
     for group in groups:
@@ -170,9 +169,7 @@ def _centre(group: list[int], ys: Sequence[float]) -> float:
     return sum(ys[i] for i in group) / len(group)
 
 
-def _place(
-    axes: Axes, texts: list[Text], xy: list[tuple[float, float]], bars: list[tuple[float, float]]
-) -> None:
+def _place(axes: Axes, texts: list[Text], xy: list[tuple[float, float]], bars: list[tuple[float, float]]) -> None:
     """Move each text around its point to a near place where it meets no text, marker, interval bar or edge."""
     from matplotlib.transforms import Bbox
 

@@ -123,9 +123,7 @@ def summarise_passk(report: ReportInput) -> list[PassSummary]:
 
 def compare(report: ReportInput, a: str, b: str) -> st.Paired:
     """Accuracy of arm a minus accuracy of arm b, paired."""
-    return st.paired_difference(
-        st.outcomes(report.arm(a).grades), st.outcomes(report.arm(b).grades), seed=report.seed
-    )
+    return st.paired_difference(st.outcomes(report.arm(a).grades), st.outcomes(report.arm(b).grades), seed=report.seed)
 
 
 def strongest_rival(report: ReportInput, rows: list[ArmSummary]) -> ArmSummary | None:

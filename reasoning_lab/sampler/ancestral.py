@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from reasoning_lab.policy import Chain, Request
+from reasoning_lab.engine.policy import Chain, Request
 from reasoning_lab.sampler.base import (
     Draws,
     Prompt,

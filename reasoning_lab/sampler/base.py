@@ -5,9 +5,9 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from reasoning_lab.policy import Chain, Checkpoint, Request
+from reasoning_lab.engine.policy import Chain, Checkpoint, Request
+from reasoning_lab.engine.rng import Key
 from reasoning_lab.records import Candidate, Move
-from reasoning_lab.rng import Key
 
 Draws = Generator[Request | list[Request] | Checkpoint, Any, "Sample"]
 """Yields requests, receives their chains, returns the Sample."""

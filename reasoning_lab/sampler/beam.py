@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from reasoning_lab.policy import Chain, Checkpoint, Request
+from reasoning_lab.engine.policy import Chain, Checkpoint, Request
 from reasoning_lab.sampler.base import Draws, Prompt, Sample, Sampler, require, require_positive
 
 STEPS_PER_CHECKPOINT = 32

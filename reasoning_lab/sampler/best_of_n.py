@@ -7,7 +7,7 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from reasoning_lab.policy import Chain, Checkpoint
+from reasoning_lab.engine.policy import Chain, Checkpoint
 from reasoning_lab.records import Candidate
 from reasoning_lab.sampler.ancestral import Temperature
 from reasoning_lab.sampler.base import (

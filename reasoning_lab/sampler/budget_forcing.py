@@ -4,7 +4,7 @@ arXiv:2501.19393, section 3)."""
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from reasoning_lab.policy import Chain, Checkpoint, Request
+from reasoning_lab.engine.policy import Chain, Checkpoint, Request
 from reasoning_lab.sampler.base import Draws, Prompt, Sample, Sampler, require, require_positive
 
 

@@ -12,9 +12,9 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from reasoning_lab.policy import Chain, Checkpoint, Request
+from reasoning_lab.engine.policy import Chain, Checkpoint, Request
+from reasoning_lab.engine.rng import index, uniform
 from reasoning_lab.records import Move
-from reasoning_lab.rng import index, uniform
 from reasoning_lab.sampler.base import Draws, Prompt, Sample
 
 StopRule = Literal["full_ladder", "jump_to_final_cap", "first_eos"]

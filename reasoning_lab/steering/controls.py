@@ -9,12 +9,12 @@ from abc import abstractmethod
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
-from reasoning_lab.rng import Key, uniform
+from reasoning_lab.engine.rng import Key, uniform
 from reasoning_lab.steering.category import RandomCategory
 from reasoning_lab.steering.coefficient import Fixed
 from reasoning_lab.steering.gate import RandomPositions
 from reasoning_lab.steering.steering import Steering, SteeringRule
-from reasoning_lab.steering.vectors import VectorSet
+from reasoning_lab.steering.vectors.base import VectorSet
 
 if TYPE_CHECKING:
     import torch

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from safetensors.torch import save
 from torch import Tensor
 
-from reasoning_lab.steering.vectors import VectorSet
+from reasoning_lab.steering.vectors.base import VectorSet
 
 ALIGNMENT = 32
 """Of GGUF's tensor data [bytes]; the format's default."""

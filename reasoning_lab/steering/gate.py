@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
-from reasoning_lab.rng import Key, uniform
+from reasoning_lab.engine.rng import Key, uniform
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from reasoning_lab.steering.category import CategoryRule
 from reasoning_lab.steering.coefficient import Candidates, CoefficientRule, check_window
 from reasoning_lab.steering.gate import Gate
-from reasoning_lab.steering.vectors import VectorMethod, VectorSet
+from reasoning_lab.steering.vectors.base import VectorMethod, VectorSet
 
 MEMORIES = ("plain", "steered")
 VOCABULARIES = ("ids", "strings")

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import torch
 
-from reasoning_lab.corpus import (
+from reasoning_lab.benchmark.grammar import (
     PLAN,
     Grammar,
     WordProblem,

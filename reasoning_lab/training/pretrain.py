@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from reasoning_lab.corpus import Grammar, training_documents
+from reasoning_lab.benchmark.grammar import Grammar, training_documents
 
 if TYPE_CHECKING:
     from transformers import LlamaForCausalLM, PreTrainedTokenizerFast

@@ -85,15 +85,15 @@ def test_from_answers_to_win_rates(tmp_path: Path) -> None:
     pytest.importorskip("alpaca_eval", reason="the extra alpaca is not installed")
     from rich.console import Console
 
-    from reasoning_lab.artifacts import Store
+    from reasoning_lab.artifacts.draws import problems_of, table_draws
+    from reasoning_lab.artifacts.judgements import preferences_on
+    from reasoning_lab.artifacts.lab import Lab
+    from reasoning_lab.artifacts.results import completions, grades
+    from reasoning_lab.artifacts.store import Store
     from reasoning_lab.benchmark.arithmetic import Arithmetic
-    from reasoning_lab.config import Composer
-    from reasoning_lab.config import build as experiment_of
-    from reasoning_lab.draws import problems_of, table_draws
-    from reasoning_lab.judgements import preferences_on
-    from reasoning_lab.lab import Lab
-    from reasoning_lab.preferences import check_preferences, win_rates
-    from reasoning_lab.results import completions, grades
+    from reasoning_lab.launch.config import Composer
+    from reasoning_lab.launch.config import build as experiment_of
+    from reasoning_lab.report.win_rates import check_preferences, win_rates
     from tests.report.test_alpaca_eval import synthetic
 
     questions = Arithmetic(n_problems=12, problem_seed=777, max_new_tokens=8).load()

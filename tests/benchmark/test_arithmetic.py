@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from reasoning_lab import corpus
+from reasoning_lab.benchmark import grammar
 from tests.benchmark.test_contract import WRONG_TYPE, build
 
 
@@ -12,7 +12,7 @@ def test_problems_are_held_out_and_tagged() -> None:
     benchmark = build("arithmetic")
     problems = benchmark.load()
     assert len(problems) == 200
-    for problem, source in zip(problems, corpus.heldout_problems(200, 777), strict=True):
+    for problem, source in zip(problems, grammar.heldout_problems(200, 777), strict=True):
         assert source.heldout
         assert benchmark.prompt(problem) == source.text
         assert problem.gold == str(source.answer)
@@ -21,8 +21,8 @@ def test_problems_are_held_out_and_tagged() -> None:
 
 def test_the_reference_solutions_are_correct() -> None:
     benchmark, rng = build("arithmetic"), random.Random(0)
-    for problem, source in zip(benchmark.load(), corpus.heldout_problems(200, 777), strict=True):
-        text = corpus.response(rng, corpus.Grammar(), source, "V")
+    for problem, source in zip(benchmark.load(), grammar.heldout_problems(200, 777), strict=True):
+        text = grammar.response(rng, grammar.Grammar(), source, "V")
         grade = benchmark.grade(problem, text, 0, "stop")
         assert grade.correct and grade.reason == "conclusion"
 
@@ -52,7 +52,7 @@ def test_the_training_side_is_another_and_grows_at_its_end() -> None:
     assert len(set(ids)) == 500 and not heldout & set(ids)
     assert problems[:70] == build("arithmetic", split="train", n_problems=70, problem_seed=3).load()
     assert problems != build("arithmetic", split="train", n_problems=500, problem_seed=4).load()
-    stream = corpus.training_problems(3)
+    stream = grammar.training_problems(3)
     sources = {}
     while len(sources) < 500:
         source = next(stream)

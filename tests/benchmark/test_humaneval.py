@@ -14,12 +14,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from reasoning_lab.benchmark.grading.programs import MAX_PARSED_CHARS, Program, as_body, canonical, cut, extract
 from reasoning_lab.benchmark.humaneval import HumanEval
-from reasoning_lab.benchmark.programs import MAX_PARSED_CHARS, Program, as_body, canonical, cut, extract
 from reasoning_lab.records import Grade, Problem
 from tests.benchmark.data import shared
+from tests.benchmark.sandbox.test_sandbox import needs_bubblewrap
 from tests.benchmark.test_contract import GOLDEN, WRONG_TYPE, build
-from tests.benchmark.test_sandbox import needs_bubblewrap
 
 Grader = Callable[[Problem, str], Grade]
 
@@ -306,7 +306,7 @@ def test_odd_texts_are_graded_with_a_named_reason(text: str) -> None:
 
 
 def test_without_a_sandbox_grading_refuses_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    from reasoning_lab.benchmark.sandbox_check import open_sandbox
+    from reasoning_lab.benchmark.sandbox.check import open_sandbox
 
     monkeypatch.setenv("PATH", "/nonexistent")
     open_sandbox.cache_clear()

@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import pytest
 
-from reasoning_lab.benchmark.equivalence import shared_pool
+from reasoning_lab.benchmark.grading.equality import shared_pool
 from tests.benchmark.data import shared
 from tests.benchmark.test_contract import WRONG_TYPE, build
 

@@ -7,21 +7,21 @@ from typing import Any
 import pytest
 import torch
 
-from reasoning_lab import corpus
-from reasoning_lab.engine import run
+from reasoning_lab.benchmark import grammar
+from reasoning_lab.engine.rng import Key
+from reasoning_lab.engine.scheduler import run
 from reasoning_lab.model_pair.pair import ModelSource, load, resolve_device
-from reasoning_lab.rng import Key
 from reasoning_lab.sampler.ancestral import Greedy
 from reasoning_lab.sampler.base import Prompt
 from reasoning_lab.sampler.power import Power
-from reasoning_lab.steering.annotate import annotate
 from reasoning_lab.steering.category import Argmax
 from reasoning_lab.steering.coefficient import Candidates, Fixed, Learned
-from reasoning_lab.steering.examples import LabelledTrace
 from reasoning_lab.steering.gate import Boundary, Disagreement
+from reasoning_lab.steering.hybrid.annotate import annotate
 from reasoning_lab.steering.steering import Steering
-from reasoning_lab.steering.venhoff2025 import Venhoff2025
-from reasoning_lab.steering.venhoff2026 import Venhoff2026
+from reasoning_lab.steering.vectors.examples import LabelledTrace
+from reasoning_lab.steering.vectors.venhoff2025 import Venhoff2025
+from reasoning_lab.steering.vectors.venhoff2026 import Venhoff2026
 from tests.steering.pairs import Given, Pair, embedded_pair
 from tests.test_stages import artifacts, experiment, lab
 
@@ -71,7 +71,7 @@ def test_the_main_job_runs_on_the_device(tmp_path: Path) -> None:
 
 
 def test_pretraining_runs_on_the_device() -> None:
-    from reasoning_lab.corpus import Grammar, build_tokenizer
+    from reasoning_lab.benchmark.grammar import Grammar, build_tokenizer
     from reasoning_lab.training.pretrain import Architecture, PretrainRecipe, pretrain
 
     trained, _ = pretrain(build_tokenizer(), Grammar(), Architecture(), PretrainRecipe(steps=3), print, device="cuda")
@@ -96,8 +96,8 @@ def written(loaded) -> list:
     from reasoning_lab.taxonomy.spans import token_spans
 
     rng, found = random.Random(0), []
-    for number, problem in enumerate(corpus.heldout_problems(12)):
-        text = corpus.response(rng, corpus.Grammar(), problem)
+    for number, problem in enumerate(grammar.heldout_problems(12)):
+        text = grammar.response(rng, grammar.Grammar(), problem)
         ids = tuple(loaded.reader.tokenizer(text)["input_ids"])
         spans = token_spans(text, ids, loaded.decode)
         found.append(Trace(f"p{number}", 0, text, loaded.encode(problem.text), ids, spans, "correct"))
@@ -118,8 +118,8 @@ def test_activations_on_the_device_are_those_on_the_cpu() -> None:
 
 
 def test_a_bank_of_autoencoders_on_the_device_is_that_on_the_cpu() -> None:
-    from reasoning_lab.taxonomy.topk_sae import TopKSAE
-    from tests.taxonomy.test_topk_sae import planted
+    from reasoning_lab.taxonomy.sae.topk import TopKSAE
+    from tests.taxonomy.sae.test_topk import planted
 
     x, _ = planted(300, 16, 5, noise=0.3)
     sae = TopKSAE(k=2, batch_size=64, max_epochs=8)

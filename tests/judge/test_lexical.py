@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reasoning_lab import corpus
+from reasoning_lab.benchmark import grammar
 from reasoning_lab.judge.base import Category, TitleRequest
 from reasoning_lab.judge.lexical import Lexical, LexicalJudge, normalised
 
@@ -19,11 +19,11 @@ JUDGE = Lexical(3, 3).open(Path("unused"), "cpu")
 
 def planted() -> dict[str, list[str]]:
     """Sentences of the embedded pair's grammar by their true categories."""
-    rng, grammar = random.Random(0), corpus.Grammar()
+    rng, law = random.Random(0), grammar.Grammar()
     found: dict[str, list[str]] = {}
-    for problem in corpus.heldout_problems(60):
-        text = corpus.response(rng, grammar, problem, "V")
-        for start, end, category in corpus.categories(text):
+    for problem in grammar.heldout_problems(60):
+        text = grammar.response(rng, law, problem, "V")
+        for start, end, category in grammar.categories(text):
             found.setdefault(category, []).append(text[start:end].strip())
     return found
 

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from reasoning_lab.engine import run
+from reasoning_lab.engine.rng import Key
+from reasoning_lab.engine.scheduler import run
 from reasoning_lab.judge.base import Category, ChatRequest, TitleRequest
 from reasoning_lab.judge.local import Local, LocalChat
 from reasoning_lab.model_pair.pair import LoadedModel, ModelSource, load
-from reasoning_lab.rng import Key
 from reasoning_lab.sampler.ancestral import Greedy
 from reasoning_lab.sampler.base import Prompt
 

@@ -8,15 +8,15 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from reasoning_lab.artifacts import Store
-from reasoning_lab.benchmark.last_number import last_number
-from reasoning_lab.config import Composer, build
-from reasoning_lab.draws import problems_of, table_draws
+from reasoning_lab.artifacts.draws import problems_of, table_draws
+from reasoning_lab.artifacts.lab import Lab
+from reasoning_lab.artifacts.results import completions, grades
+from reasoning_lab.artifacts.store import Store
+from reasoning_lab.benchmark.grading.last_number import last_number
 from reasoning_lab.experiment import Experiment
 from reasoning_lab.judge import local as local_judge
 from reasoning_lab.judge.verdict import MAX_TOKENS, Case, prompt_of
-from reasoning_lab.lab import Lab
-from reasoning_lab.results import completions, grades
+from reasoning_lab.launch.config import Composer, build
 from tests.judge.server import Exchange, serve
 
 REPLIES = ["YES", "The values are 3 and 4: NO.", "No. Not what I saw yesterday.", ""]

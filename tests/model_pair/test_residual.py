@@ -4,7 +4,7 @@ import pytest
 import torch
 import transformers
 
-from reasoning_lab.model_pair.huggingface import HuggingFacePolicy
+from reasoning_lab.engine.transformers import HuggingFacePolicy
 from reasoning_lab.model_pair.residual import Decoder, causal_mask
 
 SMALL = {

@@ -5,7 +5,7 @@ import re
 from dataclasses import replace
 from itertools import pairwise
 
-from reasoning_lab import corpus
+from reasoning_lab.benchmark import grammar
 from reasoning_lab.records import Annotation, Completion, Problem
 from reasoning_lab.report import ArmResult, CategoryView, HybridReport, ReportInput, TaxonomyView, VectorView
 from reasoning_lab.statistics import Interval
@@ -29,7 +29,7 @@ MIX, GOOD, BEST = (0.52, 0.38, 0.1), (0.2, 0.15, 0.65), (0.05, 0.03, 0.92)
 
 def tokens_of(completion: Completion) -> tuple[str, ...]:
     """The corpus's own tokens, and an empty text for the stop id."""
-    return (*re.findall(corpus.TOKEN_PATTERN, completion.text), "")
+    return (*re.findall(grammar.TOKEN_PATTERN, completion.text), "")
 
 
 def annotation(rng: random.Random, completion: Completion, n: int, rate: float) -> Annotation:
@@ -79,7 +79,7 @@ def taxonomy(n: int = 8) -> TaxonomyView:
 
 def hybrid(n_problems: int = 200, n_categories: int = 8, extra: int = 0, draws: int = 5) -> HybridReport:
     """Base, hybrid, thinking, every control, a competitor, `extra` further arms."""
-    words = {f"p{i}": problem for i, problem in enumerate(corpus.heldout_problems(n_problems))}
+    words = {f"p{i}": problem for i, problem in enumerate(grammar.heldout_problems(n_problems))}
     problems = {k: Problem(k, p.text, str(p.answer), {"length": str(p.length)}) for k, p in words.items()}
     controls = {name: (label, mix, min(n, draws)) for name, (label, mix, n) in {**NULLS, **RIVALS}.items()}
     others = {"power": ("base, power α = 4", GOOD, 1)}
@@ -125,7 +125,7 @@ def _mixture(rng: random.Random, n: int) -> tuple[float, ...]:
 
 
 def _arm(
-    name: str, label: str, words: dict[str, corpus.WordProblem], mix: tuple[float, float, float], chains: int
+    name: str, label: str, words: dict[str, grammar.WordProblem], mix: tuple[float, float, float], chains: int
 ) -> ArmResult:
     role = name if name in ("base", "thinking") else "hybrid"
     made = synthetic.arm(name, label, words, mix, chains=chains, role=role,

@@ -7,32 +7,32 @@ from itertools import pairwise
 
 import numpy as np
 
-from reasoning_lab import corpus
+from reasoning_lab.benchmark import grammar
 from reasoning_lab.records import Completion, Grade, Move, Problem, Verdict
 from reasoning_lab.report import ArmResult, Published, ReportInput
 
-TO_ID = corpus.vocabulary()
+TO_ID = grammar.vocabulary()
 TO_TOKEN = {index: token for token, index in TO_ID.items()}
-GRAMMAR = corpus.Grammar()
+GRAMMAR = grammar.Grammar()
 
 
 def encode(text: str) -> tuple[int, ...]:
-    return (*(TO_ID[token] for token in re.findall(corpus.TOKEN_PATTERN, text)), TO_ID[corpus.EOS])
+    return (*(TO_ID[token] for token in re.findall(grammar.TOKEN_PATTERN, text)), TO_ID[grammar.EOS])
 
 
 def decode(ids: Iterable[int]) -> str:
-    return "".join(TO_TOKEN[i] for i in ids).replace(corpus.EOS, "")
+    return "".join(TO_TOKEN[i] for i in ids).replace(grammar.EOS, "")
 
 
-def grade(problem: corpus.WordProblem, name: str, chain: int, text: str) -> Grade:
-    answer = corpus.final_answer(text)
+def grade(problem: grammar.WordProblem, name: str, chain: int, text: str) -> Grade:
+    answer = grammar.final_answer(text)
     verdict: Verdict = "ungradable" if answer is None else "correct" if answer == problem.answer else "wrong"
     return Grade(name, chain, verdict, None if answer is None else str(answer), "conclusion" if answer else "no answer")
 
 
-def text_of(rng: random.Random, problem: corpus.WordProblem, weights: tuple[float, float, float], cut: float) -> str:
+def text_of(rng: random.Random, problem: grammar.WordProblem, weights: tuple[float, float, float], cut: float) -> str:
     style = rng.choices("DSV", weights)[0]
-    text = corpus.response(rng, GRAMMAR, problem, style)  # type: ignore[arg-type]
+    text = grammar.response(rng, GRAMMAR, problem, style)  # type: ignore[arg-type]
     return text[: text.rfind(" ", 0, len(text) // 2 + 1)] if rng.random() < cut else text
 
 
@@ -62,7 +62,7 @@ def _failed(rng: random.Random, rung: int, step: int, cut: int, old: tuple[int, 
 def arm(
     name: str,
     label: str,
-    problems: dict[str, corpus.WordProblem],
+    problems: dict[str, grammar.WordProblem],
     weights: tuple[float, float, float],
     cost: float = 1.0,
     chains: int = 1,
@@ -95,14 +95,14 @@ def arm(
     texts = [c.text for c in completions]
     return ArmResult(
         name, label, role, sampler, completions, grades,
-        checks=float(np.mean([corpus.n_sentences(t, "check") for t in texts])),
-        backtracks=float(np.mean([corpus.n_sentences(t, "backtrack") for t in texts])),
+        checks=float(np.mean([grammar.n_sentences(t, "check") for t in texts])),
+        backtracks=float(np.mean([grammar.n_sentences(t, "backtrack") for t in texts])),
         scored=scores if scored else None,
     )  # fmt: skip
 
 
 def report(n_problems: int = 200, n_passk: int = 60, samples: int = 16, proposals: int = 48) -> ReportInput:
-    drawn = corpus.heldout_problems(n_problems)
+    drawn = grammar.heldout_problems(n_problems)
     words = {f"p{i}": problem for i, problem in enumerate(drawn)}
     few = dict(list(words.items())[:n_passk])
     tags = [{"length": str(p.length), "long_tail": str(p.long_tail).lower()} for p in drawn]

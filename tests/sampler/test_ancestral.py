@@ -5,11 +5,11 @@ import math
 import pytest
 import torch
 
-from reasoning_lab.draw import draw
+from reasoning_lab.artifacts.recipes import canonical
+from reasoning_lab.engine.token import draw
 from reasoning_lab.model_pair.toy import ToyPolicy
-from reasoning_lab.recipes import canonical
 from reasoning_lab.sampler.ancestral import Greedy, Temperature
-from tests.oracle import PROMPT, STOP, State, draws, p_value, samples, tempered
+from tests.engine.oracle import PROMPT, STOP, State, draws, p_value, samples, tempered
 
 CUTS = [(1.0, 0, 0.9), (1.0, 0, 0.5), (0.5, 0, 0.8), (2.0, 3, 0.7), (1.0, 2, 1.0), (0.7, 3, 0.01)]
 

@@ -5,15 +5,15 @@ import math
 import pytest
 import torch
 
-from reasoning_lab.engine import run
+from reasoning_lab.engine.rng import Key
+from reasoning_lab.engine.scheduler import run
 from reasoning_lab.model_pair.toy import ToyPolicy
-from reasoning_lab.rng import Key
 from reasoning_lab.sampler.ancestral import Greedy
 from reasoning_lab.sampler.base import Prompt, Sample
 from reasoning_lab.sampler.beam import Beam
-from tests.oracle import PROMPT, STOP, Reprefill, State, samples
-from tests.test_engine import model
-from tests.test_engine import prompts as model_prompts
+from tests.engine.oracle import PROMPT, STOP, Reprefill, State, samples
+from tests.engine.test_scheduler import model
+from tests.engine.test_scheduler import prompts as model_prompts
 
 PENALTIES = [0.0, 0.7, 1.0, 1.5]
 

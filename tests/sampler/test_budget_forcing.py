@@ -8,16 +8,16 @@ from typing import Any
 import pytest
 import torch
 
-from reasoning_lab.engine import Counts, run
+from reasoning_lab.engine.policy import Chain, Request
+from reasoning_lab.engine.rng import Key
+from reasoning_lab.engine.scheduler import Counts, run
 from reasoning_lab.model_pair.toy import ToyPolicy
-from reasoning_lab.policy import Chain, Request
-from reasoning_lab.rng import Key
 from reasoning_lab.sampler.base import Prompt
 from reasoning_lab.sampler.budget_forcing import BudgetForcing
-from tests.oracle import PROMPT, STOP, Reprefill, State, draws, p_value, samples, tempered, unchecked
-from tests.test_engine import STOP as MODEL_STOP
-from tests.test_engine import model
-from tests.test_engine import prompts as model_prompts
+from tests.engine.oracle import PROMPT, STOP, Reprefill, State, draws, p_value, samples, tempered, unchecked
+from tests.engine.test_scheduler import STOP as MODEL_STOP
+from tests.engine.test_scheduler import model
+from tests.engine.test_scheduler import prompts as model_prompts
 
 TEXTS = {"wait": (1,), "final": (2, 1), "close": (3,), "two": (1, 1)}
 LENGTH = 9

@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from reasoning_lab.config import Composer, ConfigError, build
-from reasoning_lab.engine import run
+from reasoning_lab.engine.policy import Chain
+from reasoning_lab.engine.rng import Key
+from reasoning_lab.engine.scheduler import run
+from reasoning_lab.launch.config import Composer, ConfigError, build
 from reasoning_lab.model_pair.toy import ToyPolicy
-from reasoning_lab.policy import Chain
 from reasoning_lab.records import Candidate
-from reasoning_lab.rng import Key
 from reasoning_lab.sampler.base import Prompt, Sample, Sampler, Selection
-from tests.oracle import PROMPT, STOP
+from tests.engine.oracle import PROMPT, STOP
 
 SAMPLERS = sorted(path.stem for path in (Path(__file__).parents[2] / "conf" / "sampler").glob("*.yaml"))
 LENGTH = 6
@@ -82,7 +82,7 @@ def test_the_same_draw_at_any_number_of_rows_and_in_any_order(name: str) -> None
 
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_decode_tokens_count_every_drawn_token(name: str) -> None:
-    from reasoning_lab.engine import Counts
+    from reasoning_lab.engine.scheduler import Counts
 
     policy, counts = ToyPolicy.random(5, length=LENGTH), Counts()
     tasks = [(i, sampler(name).sample(prompt(i))) for i in range(10)]

@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 from scipy.stats import chisquare
 
-from reasoning_lab.engine import Counts, run
+from reasoning_lab.engine.policy import Request
+from reasoning_lab.engine.rng import Key
+from reasoning_lab.engine.scheduler import Counts, run
 from reasoning_lab.model_pair.toy import ToyPolicy, power_law
-from reasoning_lab.policy import Request
-from reasoning_lab.rng import Key
 from reasoning_lab.sampler.ancestral import Temperature
 from reasoning_lab.sampler.base import Prompt, Sample, Sampler
 from reasoning_lab.sampler.metropolis import Ladder, OverlapRule, PowerRule
 from reasoning_lab.sampler.power import Power, PowerLimit, cost_multiple
-from tests.oracle import (
+from tests.engine.oracle import (
     PROMPT,
     STOP,
     State,

@@ -7,11 +7,11 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM, LlamaConfig, Qwen3Config
 
-from reasoning_lab.model_pair.huggingface import PREFILL_WIDTH, HuggingFacePolicy
-from reasoning_lab.steering.hybrid import HybridPolicy
+from reasoning_lab.engine.transformers import PREFILL_WIDTH, HuggingFacePolicy
+from reasoning_lab.steering.hybrid.policy import HybridPolicy
+from reasoning_lab.steering.hybrid.vocabulary import VocabularyMap, same_vocabulary
 from reasoning_lab.steering.steering import SteeringRule
-from reasoning_lab.steering.vectors import VectorMethod, VectorSet
-from reasoning_lab.steering.vocabulary import VocabularyMap, same_vocabulary
+from reasoning_lab.steering.vectors.base import VectorMethod, VectorSet
 from reasoning_lab.taxonomy.clusters import Normaliser, TopKClusters
 
 BASE_VOCAB, THINKING_VOCAB = 40, 43
@@ -129,13 +129,13 @@ def _share_bigrams(policy: HuggingFacePolicy, ids: list[int], written: float, re
 
 def embedded_pair(dtype: str, n_prompts: int) -> Pair:
     """The shipped models with random clusters and vectors of the length that trained ones have there."""
-    from reasoning_lab import corpus
+    from reasoning_lab.benchmark import grammar
     from reasoning_lab.model_pair.pair import ModelSource, load
     from reasoning_lab.taxonomy.spans import ending_ids
 
     base, thinking = (load(ModelSource(f"package:embedded/{role}"), dtype, "cpu") for role in ("base", "thinking"))
     width, kind = base.policy.model.config.hidden_size, getattr(torch, dtype)  # pyright: ignore
-    texts = [problem.text for problem in corpus.heldout_problems(n_prompts, 777)]
+    texts = [problem.text for problem in grammar.heldout_problems(n_prompts, 777)]
     encoded = {base.encode(text): thinking.encode(text) for text in texts}
     return Pair(
         base.policy, thinking.policy, clusters(width, kind, n=8, spread=3.0), vectors(width, kind, 5.0, n=8, layer=2),

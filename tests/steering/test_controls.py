@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 import torch
 
-from reasoning_lab.engine import run
-from reasoning_lab.rng import Key
+from reasoning_lab.engine.rng import Key
+from reasoning_lab.engine.scheduler import run
 from reasoning_lab.sampler.ancestral import Temperature
 from reasoning_lab.sampler.base import Prompt
 from reasoning_lab.steering.category import Argmax, RandomCategory

@@ -5,7 +5,7 @@ import safetensors.torch
 import torch
 
 from reasoning_lab.steering.export import control_vector, control_vectors, safetensors_bytes
-from reasoning_lab.steering.vectors import VectorSet, vectors_from
+from reasoning_lab.steering.vectors.base import VectorSet, vectors_from
 
 
 def a_set(layer=2) -> VectorSet:

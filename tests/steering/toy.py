@@ -6,10 +6,10 @@ from functools import cache
 import torch
 import transformers
 
-from reasoning_lab.model_pair.huggingface import HuggingFacePolicy
+from reasoning_lab.engine.transformers import HuggingFacePolicy
 from reasoning_lab.model_pair.residual import Decoder
 from reasoning_lab.records import Span
-from reasoning_lab.steering.examples import LabelledTrace
+from reasoning_lab.steering.vectors.examples import LabelledTrace
 
 VOCABULARY, WIDTH, LAYERS, CONTEXT = 23, 16, 4, 64
 

@@ -10,8 +10,8 @@ import pytest
 import torch
 import transformers
 
-from reasoning_lab import corpus
-from reasoning_lab.model_pair.huggingface import HuggingFacePolicy
+from reasoning_lab.benchmark import grammar
+from reasoning_lab.engine.transformers import HuggingFacePolicy
 from reasoning_lab.model_pair.pair import LoadedModel, ModelSource, load
 from reasoning_lab.records import Span, Trace
 from reasoning_lab.taxonomy.activations import WINDOW, Activations, Pooling, collect, merge, shard_from
@@ -30,8 +30,8 @@ def model() -> LoadedModel:
 def written(model: LoadedModel) -> list[Trace]:
     """Answers of the grammar to 20 problems, of very different lengths; one is empty."""
     rng, found = random.Random(0), []
-    for number, problem in enumerate(corpus.heldout_problems(20)):
-        text = corpus.response(rng, corpus.Grammar(), problem) if number != 5 else ""
+    for number, problem in enumerate(grammar.heldout_problems(20)):
+        text = grammar.response(rng, grammar.Grammar(), problem) if number != 5 else ""
         ids = tuple(model.reader.tokenizer(text)["input_ids"])
         spans = token_spans(text, ids, model.decode)
         stop = tuple(model.stop_ids)

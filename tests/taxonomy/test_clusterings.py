@@ -17,8 +17,8 @@ from torch import Tensor
 from reasoning_lab.taxonomy.agreement import agreement
 from reasoning_lab.taxonomy.clusterings import Agglomerative, Clustering, GaussianMixture, SphericalKMeans
 from reasoning_lab.taxonomy.clusters import GaussianClusters, Normaliser, TopKClusters, clusters_from
-from reasoning_lab.taxonomy.topk_sae import TopKSAE
-from tests.taxonomy.test_topk_sae import planted
+from reasoning_lab.taxonomy.sae.topk import TopKSAE
+from tests.taxonomy.sae.test_topk import planted
 
 EVERY: dict[str, Clustering] = {
     "topk_sae": TopKSAE(k=1, batch_size=64, max_epochs=60),
@@ -216,7 +216,7 @@ def test_a_cluster_without_a_sentence_has_a_zero_centre_and_counts_as_dead() -> 
 
 def test_parameters_can_be_built_without_torch_or_scikit_learn() -> None:
     code = "import sys; sys.modules.update(dict.fromkeys(['torch', 'sklearn', 'numpy', 'jaxtyping']))\n"
-    code += "from reasoning_lab.taxonomy.topk_sae import TopKSAE\n"
+    code += "from reasoning_lab.taxonomy.sae.topk import TopKSAE\n"
     code += "from reasoning_lab.taxonomy.clusterings import Agglomerative, GaussianMixture, SphericalKMeans\n"
     code += "print(TopKSAE().k, Agglomerative(), GaussianMixture(), SphericalKMeans())"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.startswith(

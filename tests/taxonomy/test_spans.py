@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
-from reasoning_lab import corpus
+from reasoning_lab.benchmark import grammar
 from reasoning_lab.model_pair.pair import ModelSource, Reader, load_reader
 from reasoning_lab.records import Completion, Grade, Span
 from reasoning_lab.taxonomy.spans import REPLACEMENT, ending_ids, n_words, sentences, token_spans, token_starts
@@ -96,7 +96,7 @@ BYTES = [f"<0x{byte:02X}>" for byte in range(256)]
 
 def training_text() -> list[str]:
     rng = random.Random(0)
-    texts = [corpus.response(rng, corpus.Grammar(), problem) for problem in corpus.heldout_problems(30)]
+    texts = [grammar.response(rng, grammar.Grammar(), problem) for problem in grammar.heldout_problems(30)]
     return [*texts, *ODD * 3, "So it is.\n\nThe end.) x.y.z", "答案是五。好😀 é"]
 
 
@@ -230,7 +230,7 @@ def test_the_cost_is_linear(kind) -> None:
 
 def responses(n: int) -> list[str]:
     rng = random.Random(1)
-    return [corpus.response(rng, corpus.Grammar(), problem) for problem in corpus.heldout_problems(n)]
+    return [grammar.response(rng, grammar.Grammar(), problem) for problem in grammar.heldout_problems(n)]
 
 
 @pytest.fixture(scope="module")
@@ -242,7 +242,7 @@ def test_the_grammars_sentences_are_found(embedded: Reader) -> None:
     for text in responses(100):
         ids = tuple(embedded.tokenizer(text)["input_ids"])
         spans = token_spans(text, ids, embedded.decode)
-        assert [(span.start, span.stop) for span in spans] == [found[:2] for found in corpus.categories(text)]
+        assert [(span.start, span.stop) for span in spans] == [found[:2] for found in grammar.categories(text)]
         for span in spans:
             assert embedded.decode(ids[span.first : span.last]) == text[span.start : span.stop]
 

@@ -11,8 +11,8 @@ from torch import Tensor
 from reasoning_lab.taxonomy.clusterings import SphericalKMeans
 from reasoning_lab.taxonomy.clusters import TopKClusters
 from reasoning_lab.taxonomy.export import saelens_files
-from reasoning_lab.taxonomy.topk_sae import TopKSAE
-from tests.taxonomy.test_topk_sae import planted
+from reasoning_lab.taxonomy.sae.topk import TopKSAE
+from tests.taxonomy.sae.test_topk import planted
 
 
 @pytest.fixture(scope="module")

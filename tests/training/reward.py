@@ -1,7 +1,7 @@
 """The reward that the stages pass to training, as tests need it."""
 
 from reasoning_lab.benchmark.arithmetic import Arithmetic, problem_of
-from reasoning_lab.corpus import WordProblem
+from reasoning_lab.benchmark.grammar import WordProblem
 from reasoning_lab.training.thinking import graded
 
 BENCHMARK = Arithmetic(n_problems=1, problem_seed=0, max_new_tokens=220)

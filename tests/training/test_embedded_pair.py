@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 import reasoning_lab
-from reasoning_lab.corpus import Grammar, heldout_problems
+from reasoning_lab.benchmark.grammar import Grammar, heldout_problems
 from reasoning_lab.training.embedded_pair import (
     FIGURES_BEGIN,
     FIGURES_END,

@@ -7,7 +7,7 @@ from itertools import islice
 import pytest
 import torch
 
-from reasoning_lab.corpus import Grammar, build_tokenizer, training_documents
+from reasoning_lab.benchmark.grammar import Grammar, build_tokenizer, training_documents
 from reasoning_lab.training.pretrain import (
     Architecture,
     PretrainRecipe,

@@ -14,7 +14,7 @@ pytest.importorskip("trl", reason="the optional extra `train`")
 import torch
 
 import reasoning_lab
-from reasoning_lab.corpus import Grammar, response, training_problems
+from reasoning_lab.benchmark.grammar import Grammar, response, training_problems
 from reasoning_lab.training.embedded_pair import load
 from reasoning_lab.training.sft import SFTRecipe, train_sft
 

@@ -1,0 +1,154 @@
+"""Draw the answers of one arm: the engine over the samplers' coroutines, with a log from which a killed run goes on."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from reasoning_lab.artifacts.store import RunLog
+from reasoning_lab.engine.policy import Chain, score
+from reasoning_lab.engine.rng import Key
+from reasoning_lab.engine.scheduler import Counts, run
+from reasoning_lab.model_pair.pair import LoadedModel
+from reasoning_lab.records import Candidate, Completion
+from reasoning_lab.sampler.base import Prompt, Sample, Sampler
+
+
+class Item(NamedTuple):
+    """One answer to draw: the names under which it is logged."""
+
+    problem: str
+    chain: int
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Physical shape of every pass."""
+
+    rows: int
+    max_prompt_tokens: int
+
+
+def draw_completions(
+    model: LoadedModel,
+    sampler: Sampler,
+    prompts: dict[str, tuple[int, ...]],
+    chains: tuple[int, int],
+    seed: int,
+    vote: Callable[[str], str | None],
+    shape: Shape,
+    log: RunLog,
+    checkpoint_seconds: float,
+    on_done: Callable[[Completion], None],
+) -> tuple[list[Completion], Counts]:
+    """All answers of an arm in the order of problems, then chains; those in `log` are not drawn again.
+
+    Arguments: `prompts` maps problem ids to prompt ids; `vote` reads from a text the answer in the form in which it
+    votes; `on_done` hears of every answer, logged ones first; finished answers and, at most every
+    `checkpoint_seconds` per chain, states of long chains are appended to `log`.
+    """
+    done, states = _logged(log)
+    for completion in done.values():
+        on_done(completion)
+    items = [Item(problem, chain) for problem in prompts for chain in range(*chains)]
+    candidate, encode = _reader(model, vote), _encoder(model)
+    counts = Counts()
+
+    def tasks() -> Iterator[tuple[Item, Any]]:
+        for item in items:
+            if item not in done:
+                prompt = Prompt(
+                    prompts[item.problem], model.stop_ids, Key(seed, item.problem, item.chain), candidate, encode
+                )  # fmt: skip
+                yield item, sampler.sample(prompt, states.get(item))
+
+    capacity = shape.max_prompt_tokens + sampler.max_new_tokens
+    save = _throttled(log, checkpoint_seconds)
+    for item, sample in run(model.policy, tasks(), shape.rows, capacity, save, counts):
+        done[item] = completion = _completion(item, sample, candidate)
+        log.append({"completion": completion.to_json()})
+        on_done(completion)
+    return [done[item] for item in items], counts
+
+
+def _logged(log: RunLog) -> tuple[dict[Item, Completion], dict[Item, dict[str, Any]]]:
+    """Finished answers of earlier attempts, and the last saved states of unfinished ones."""
+    done: dict[Item, Completion] = {}
+    states: dict[Item, dict[str, Any]] = {}
+    for record in log.records:
+        if "completion" in record:
+            completion = Completion.from_json(record["completion"])
+            done[Item(completion.problem, completion.chain)] = completion
+        else:
+            states[Item(record["problem"], record["chain"])] = record["state"]
+    return done, states
+
+
+def _throttled(log: RunLog, seconds: float) -> Callable[[Item, dict[str, Any]], None]:
+    """Append a chain's state to the log when its last one (or the run's start) is old enough."""
+    started = time.monotonic()
+    saved: dict[Item, float] = {}
+
+    def save(item: Item, state: dict[str, Any]) -> None:
+        now = time.monotonic()
+        if now - saved.get(item, started) >= seconds:
+            saved[item] = now
+            log.append({"problem": item.problem, "chain": item.chain, "state": state})
+
+    return save
+
+
+def _reader(model: LoadedModel, vote: Callable[[str], str | None]) -> Callable[[Chain], Candidate]:
+    def candidate(chain: Chain) -> Candidate:
+        text = model.decode(chain.tokens)
+        finish = "stop" if chain.tokens[-1] in model.stop_ids else "cap"
+        negentropy = sum(chain.negentropy) / chain.n_scored
+        return Candidate(text, chain.tokens, finish, sum(chain.log_p), negentropy, vote(text), chain.inserted)
+
+    return candidate
+
+
+def _encoder(model: LoadedModel) -> Callable[[str], tuple[int, ...]]:
+    """Ids of a text that a sampler puts into an answer; a text that the vocabulary lacks is refused."""
+    tokenizer = model.reader.tokenizer
+
+    def encode(text: str) -> tuple[int, ...]:
+        ids = tuple(tokenizer(text, add_special_tokens=False)["input_ids"])
+        if tokenizer.unk_token_id in ids:
+            raise ValueError(f"{text!r}: this model's vocabulary lacks a part of it; change the sampler's text.")
+        return ids
+
+    return encode
+
+
+def _completion(item: Item, sample: Sample, candidate: Callable[[Chain], Candidate]) -> Completion:
+    chosen = candidate(sample.chain)
+    return Completion(
+        item.problem, item.chain, chosen.text, chosen.ids, chosen.finish, chosen.log_p, chosen.negentropy,
+        sample.decode_tokens, len(sample.moves),
+        sum(move.accepted for move in sample.moves), sum(move.moved for move in sample.moves),
+        # Moves are for reading; one chain per problem is enough to read.
+        sample.moves if item.chain == 0 else (),
+        tuple(map(candidate, sample.candidates)),
+        chosen.inserted,
+    )  # fmt: skip
+
+
+def score_texts(
+    model: LoadedModel, texts: Sequence[tuple[Item, tuple[int, ...], tuple[int, ...]]], shape: Shape, cap: int
+) -> dict[Item, tuple[float, float]]:
+    """(log p per token, mean sum_v p log p) of given answers under a model.
+
+    Arguments: `texts` are (item, prompt ids, answer ids) triples, answers of at most `cap` tokens.
+    """
+
+    def scored(item: Item, prompt: tuple[int, ...], ids: tuple[int, ...]) -> Any:
+        return (yield score(prompt, ids, Key(0, item.problem, item.chain)))
+
+    tasks = ((item, scored(item, prompt, ids)) for item, prompt, ids in texts)
+    found = run(model.policy, tasks, shape.rows, shape.max_prompt_tokens + cap)
+    return {item: (_mean(chain.log_p), _mean(chain.negentropy)) for item, chain in found}
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)

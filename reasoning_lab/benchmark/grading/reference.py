@@ -1,0 +1,177 @@
+r"""The authors' grading rules, for comparison with ours: `grader=reference`.
+
+Mathematics (Karan & Du 2025, code at 720a8e9: the grader of PRM800K): the last ``\boxed``, else the last ``\fbox``;
+the same string after the normaliser of Hendrycks et al. 2021; else the same plain string; else, element by
+element of a tuple, whether sympy's difference is 0. Choice: the last standalone letter of the UPPER-CASED text.
+Written anew from their description. Known defects, kept on purpose:
+
+- the article "a" is read as answer A, and any later letter overrules the box (choice)
+- an unreduced fraction is wrong; where the reference is an integer, only an integer is right (10/2 is not 5)
+- 1,2 is not 2,1: only what stands in one pair of brackets is compared by elements, and in order
+- "1 2 3" is 123, for spaces go; letters lose their case; a fraction of sums loses its brackets: (x+1)/2 is x+1/2
+- more than two unknowns, powers of a bracket and exponents of two digits are not compared beyond the string
+- an answer without a box is wrong, whatever it says (theirs then finds the box of the prompt, which is no answer)
+
+Departures: the comparison runs in a process that is killed when it hangs (their call never ends), and what is not plain
+mathematics never reaches sympy's parser, which would run it as Python.
+"""
+
+import re
+from typing import NamedTuple
+
+from reasoning_lab.benchmark.grading.equality import Judgement, shared_pool
+
+_MAX_CHARS = 2000
+"""Longer strings are not normalised [characters]."""
+
+
+# --- mathematics ----------------------------------------------------------------------------------------------
+
+
+class Read(NamedTuple):
+    """An answer by the authors' rule, and what it was judged by."""
+
+    answer: str | None
+    judgement: Judgement
+
+
+def judge_math(gold: str, text: str) -> Read:
+    """The verdict of the authors' rule on a text."""
+    answer = boxed(text)
+    if answer is None:
+        return Read(None, Judgement("wrong", "no box"))
+    if max(len(gold), len(answer)) > _MAX_CHARS:
+        return Read(answer, Judgement("wrong", "too long"))
+    if hendrycks_form(gold) == hendrycks_form(answer):
+        return Read(answer, Judgement("correct", "string"))
+    gold_form, form = plain_form(gold), plain_form(answer)
+    if gold_form == form:
+        return Read(answer, Judgement("correct", "plain string"))
+    return Read(answer, _judge_elements(gold_form, form) if form else Judgement("wrong", "plain string"))
+
+
+def boxed(text: str) -> str | None:
+    r"""Content of the last ``\boxed``, else of the last ``\fbox``; None where there is none or it never closes."""
+    start = text.rfind("\\boxed") if "\\boxed" in text else text.rfind("\\fbox")
+    opened = text.find("{", start) if start >= 0 else -1
+    if opened < 0 or text[start:opened].rstrip() not in ("\\boxed", "\\fbox"):
+        return None
+    depth = 0
+    for brace in re.compile("[{}]").finditer(text, opened):
+        depth += 1 if brace.group() == "{" else -1
+        if depth == 0:
+            return text[opened + 1 : brace.start()]
+    return None
+
+
+_HENDRYCKS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
+    (re.compile(pattern), replacement)
+    for pattern, replacement in (
+        (r"^\s*\\text\{(.*)\}\s*$", r"\1"),
+        (r"\n|\\!", ""),
+        (r"\\\\", r"\\"),
+        (r"\\[td]frac", r"\\frac"),
+        (r"\\left|\\right", ""),
+        (r"\^\{\\circ\}|\^\\circ|\\\$|\\%", ""),
+        (r"\\text\{ .*$", ""),  # a unit on the right
+        (r"(^|[ {])\.", r"\g<1>0."),
+        (r"^[^=]{1,2}=(?=[^=]*$)", ""),  # k=5
+        (r"\\sqrt(\w)", r"\\sqrt{\1}"),
+        (r" ", ""),
+        (r"\\frac(\d)(\d)", r"\\frac{\1}{\2}"),
+        (r"\\frac(\d)\{", r"\\frac{\1}{"),
+        (r"\\frac(\{[^{}]*\})(\d)", r"\\frac\1{\2}"),
+        (r"^0\.5$", r"\\frac{1}{2}"),
+        (r"^(-?\d+)/(-?\d+)$", r"\\frac{\1}{\2}"),
+    )
+)
+
+
+def hendrycks_form(answer: str) -> str:
+    """The string after Hendrycks et al.'s normaliser: no layout, units or spaces, fractions with braces."""
+    for pattern, replacement in _HENDRYCKS:
+        answer = pattern.sub(replacement, answer.strip())
+    return answer
+
+
+_UNITS = "degree|cm|centimeter|meter|mile|second|minute|hour|day|week|month|year|foot|feet|inch|yard"
+_PLAIN: tuple[tuple[re.Pattern[str], str], ...] = tuple(
+    (re.compile(pattern), replacement)
+    for pattern, replacement in (
+        (r"^\s*\\text\{(.*)\}\s*$", r"\1"),
+        (r"\\?[%$]", ""),
+        (r" (?:or|and) ", " , "),
+        (rf"(?:{_UNITS})(?:es|s)?\s*(?:\^\s*\d+)?", ""),
+        (r"\^\s*\\circ|\^\s*\{\s*\\circ\s*\}", ""),
+        (r"^\{(.*)\}$", r"\1"),
+        (r",\\!\s*", ""),
+        (r"^(-?\d+)\.0*$", r"\1"),
+        (r"\\sqrt\s*\{([^{}]*)\}", r"sqrt(\1)"),
+        (r"\\sqrt\s*(\d)", r"sqrt(\1)"),
+        (r"\\[td]?frac\s*(\d)\s*(\d)", r" \1/\2"),
+        (r"\\[td]?frac\s*\{([^{}]*)\}\s*\{([^{}]*)\}", r" \1/\2"),  # the brackets are lost, as there
+        (r"\\pi|π", "pi"),
+        (r"\\infty|∞", "inf"),
+        (r"\\cup|∪", "U"),
+        (r"\\cdot|\\times|·|×", "*"),
+        (r"\\(?:left|right|text|mathrm|textbf|mathbf|mbox)(?![A-Za-z])|\\[,;:! ]", ""),
+        (r"\\([A-Za-z]+)", r"\1"),
+        (r"- +", "-"),
+        (r"(?<=\d) +(?=\d)(?=\d+/)", "+"),  # a mixed number
+        (r"[ {}\\]", ""),
+        (r"^(-?\d{1,3}(?:,\d{3})+)$", r"\1"),
+    )
+)
+_COMMAS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
+_FRACTION = re.compile(r"-?\d+/\d+")
+_INTEGER = re.compile(r"-?\d+")
+
+
+def plain_form(answer: str) -> str:
+    """The string as sympy is to read it: lower case, without spaces, braces, units and macros."""
+    for pattern, replacement in _PLAIN:
+        answer = pattern.sub(replacement, answer.strip())
+    return answer.lower()
+
+
+def _judge_elements(gold: str, answer: str) -> Judgement:
+    golds, answers = _elements(gold), _elements(answer)
+    if len(golds) > 1 and (gold[0], gold[-1]) != (answer[0], answer[-1]):
+        return Judgement("wrong", "brackets")
+    if len(golds) != len(answers):
+        return Judgement("wrong", "number of elements")
+    judgement = Judgement("wrong", "no element")
+    for pair in zip(golds, answers, strict=True):
+        judgement = _judge_element(*pair)
+        if judgement.verdict != "correct":
+            return judgement
+    return judgement
+
+
+def _elements(form: str) -> list[str]:
+    """What stands between the commas of one pair of brackets; else the whole, without commas between thousands."""
+    form = _COMMAS.sub("", form)
+    inner = form[1:-1]
+    if len(form) > 2 and form[0] in "([" and form[-1] in ")]" and not set(inner) & set("()[]"):
+        return [element.strip() for element in inner.split(",")]
+    return [form]
+
+
+def _judge_element(gold: str, answer: str) -> Judgement:
+    if gold == answer:
+        return Judgement("correct", "plain string")
+    if _FRACTION.fullmatch(gold) and _FRACTION.fullmatch(answer):
+        return Judgement("wrong", "fractions differ as strings")
+    if _INTEGER.fullmatch(gold) or _INTEGER.fullmatch(answer):
+        both = _INTEGER.fullmatch(gold) and _INTEGER.fullmatch(answer)
+        return Judgement("correct" if both and int(gold) == int(answer) else "wrong", "integers")
+    return shared_pool().difference_is_zero(gold, answer)
+
+
+# --- choice ---------------------------------------------------------------------------------------------------
+
+
+def last_letter(text: str, letters: str) -> str | None:
+    """The last of `letters` that stands alone in the upper-cased text: in "(b) is a lie" it is A."""
+    found = re.findall(rf"\b[{letters}]\b", text.upper())
+    return found[-1] if found else None

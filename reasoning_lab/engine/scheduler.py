@@ -1,0 +1,376 @@
+"""One scheduler: hundreds of sampler coroutines over the rows of one session.
+
+A row takes a new request the moment it is free and rolls back to the tokens that the request keeps. Nothing is
+prefilled again while the prompt is among the last 2 x rows: the state that a row no longer holds is copied from the
+prompt's or the chain's saved segments, and only a chain rebuilt from a checkpoint is decoded again.
+
+Rows without work read a dummy token, so every pass has one
+physical shape and a chain's numbers do not depend on its neighbours.
+"""
+
+from collections import OrderedDict, deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from dataclasses import dataclass, field
+from math import isnan, log
+from typing import Any
+
+from reasoning_lab.engine.policy import Chain, Checkpoint, Finish, Policy, Request, Segment, Session
+from reasoning_lab.engine.rng import uniform
+from reasoning_lab.engine.token import draw
+
+Coroutine = Generator[Any, Any, Any]
+"""Yields a Request and receives its Chain, a list of Requests and receives the list of Chains, or a Checkpoint and
+receives None; returns its result."""
+
+
+@dataclass
+class Counts:
+    """What a run cost; all counts are of tokens or passes."""
+
+    drawn: int = 0
+    """Tokens drawn, rejected ones included."""
+    forced: int = 0
+    """Tokens read in decode steps that were not drawn: forced ids, and chains rebuilt after a resume."""
+    prefilled: int = 0
+    """Prompt tokens read by prefill."""
+    steps: int = 0
+    """Decode steps of the whole batch."""
+    rows: int = 0
+    """Physical rows; drawn / (steps * rows) is the occupancy."""
+
+    @property
+    def occupancy(self) -> float:
+        """Useful tokens per row and step."""
+        return self.drawn / max(1, self.steps * self.rows)
+
+
+@dataclass
+class _Task:
+    """One coroutine, with what it waits for."""
+
+    name: Any
+    coroutine: Coroutine
+    waiting: int = 0
+    is_list: bool = False
+    chains: list[Chain | None] = field(default_factory=list)
+    row: int | None = None
+    """Row that last worked for it: its cache is probably still there."""
+
+
+@dataclass
+class _Work:
+    """One request on one row."""
+
+    task: _Task
+    slot: int
+    request: Request
+    ids: list[int]
+    """Prompt, kept, forced and drawn ids."""
+    read: int
+    """Positions of `ids` whose state the row holds."""
+    base: int
+    """First generated position of this request: prompt + kept."""
+    log_p: list[float] = field(default_factory=list)
+    log_q: list[float] = field(default_factory=list)
+    log_z: list[float] = field(default_factory=list)
+    negentropy: list[float] = field(default_factory=list)
+    alternatives: list[tuple[tuple[int, float], ...]] = field(default_factory=list)
+    drawn: int = 0
+    sum_log_z: float = 0.0
+
+
+def run(
+    policy: Policy,
+    tasks: Iterable[tuple[Any, Coroutine]],
+    rows: int,
+    capacity: int,
+    on_checkpoint: Callable[[Any, dict[str, Any]], None] | None = None,
+    counts: Counts | None = None,
+) -> Iterator[tuple[Any, Any]]:
+    """Run the coroutines; yield (name, result) as each returns, in the order in which they end.
+
+    Arguments: `tasks` are (name, coroutine) pairs, pulled as rows fall free; `rows` and `capacity` (positions, prompt
+    included) fix the physical shape; `on_checkpoint(name, state)` receives what coroutines yield as Checkpoint;
+    `counts` is filled in place.
+    """
+    return _Engine(policy, rows, capacity, on_checkpoint, counts or Counts()).run(iter(tasks))
+
+
+class _Engine:
+    def __init__(
+        self,
+        policy: Policy,
+        rows: int,
+        capacity: int,
+        on_checkpoint: Callable[[Any, dict[str, Any]], None] | None,
+        counts: Counts,
+    ) -> None:
+        self.session: Session = policy.open(rows, capacity)
+        self.on_checkpoint = on_checkpoint
+        self.counts = counts
+        counts.rows = rows
+        self.rows: list[_Work | None] = [None] * rows
+        self.content: list[list[int]] = [[] for _ in range(rows)]
+        """Ids whose state each row holds."""
+        self.prompts: OrderedDict[tuple[int, ...], Segment] = OrderedDict()
+        self.pending: deque[tuple[_Task, int, Request]] = deque()
+        self.done: deque[tuple[Any, Any]] = deque()
+        self.live = 0
+
+    def run(self, tasks: Iterator[tuple[Any, Coroutine]]) -> Iterator[tuple[Any, Any]]:
+        exhausted = False
+        while True:
+            while not exhausted and len(self.pending) < self.rows.count(None):
+                if (pair := next(tasks, None)) is None:
+                    exhausted = True
+                else:
+                    self._advance(_Task(*pair), None)
+            yield from self._drain()
+            self._place()
+            if not any(self.rows):
+                if exhausted and not self.pending:
+                    return
+                continue
+            self._step()
+            yield from self._drain()
+
+    def _drain(self) -> Iterator[tuple[Any, Any]]:
+        while self.done:
+            yield self.done.popleft()
+
+    def _advance(self, task: _Task, answer: Any) -> None:
+        """Send an answer to a coroutine and queue what it asks for next."""
+        while True:
+            try:
+                asked = task.coroutine.send(answer)
+            except StopIteration as end:
+                self.done.append((task.name, end.value))
+                return
+            if isinstance(asked, Checkpoint):
+                if self.on_checkpoint is not None:
+                    self.on_checkpoint(task.name, asked.state)
+                answer = None
+                continue
+            task.is_list = isinstance(asked, list)
+            requests = asked if isinstance(asked, list) else [asked]
+            if not requests:
+                answer = []
+                continue
+            task.waiting, task.chains = len(requests), [None] * len(requests)
+            self.pending.extend((task, slot, request) for slot, request in enumerate(requests))
+            return
+
+    # -- rows ----------------------------------------------------------------------------------------------------
+
+    def _place(self) -> None:
+        """Give every free row a pending request, a task's own row first."""
+        free = [row for row, work in enumerate(self.rows) if work is None]
+        homeless: list[tuple[_Task, int, Request]] = []
+        while self.pending and len(homeless) < len(free):
+            item = self.pending.popleft()
+            if item[0].row in free:
+                free.remove(item[0].row)
+                self._start(item[0].row, *item)
+            else:
+                homeless.append(item)
+        for item, row in zip(homeless, free, strict=False):
+            self._start(row, *item)
+        self.pending.extendleft(reversed(homeless[len(free) :]))
+
+    def _start(self, row: int, task: _Task, slot: int, request: Request) -> None:
+        parent = request.parent
+        ids = [*parent.prompt, *parent.tokens[: request.keep], *request.forced]
+        if len(parent.prompt) + request.cap > self.session.capacity:
+            raise ValueError(
+                f"prompt of {len(parent.prompt)} tokens + cap {request.cap} exceed the capacity "
+                f"{self.session.capacity}; raise runtime.max_prompt_tokens or lower max_new_tokens."
+            )
+        base = len(parent.prompt) + request.keep
+        read = self._restore(row, parent, ids, base)
+        self.rows[row] = _Work(task, slot, request, ids, read, base)
+        task.row = row
+
+    def _restore(self, row: int, parent: Chain, ids: list[int], base: int) -> int:
+        """Bring the state of ids[:base-1] into `row` as far as it is saved; return how many positions it holds."""
+        content, prompt = self.content[row], parent.prompt
+        wanted = base - 1  # The last kept token is read by the first step, which predicts what follows it.
+        held = _common(content, ids, wanted)
+        if held < len(prompt) - 1:
+            self._load_prompt(row, prompt)
+            held = len(prompt) - 1
+        for segment in parent.cache:
+            if segment.start <= held < min(segment.stop, wanted):
+                stop = min(segment.stop, wanted)
+                self.session.load(row, segment, held, stop)
+                held = stop
+        self.content[row] = ids[:held]
+        return held
+
+    def _load_prompt(self, row: int, prompt: tuple[int, ...]) -> None:
+        """State of all prompt tokens but the last: copied where some row has read it before, else prefilled."""
+        n = len(prompt) - 1
+        if (saved := self.prompts.get(prompt)) is not None:
+            self.prompts.move_to_end(prompt)
+            self.session.load(row, saved, 0, n)
+            return
+        if n > 0:
+            self.session.prefill(row, prompt[:n])
+            self.counts.prefilled += n
+        self.prompts[prompt] = self.session.save(row, 0, n)
+        if len(self.prompts) > 2 * len(self.rows):
+            self.prompts.popitem(last=False)
+
+    # -- one pass ------------------------------------------------------------------------------------------------
+
+    def _step(self) -> None:
+        """Read one token in every row; where the next one is not given, draw it."""
+        ids = [work.ids[work.read] if work else 0 for work in self.rows]
+        positions = [work.read if work else 0 for work in self.rows]
+        logits = self.session.step(ids, positions)
+        self.counts.steps += 1
+        for row, work in enumerate(self.rows):
+            if work is None:
+                self.content[row] = []  # The dummy token has overwritten position 0.
+            else:
+                self.content[row][work.read :] = [work.ids[work.read]]
+                work.read += 1
+        live = [(row, work) for row, work in enumerate(self.rows) if work and work.read >= work.base]
+        self.counts.forced += sum(work is not None for work in self.rows) - len(live)
+        if not live:
+            return
+        # Every row is drawn for, so that this arithmetic has one shape too.
+        plans = [_plan(work) for work in self.rows]
+        drawn = draw(
+            logits,
+            temperatures=[plan.temperature for plan in plans],
+            uniforms=[plan.uniform for plan in plans],
+            forced=[plan.forced for plan in plans],
+            excluded=[plan.excluded for plan in plans],
+            top_k=[plan.top_k for plan in plans],
+            want_negentropy=any(work.request.want_negentropy for _, work in live),
+            n_alternatives=max(work.request.n_alternatives for _, work in live),
+            top_p=[plan.top_p for plan in plans],
+        )
+        for row, work in live:
+            self._record(row, work, drawn, plans[row].forced is not None)
+
+    def _record(self, row: int, work: _Work, drawn: Any, forced: bool) -> None:
+        """Append row's token to its work; end the request where it ends."""
+        request, id = work.request, drawn.ids[row]
+        if isnan(drawn.log_p[row]):
+            raise FloatingPointError(
+                f"problem {request.key.problem}, chain {request.key.chain}: the logits of position {work.read} are not "
+                "finite; check the weights, or use model_pair.dtype=float32."
+            )
+        inserted = forced and request.insert
+        work.log_p.append(0.0 if inserted else drawn.log_p[row])
+        work.log_q.append(0.0 if inserted else drawn.log_q[row])
+        work.log_z.append(0.0 if inserted else drawn.log_z[row])
+        work.negentropy.append(drawn.negentropy[row] if request.want_negentropy and not inserted else 0.0)
+        work.alternatives.append(() if inserted else drawn.alternatives[row][: request.n_alternatives])
+        work.sum_log_z += work.log_z[-1]
+        if forced:
+            self.counts.forced += 1
+        else:
+            work.ids.append(id)
+            work.drawn += 1
+            self.counts.drawn += 1
+        if (finish := _finish(work, id, forced)) is not None:
+            self._end(row, work, finish)
+
+    def _end(self, row: int, work: _Work, finish: Finish) -> None:
+        request, task = work.request, work.task
+        parent, keep = request.parent, request.keep
+        chain = Chain(
+            parent.prompt,
+            tuple(work.ids[len(parent.prompt) :]),
+            parent.log_p[:keep] + tuple(work.log_p),
+            parent.log_q[:keep] + tuple(work.log_q),
+            parent.log_z[:keep] + tuple(work.log_z),
+            parent.negentropy[:keep] + tuple(work.negentropy),
+            parent.alternatives[:keep] + tuple(work.alternatives),
+            finish,
+            work.drawn,
+            parent.inserted_before(keep) + (tuple(range(keep, keep + len(request.forced))) if request.insert else ()),
+            # A chain given up is a certain rejection: nothing will continue it.
+            () if finish == "floor" else self._segments(row, work),
+        )
+        self.rows[row] = None
+        task.chains[work.slot] = chain
+        task.waiting -= 1
+        if task.waiting == 0:
+            self._advance(task, list(task.chains) if task.is_list else task.chains[0])
+
+    def _segments(self, row: int, work: _Work) -> tuple[Segment, ...]:
+        """The parent's segments up to the kept tokens, and the row's state from there on, joined with the segments
+        before it that are no longer."""
+        first, wanted = len(work.request.parent.prompt) - 1, work.base - 1
+        kept: list[Segment] = []
+        covered = first
+        for segment in work.request.parent.cache:
+            if segment.start == covered < min(segment.stop, wanted):
+                kept.append(segment._replace(stop=min(segment.stop, wanted)))
+                covered = kept[-1].stop
+        if covered < work.read:
+            # Lengths then fall along the chain: one that grows token by token (a beam's) has few, and shares the long.
+            while kept and kept[-1].stop - kept[-1].start <= work.read - covered:
+                covered = kept.pop().start
+            kept.append(self.session.save(row, covered, work.read))
+        return tuple(kept)
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """How one row's next token is chosen."""
+
+    temperature: float = 1.0
+    uniform: float = 0.5
+    forced: int | None = None
+    excluded: int | frozenset[int] | None = None
+    top_k: int = 0
+    top_p: float = 1.0
+
+
+_IDLE = _Plan()
+
+
+def _plan(work: _Work | None) -> _Plan:
+    if work is None or work.read < work.base:
+        return _IDLE
+    request, position = work.request, work.read - len(work.request.parent.prompt)
+    if work.read < len(work.ids):
+        return _Plan(
+            request.temperature_at(position), forced=work.ids[work.read], top_k=request.top_k, top_p=request.top_p
+        )  # fmt: skip
+    return _Plan(
+        request.temperature_at(position),
+        uniform(request.key, position, "token"),
+        excluded=request.excluded if work.drawn == 0 else None,
+        top_k=request.top_k,
+        top_p=request.top_p,
+    )
+
+
+def _finish(work: _Work, id: int, forced: bool) -> Finish | None:
+    request, length = work.request, work.read + 1 - len(work.request.parent.prompt)
+    if not forced and id in request.stop_ids:
+        return "stop"
+    if length == request.cap:
+        return "cap"
+    return "floor" if not forced and below_floor(request, work.sum_log_z, length) else None
+
+
+def below_floor(request: Request, sum_log_z: float, length: int) -> bool:
+    """Whether r_j - log j (or r_j alone) is below the request's floor: its rejection is then certain, for log Z <= 0
+    makes r_j fall and j grows."""
+    if request.floor is None:
+        return False
+    return sum_log_z - (log(length) if request.floor_per_length else 0.0) < request.floor
+
+
+def _common(held: list[int], wanted: list[int], most: int) -> int:
+    """Length of the common prefix of two id lists, at most `most`."""
+    most = max(0, min(most, len(held)))
+    if held[:most] == wanted[:most]:
+        return most
+    return next(n for n in range(most) if held[n] != wanted[n])

@@ -1,0 +1,226 @@
+"""A Policy over any transformers causal LM, hub or local: per-row positions over one static key-value cache."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from transformers import AttentionInterface, AttentionMaskInterface
+from transformers.cache_utils import Cache, CacheLayerMixin
+from transformers.masking_utils import eager_mask
+
+from reasoning_lab.engine.policy import Policy, Segment, Session
+
+PREFILL_WIDTH = 64
+"""Prompt tokens per prefill pass. Prefill always runs one row at this width, so its arithmetic has one shape."""
+
+
+ATTENTION = "reasoning_lab_grouped"
+"""Name under which transformers finds `grouped_attention`."""
+
+
+def grouped_attention(
+    _module: Any,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor,
+    scaling: float,
+    **_options: Any,
+) -> tuple[Tensor, None]:
+    """softmax(q k' scaling + mask) v, with the query heads of a group side by side on their one key-value head.
+
+    query [row, head, width, dim], key and value [row, kv_head, position, dim], an additive mask [row, 1, width,
+    position]; returns [row, width, head, dim]. Nothing is repeated per head, and on a CPU two plain products of a
+    single query against a long masked cache take half the time of torch's fused kernel.
+    """
+    rows, heads, width, dim = query.shape
+    kv_heads, length = key.shape[1], key.shape[2]
+    grouped = query.reshape(rows, kv_heads, heads // kv_heads * width, dim)
+    weights = torch.matmul(grouped, key.transpose(2, 3)).view(rows, heads, width, length)
+    weights = torch.softmax(weights * scaling + attention_mask[..., :length], dim=-1, dtype=_softmax_dtype(query))
+    mixed = torch.matmul(weights.to(query.dtype).view(rows, kv_heads, -1, length), value)
+    return mixed.view(rows, heads, width, dim).transpose(1, 2), None
+
+
+def _softmax_dtype(query: Tensor) -> torch.dtype:
+    return torch.float64 if query.dtype == torch.float64 else torch.float32
+
+
+AttentionInterface.register(ATTENTION, grouped_attention)
+AttentionMaskInterface.register(ATTENTION, eager_mask)
+
+
+class HuggingFacePolicy(Policy):
+    """The law of a transformers causal LM in evaluation mode: softmax of its logits, nothing truncated.
+
+    Arguments: `model` is an `AutoModelForCausalLM` on its device in its dtype. Logits are returned in float32, or in
+    float64 for a float64 model. `generation_config` is never consulted: temperature, top-k and stop ids belong to the
+    sampler's request (Karan & Du's code lets its top_k=50 into q; power_sampling D9).
+    """
+
+    def __init__(self, model: Any) -> None:
+        self.model = model.eval()
+        model.set_attn_implementation(ATTENTION)
+        config = model.config
+        self.vocab_size = config.vocab_size
+        self.architecture: str = config.model_type
+        self.context_length = context_length(config)
+        self.device = next(model.parameters()).device
+        self.dtype = next(model.parameters()).dtype
+
+    @torch.inference_mode()
+    def next_logits(self, ids: Sequence[int]) -> Float[Tensor, " vocab"]:
+        """One uncached forward pass over the whole prefix."""
+        return _floating(self.model(torch.tensor([list(ids)], device=self.device), use_cache=False).logits[0, -1])
+
+    def open(self, rows: int, capacity: int) -> Session:
+        """Rows of one static cache; capacity counts prompt and generated tokens."""
+        if capacity > self.context_length:
+            raise ValueError(
+                f"capacity={capacity} exceeds the model's {self.context_length} positions; "
+                "shorten runtime.max_prompt_tokens or the benchmark's max_new_tokens."
+            )
+        return RowSession(self, rows, capacity)
+
+
+def context_length(config: Any) -> int:
+    """Most positions of a model: its position limit, or its sliding window, within which full attention is its law."""
+    window = getattr(config, "sliding_window", None)
+    if window is not None and getattr(config, "use_sliding_window", True):
+        return min(config.max_position_embeddings, window)
+    return config.max_position_embeddings
+
+
+def _floating(logits: Tensor) -> Tensor:
+    return logits if logits.dtype == torch.float64 else logits.float()
+
+
+class RowLayer(CacheLayerMixin):
+    """One layer's keys and values, written at per-row positions."""
+
+    is_compileable = False
+    is_sliding = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rows: Tensor | None = None
+        self.positions: Tensor | None = None
+
+    def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
+        raise RuntimeError("RowLayer is allocated by its cache.")
+
+    def allocate(self, keys: Tensor, values: Tensor) -> None:
+        self.keys, self.values, self.is_initialized = keys, values, True
+
+    def update(self, key_states: Tensor, value_states: Tensor, *_args: Any, **_kwargs: Any) -> tuple[Tensor, Tensor]:
+        """Write [row, head, width, dim] states at `positions` of `rows`; return those rows' whole buffers."""
+        assert self.keys is not None and self.values is not None
+        # Indexing by (row, position) moves the head axis behind both: values are [row, width, head, dim].
+        self.keys[self.rows, :, self.positions] = key_states.transpose(1, 2)
+        self.values[self.rows, :, self.positions] = value_states.transpose(1, 2)
+        if key_states.shape[0] == self.keys.shape[0]:
+            return self.keys, self.values
+        assert self.rows is not None
+        row = int(self.rows[0, 0])
+        return self.keys[row : row + 1], self.values[row : row + 1]
+
+    def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
+        assert self.keys is not None
+        return self.keys.shape[2], 0
+
+    def get_seq_length(self) -> int:
+        return 0
+
+    def get_max_length(self) -> int:
+        assert self.keys is not None
+        return self.keys.shape[2]
+
+
+class RowCache:
+    """Keys and values of all layers and rows in one store, written and read at per-row positions.
+
+    `store` is [layer, 2, row, head, position, dim]; its layers are the model's from layer `first` on. The last position
+    is spare: it takes what padding writes.
+    """
+
+    def __init__(self, store: Float[Tensor, "layer two row head position dim"], first: int = 0) -> None:
+        self.store = store
+        held = [RowLayer() for _ in store]
+        for layer, states in zip(held, store, strict=True):
+            layer.allocate(states[0], states[1])
+        self._held = held
+        self.layers = Cache(layers=[*(RowLayer() for _ in range(first)), *held])
+        """What transformers' layers take as past_key_values."""
+        self._columns = torch.arange(store.shape[4], device=store.device)
+
+    @classmethod
+    def of_model(cls, policy: "HuggingFacePolicy", rows: int, capacity: int) -> "RowCache":
+        """Room for all layers of a model, `capacity` positions and the spare one."""
+        config = policy.model.config
+        heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+        width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+        shape = (config.num_hidden_layers, 2, rows, heads, capacity + 1, width)
+        return cls(torch.zeros(shape, dtype=policy.dtype, device=policy.device))
+
+    def aim(self, rows: Int[Tensor, " row"], positions: Int[Tensor, "row width"]) -> Float[Tensor, "row 1 width key"]:
+        """Direct the next pass at `positions` of `rows`; returns its mask: each position sees its row up to itself."""
+        for layer in self._held:
+            layer.rows, layer.positions = rows[:, None].expand_as(positions), positions
+        hidden = self._columns > positions[:, None, :, None]
+        mask = torch.zeros(hidden.shape, dtype=self.store.dtype, device=self.store.device)
+        return mask.masked_fill_(hidden, torch.finfo(self.store.dtype).min)
+
+
+class RowSession(Session):
+    """Rows of one static cache, each at its own position."""
+
+    def __init__(self, policy: HuggingFacePolicy, rows: int, capacity: int) -> None:
+        self.policy, self.rows, self.capacity = policy, rows, capacity
+        self._cache = RowCache.of_model(policy, rows, capacity)
+        self._all_rows = torch.arange(rows, device=policy.device)
+
+    @torch.inference_mode()
+    def prefill(self, row: int, ids: Sequence[int]) -> None:
+        """As Session.prefill, in passes of PREFILL_WIDTH tokens."""
+        for tokens, positions, _ in prefill_passes(ids, self.capacity, self.policy.device):
+            self._forward(tokens, self._all_rows[row : row + 1], positions)
+
+    @torch.inference_mode()
+    def step(self, ids: Sequence[int], positions: Sequence[int]) -> Float[Tensor, "row vocab"]:
+        """As Session.step: one pass of width 1."""
+        device = self.policy.device
+        tokens = torch.tensor(ids, device=device)[:, None]
+        return _floating(self._forward(tokens, self._all_rows, torch.tensor(positions, device=device)[:, None])[:, -1])
+
+    def _forward(self, tokens: Tensor, rows: Tensor, positions: Tensor) -> Tensor:
+        """Logits of [row, width] tokens at [row, width] positions, each attending to its row up to itself."""
+        mask = self._cache.aim(rows, positions)
+        return self.policy.model(
+            tokens, attention_mask=mask, position_ids=positions, past_key_values=self._cache.layers, use_cache=True
+        ).logits
+
+    def save(self, row: int, start: int, stop: int) -> Segment:
+        """As Session.save."""
+        return Segment(start, stop, self._cache.store[:, :, row, :, start:stop].clone())
+
+    def load(self, row: int, segment: Segment, start: int, stop: int) -> None:
+        """As Session.load."""
+        offset = segment.start
+        self._cache.store[:, :, row, :, start:stop] = segment.state[:, :, :, start - offset : stop - offset]
+
+
+def prefill_passes(
+    ids: Sequence[int], capacity: int, device: torch.device
+) -> Iterator[tuple[Int[Tensor, "1 width"], Int[Tensor, "1 width"], int]]:
+    """(tokens, positions, how many of them are real) of the passes that read `ids`, each PREFILL_WIDTH wide; padding
+    goes to the spare position."""
+    if len(ids) > capacity:
+        raise ValueError(f"a prompt of {len(ids)} tokens exceeds the session's {capacity} positions.")
+    for start in range(0, len(ids), PREFILL_WIDTH):
+        chunk = list(ids[start : start + PREFILL_WIDTH])
+        padding = PREFILL_WIDTH - len(chunk)
+        tokens = torch.tensor([chunk + [chunk[-1]] * padding], device=device)
+        positions = torch.tensor([[*range(start, start + len(chunk)), *[capacity] * padding]], device=device)
+        yield tokens, positions, len(chunk)

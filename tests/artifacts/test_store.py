@@ -1,0 +1,195 @@
+"""The store and the run log under crashes, corruption and races."""
+
+import json
+import multiprocessing
+import os
+import random
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+
+from reasoning_lab.artifacts.recipes import CompletionsRecipe, Recipe
+from reasoning_lab.artifacts.store import RunLog, Store
+from reasoning_lab.experiment import NoSteering
+from reasoning_lab.sampler.power import Power
+
+
+@dataclass(frozen=True)
+class Toy(Recipe):
+    stage: ClassVar[str] = "toy"
+    version: ClassVar[int] = 1
+    value: int
+    extra: int = 0
+
+    @property
+    def slug(self) -> str:
+        return "toy"
+
+
+def write(folder: Path) -> None:
+    (folder / "data.txt").write_text("forty-two " * 100)
+
+
+# -- keys --------------------------------------------------------------------------------------------------------------
+
+
+def completions_recipe() -> CompletionsRecipe:
+    return CompletionsRecipe(
+        "name", {"hub_id": "a/b", "revision": "1"}, "float32", NoSteering(), Power(64, 4.0, 16, 4), "prompts", 0, (0, 1)
+    )
+
+
+def test_everything_that_changes_an_answer_changes_the_key() -> None:
+    recipe = completions_recipe()
+    changed = [
+        replace(recipe, model={"hub_id": "a/b", "revision": "2"}),
+        replace(recipe, model={"hub_id": "a/c", "revision": "1"}),
+        replace(recipe, dtype="bfloat16"),
+        replace(recipe, prompts="other"),
+        replace(recipe, seed=1),
+        replace(recipe, chains=(1, 2)),
+        replace(recipe, budget_of=recipe),
+        *(replace(recipe, sampler=replace(recipe.sampler, **{name: value})) for name, value in (
+            ("alpha", 2.0), ("block_size", 8), ("n_steps", 5), ("max_new_tokens", 32), ("compat", "karan2025"),
+            ("stop_rule", "first_eos"), ("proposal_temperature", 1.0))),
+    ]  # fmt: skip
+    keys = {recipe.key, *(other.key for other in changed)}
+    assert len(keys) == len(changed) + 1
+
+
+def test_a_name_does_not_change_the_key_and_an_upstream_change_does() -> None:
+    recipe = completions_recipe()
+    assert replace(recipe, name="other").key == recipe.key
+    downstream = replace(recipe, budget_of=recipe)
+    assert replace(recipe, budget_of=replace(recipe, seed=7)).key != downstream.key
+
+
+def test_a_field_added_with_its_old_meaning_as_default_keeps_old_keys() -> None:
+    assert "extra" not in Toy(1).canonical()
+    assert Toy(1, extra=1).key != Toy(1).key
+
+
+# -- store -------------------------------------------------------------------------------------------------------------
+
+
+def test_built_once_then_found(tmp_path: Path) -> None:
+    store, built = Store(tmp_path), []
+    for _ in range(3):
+        folder = store.get_or_build(Toy(1), lambda f: (built.append(1), write(f))[1])
+    assert len(built) == 1
+    assert json.loads((folder / "manifest.json").read_text())["recipe"]["value"] == 1
+
+
+def test_a_failed_build_leaves_nothing_that_looks_finished(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+
+    def fail(folder: Path) -> None:
+        write(folder)
+        raise RuntimeError("in the middle")
+
+    with pytest.raises(RuntimeError):
+        store.get_or_build(Toy(1), fail)
+    assert store.get(Toy(1)) is None
+    assert not [path for path in (tmp_path / "toy").iterdir() if path.is_dir()]
+
+
+@pytest.mark.parametrize("harm", ["flip", "truncate", "empty", "remove", "manifest", "manifest gone"])
+def test_a_corrupt_artifact_is_set_aside_and_built_again(tmp_path: Path, harm: str) -> None:
+    notes: list[str] = []
+    store = Store(tmp_path, notes.append)
+    folder = store.get_or_build(Toy(1), write)
+    file = folder / ("manifest.json" if harm.startswith("manifest") else "data.txt")
+    data = bytearray(file.read_bytes())
+    if harm in ("flip", "manifest"):
+        data[len(data) // 2] ^= 255
+        file.write_bytes(bytes(data))
+    elif harm == "truncate":
+        file.write_bytes(bytes(data[:-1]))
+    elif harm == "empty":
+        file.write_bytes(b"")
+    else:
+        file.unlink()
+    again = store.get_or_build(Toy(1), write)
+    assert (again / "data.txt").read_text() == "forty-two " * 100
+    assert "corrupt" in notes[0]
+
+
+def _race(root: Path, barrier, results) -> None:
+    def build(folder: Path) -> None:
+        results.put("built")
+        write(folder)
+
+    barrier.wait()
+    folder = Store(root).get_or_build(Toy(5), build)
+    results.put((folder / "data.txt").read_text())
+
+
+@pytest.mark.parametrize("locks_work", [True, False])
+def test_eight_jobs_at_once_make_one_artifact(
+    tmp_path: Path, locks_work: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not locks_work:  # Some network file systems: flock succeeds and does nothing.
+        monkeypatch.setattr("fcntl.flock", lambda *_: None)
+    context = multiprocessing.get_context("fork")
+    for attempt in range(5):
+        root = tmp_path / str(attempt)
+        barrier, results = context.Barrier(8), context.Queue()
+        jobs = [context.Process(target=_race, args=(root, barrier, results)) for _ in range(8)]
+        for job in jobs:
+            job.start()
+        for job in jobs:
+            job.join(30)
+            assert job.exitcode == 0
+        found = [results.get(timeout=5) for _ in range(results.qsize())]
+        assert found.count("forty-two " * 100) == 8
+        assert found.count("built") == 1 if locks_work else found.count("built") >= 1
+
+
+# -- run log -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_torn_tail_is_cut_at_every_byte_before_the_first_append(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    log = RunLog(path)
+    for n in range(3):
+        log.append({"n": n, "text": "é\n" * n})
+    log.close()
+    whole = path.read_bytes()
+    lines = whole.splitlines(keepends=True)
+    for end in range(len(lines[0]), len(whole) + 1):
+        path.write_bytes(whole[:end])
+        log = RunLog(path)
+        kept = len(log.records)
+        assert [record["n"] for record in log.records] == list(range(kept))
+        assert kept == sum(end >= len(b"".join(lines[: i + 1])) for i in range(3))
+        log.append({"n": kept})
+        log.close()
+        again = RunLog(path)
+        assert [record["n"] for record in again.records] == list(range(kept + 1))
+        again.close()
+
+
+def test_flipped_bytes_are_never_accepted(tmp_path: Path) -> None:
+    path, draw = tmp_path / "log", random.Random(0)
+    log = RunLog(path)
+    for n in range(5):
+        log.append({"n": n})
+    log.close()
+    whole = path.read_bytes()
+    for _ in range(100):
+        data = bytearray(whole)
+        data[draw.randrange(len(data))] ^= 1 << draw.randrange(8)
+        path.write_bytes(bytes(data))
+        log = RunLog(path)
+        log.close()
+        assert [record["n"] for record in log.records] == list(range(len(log.records)))
+
+
+def test_an_unwritable_folder_is_an_error_that_names_it(tmp_path: Path) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    with pytest.raises(OSError, match="file"):
+        Store(blocked / "artifacts").get_or_build(Toy(1), write)
+    assert os.listdir(tmp_path) == ["file"]

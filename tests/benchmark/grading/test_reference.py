@@ -1,0 +1,108 @@
+"""The authors' rules: each defect is there by name, and none is in ours."""
+
+import pytest
+
+from reasoning_lab.benchmark.grading import reference
+from reasoning_lab.benchmark.multiple_choice import ChoiceProblem
+from reasoning_lab.records import Problem
+from tests.benchmark.data import shared
+from tests.benchmark.test_contract import build
+
+CORRECT, WRONG = "correct", "wrong"
+
+
+@pytest.mark.parametrize(
+    ("gold", "answer", "theirs", "ours"),
+    [
+        ("\\frac{14}{3}", "\\dfrac{14}{3}", CORRECT, CORRECT),
+        ("\\frac{3}{4}", "\\frac{6}{8}", WRONG, CORRECT),  # unreduced
+        ("5", "10/2", WRONG, CORRECT),  # an integer must be one
+        ("5", "5.0", CORRECT, CORRECT),
+        ("x=5", "5", CORRECT, CORRECT),
+        ("1,-2", "-2,1", WRONG, CORRECT),  # a list in its order
+        ("(1,2)", "(1, 2)", CORRECT, CORRECT),
+        ("(1,2)", "[1,2]", WRONG, WRONG),
+        ("(1,x+1)", "(1,1+x)", CORRECT, CORRECT),  # by elements
+        ("(1,\\frac{\\sqrt3}{3})", "(1,\\frac{1}{\\sqrt{3}})", WRONG, CORRECT),  # a bracket within hides them
+        ("3\\sqrt{13}", "\\sqrt{117}", CORRECT, CORRECT),
+        ("p - q", "-q + p", CORRECT, CORRECT),
+        ("p - q", "q - p", WRONG, WRONG),
+        ("\\frac{x+1}{2}", "\\frac{1+x}{2}", WRONG, CORRECT),  # the brackets of a sum are lost
+        ("a+b+c", "c+b+a", WRONG, CORRECT),  # three unknowns
+        ("(x+1)^{12}", "(1+x)^{12}", WRONG, CORRECT),  # an exponent of two digits
+        ("123", "1 2 3", CORRECT, WRONG),  # spaces go
+        ("\\text{Evelyn}", "EVELYN", CORRECT, CORRECT),
+        ("90^\\circ", "90", CORRECT, CORRECT),
+        ("10,\\!080", "10080", CORRECT, CORRECT),
+        ("52_8", "52_9", WRONG, WRONG),
+        ("\\begin{pmatrix} 1/5 \\\\ 2 \\end{pmatrix}", "\\begin{pmatrix} 0.2 \\\\ 2 \\end{pmatrix}", WRONG, CORRECT),
+    ],
+)
+def test_the_rules_agree_and_differ_where_they_are_known_to(gold: str, answer: str, theirs: str, ours: str) -> None:
+    problem, text = Problem("p", "q", gold), f"Thus \\boxed{{{answer}}}."
+    grade = build("math500", grader="reference").grade(problem, text, 0, "stop")
+    assert (grade.verdict, grade.answer) == (theirs, answer), grade.reason
+    assert grade.reason.startswith("reference, ")
+    assert build("math500").grade(problem, text, 0, "stop").verdict == ours
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [
+        ("\\boxed{1} \\boxed{2}", "2"), ("\\boxed{2} \\fbox{3}", "2"), ("\\fbox{3}", "3"), ("The answer is 5.", None),
+        ("\\boxed{1} \\boxed{2", None), ("\\boxed 5", None), ("\\boxed{\\frac{1}{2}}", "\\frac{1}{2}"), ("", None),
+    ],
+)  # fmt: skip
+def test_the_last_box_is_read(text: str, answer: str | None) -> None:
+    assert reference.boxed(text) == answer
+
+
+def test_all_references_of_math500_are_correct_against_themselves() -> None:
+    benchmark = build("math500", path=shared("math500.jsonl"), grader="reference")
+    failed = [p.gold for p in benchmark.load() if not benchmark.grade(p, benchmark.gold_text(p), 0, "stop").correct]
+    assert failed == []
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "__import__('os').mkdir('CANARY')",
+        "exec('1')",
+        "open(1)",
+        "().__class__",
+        "x.real",
+        "lambda: 1",
+        "[1]",
+        "a[0]",
+        "1 if 1 else 2",
+    ],
+)
+def test_nothing_but_mathematics_reaches_the_parser(answer: str, tmp_path: object) -> None:
+    pool = reference.shared_pool()
+    judgement = pool.difference_is_zero("x", answer.replace("CANARY", f"{tmp_path}/canary"))
+    assert judgement.verdict == "wrong" and judgement.means != "difference"
+
+
+@pytest.mark.parametrize(
+    ("text", "theirs", "ours"),
+    [
+        ("\\boxed{B}", "B", "B"),
+        ("\\boxed{B}. That is a fact.", "A", "B"),  # the article
+        ("\\boxed{C}, for (D) has no charge", "D", "C"),
+        ("I choose B", "B", "B"),
+        ("because b is so", "B", None),
+        ("no letter", None, None),
+    ],
+)
+def test_the_last_letter_of_the_upper_cased_text(text: str, theirs: str | None, ours: str | None) -> None:
+    problem = ChoiceProblem("p", "q", "B", {}, ("w", "x", "y", "z"))
+    grade = build("gpqa_diamond", grader="reference").grade(problem, text, 0, "stop")
+    assert grade.answer == theirs and grade.correct == (theirs == "B") and grade.reason.startswith("reference, ")
+    assert build("gpqa_diamond").grade(problem, text, 0, "stop").answer == ours
+
+
+@pytest.mark.parametrize("name", ["math500", "gsm8k", "aime2024", "hendrycks_math", "gpqa_diamond", "mmlu_pro"])
+def test_verdicts_of_two_graders_never_share_a_name(name: str) -> None:
+    ours, theirs = build(name), build(name, grader="reference")
+    assert ours.grading == f"{type(ours).__name__} {ours.version}"
+    assert theirs.grading == f"{ours.grading} reference"

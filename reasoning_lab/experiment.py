@@ -7,14 +7,31 @@ from typing import Any, Literal
 from reasoning_lab.benchmark.base import Benchmark
 from reasoning_lab.judge.base import Judge, JudgeOption
 from reasoning_lab.model_pair.pair import ModelPair, Role
-from reasoning_lab.sampler.base import Sampler, require_positive
+from reasoning_lab.checks import require_count, require_positive
+from reasoning_lab.sampler.base import Sampler
 from reasoning_lab.steering.controls import BiasOnly
-from reasoning_lab.steering.steering import NoSteering, SteeringRule, check_sampler
+from reasoning_lab.steering.steering import NoSteering, SteeringRule
 from reasoning_lab.taxonomy.clusterings import Clustering
 from reasoning_lab.taxonomy.naming import Naming
 from reasoning_lab.taxonomy.scoring import Scoring
 from reasoning_lab.taxonomy.spans import Pooling
 from reasoning_lab.training.thinking import ThinkingRecipe
+
+
+Stage = Literal[
+    "traces",
+    "activations",
+    "taxonomy",
+    "vectors",
+    "export",
+    "completions",
+    "grades",
+    "preferences",
+    "report",
+    "thinking",
+    "embedded_pair",
+]
+"""What can be made; stages.py has a function of each."""
 
 
 class TaxonomyChoice:
@@ -56,7 +73,7 @@ class Taxonomy(TaxonomyChoice):
     """How it scores them."""
 
     def __post_init__(self) -> None:
-        require_positive(self, "n_clusters")
+        require_count(self, "n_clusters")
         if self.layer not in self.layers:
             listed = ", ".join(map(str, self.layers))
             raise ValueError(f"layer={self.layer}: must be one of the collected layers ({listed}); add it to layers.")
@@ -103,7 +120,7 @@ class PassK:
     """Chains per problem: the largest k."""
 
     def __post_init__(self) -> None:
-        require_positive(self, "n_problems", "n_samples")
+        require_count(self, "n_problems", "n_samples")
 
 
 @dataclass(frozen=True)
@@ -126,7 +143,7 @@ class Runtime:
     """Before a sweep, the launching process draws what several cells need; else the first cell that needs it does."""
 
     def __post_init__(self) -> None:
-        require_positive(self, "rows", "max_prompt_tokens", "workers")
+        require_count(self, "rows", "max_prompt_tokens", "workers")
 
 
 @dataclass(frozen=True)
@@ -144,8 +161,8 @@ class Tracking:
 class Experiment:
     """Everything about one run."""
 
-    stage: str
-    """What to make: a key of stages.STAGES."""
+    stage: Stage
+    """What to make."""
     seed: int
     n_samples: int
     """Chains per problem and arm of the table."""
@@ -172,9 +189,12 @@ class Experiment:
     """Of the report; empty: a title made of pair, benchmark and sampler."""
     published: tuple[dict[str, Any], ...] = ()
     """Rows of the paper to print beside ours: arm, value, source, reason for a difference."""
+    metric: str | None = None
+    """What a sweeper optimises, a name among the run's metrics; None: the accuracy (score, win rate) of the studied arm."""
 
     def __post_init__(self) -> None:
-        require_positive(self, "n_samples", "typical_length")
+        require_count(self, "n_samples")
+        require_positive(self, "typical_length")
         known = ", ".join(self.arms)
         if self.baseline not in self.arms:
             raise ValueError(f"baseline={self.baseline}: must be one of the arms ({known}); set it to one.")
@@ -190,7 +210,7 @@ class Experiment:
                 _check_steered(name, arm, self)
             elif arm.taxonomy is not None:
                 raise ValueError(f"arms.{name}.taxonomy: steering=none picks no category; set it to null.")
-            matched = getattr(getattr(arm.sampler, "pool", arm.sampler), "tokens_matched_to", None)
+            matched = arm.sampler.matched_to
             if matched is not None and matched not in self.arms:
                 raise ValueError(f"tokens_matched_to={matched}: must be one of the arms ({known}).")
 
@@ -204,13 +224,13 @@ def _check_steered(name: str, arm: Arm, experiment: Experiment) -> None:
             f"arms.{name}.role={arm.role}: a hybrid steers the base model by the thinking model; set role=base, and a "
             "model_pair with both."
         )
-    if isinstance(arm.steering, BiasOnly) and not getattr(arm.steering.inner.vectors, "bias", False):
+    if isinstance(arm.steering, BiasOnly) and not arm.steering.inner.vectors.has_bias:
         raise ValueError(
             f"arms.{name}.steering: these vectors have no bias to be alone; choose arms=hybrid_without_bias, or "
             f"drop the arm by ~arms.{name}."
         )
-    rate = getattr(arm.steering, "rate_matched_to", None)
+    rate = arm.steering.rate_matched_to
     if rate is not None and rate not in experiment.arms:
         known = ", ".join(experiment.arms)
         raise ValueError(f"arms.{name}.steering.rate_matched_to={rate}: must be one of the arms ({known}).")
-    check_sampler(arm.steering, arm.sampler)
+    arm.steering.check_sampler(arm.sampler)

@@ -1,207 +1,299 @@
-"""The story, to be read first: problems → completions → grades → report.
+"""The story, to be read first: problems → completions → grades → report, and the way to a hybrid model:
+traces → activations → taxonomy → vectors.
 
-Each stage pulls what it needs and leaves an artifact; a second run finds everything. What is drawn: draws.py. How a
-result is made or found: results.py. How many draw at a time: plan.py. What the page shows: reporting.py.
+A stage names artifacts (artifacts/arms.py made them of the experiment) and asks the context for them; each is found or
+built, and so is what it is made of. A second run finds everything. What a number on a page is made of: report/collect.
 """
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from reasoning_lab.artifacts.draws import all_draws, cold_start_draw, flat, problems_of, table_draws, trace_draw
-from reasoning_lab.artifacts.judgements import check_judge
-from reasoning_lab.artifacts.lab import Lab, model_of, trainable
-from reasoning_lab.artifacts.lineage import taxonomy_of
-from reasoning_lab.artifacts.plan import build_shared, draw_all, grade_all, progress, show_plan
-from reasoning_lab.artifacts.results import activations, completions, grades, taxonomy, traces, vectors
-from reasoning_lab.experiment import Experiment
-from reasoning_lab.report.hybrid_reporting import hybrid_report, is_hybrid, taxonomy_metrics, taxonomy_view
-from reasoning_lab.report.reporting import report_input, report_sweep, sample_table, write_lm_eval_files
+import torch
+
+from reasoning_lab.artifacts.arms import Arms, Categories, arms_of, cold_start
+from reasoning_lab.artifacts.base import Artifact
+from reasoning_lab.artifacts.console import show_plan
+from reasoning_lab.artifacts.context import Context
+from reasoning_lab.artifacts.preferences import Preferences
+from reasoning_lab.artifacts.preflight import preflight
+from reasoning_lab.artifacts.schedule import build, build_banks, build_shared, completions_behind, missing
+from reasoning_lab.artifacts.vectors import SteeringVectors
+from reasoning_lab.benchmark.alpaca_eval import AlpacaEval
+from reasoning_lab.benchmark.arithmetic import problem_of
+from reasoning_lab.experiment import Experiment, Stage
+from reasoning_lab.judge.preference import PreferenceOption, annotator_prompt
+from reasoning_lab.model_pair.pair import ModelPair, load_reader, where_of
+from reasoning_lab.report.alpaca_eval import check_alpaca_eval
+from reasoning_lab.report.collect.answers import collect_report, needed_scores, sample_table, write_lm_eval_files
+from reasoning_lab.report.collect.hybrid import collect_hybrid, needed_annotations
+from reasoning_lab.report.collect.taxonomy import collect_taxonomy, taxonomy_metrics
+from reasoning_lab.report.collect.win_rates import win_rates
+from reasoning_lab.report.hybrid import print_hybrid
+from reasoning_lab.report.hybrid_write import write_hybrid
+from reasoning_lab.report.table import print_table
+from reasoning_lab.report.taxonomy import write_taxonomy
+from reasoning_lab.report.write import write_report
+from reasoning_lab.statistics import accuracy_interval, outcomes
+from reasoning_lab.steering.export import control_vectors, safetensors_bytes
+from reasoning_lab.taxonomy.export import saelens_files
+from reasoning_lab.training.embedded_pair import build_embedded_pair
+from reasoning_lab.training.thinking import graded, save_model, train_thinking
+
+Metrics = dict[str, float]
+
+
+@dataclass(frozen=True)
+class Run:
+    """An experiment at work."""
+
+    experiment: Experiment
+    context: Context
+    folder: Path
+    """The run's own."""
+    log_table: Callable[[str, Sequence[str], Sequence[Sequence[Any]]], None] = lambda *_: None
+    """Shows a table on the dashboard: name, columns, rows."""
+    log_images: Callable[[Mapping[str, Path]], None] = lambda *_: None
+
+    @cached_property
+    def arms(self) -> Arms:
+        """What the experiment asks for."""
+        return arms_of(self.experiment)
+
+    @property
+    def categories(self) -> Categories:
+        """Of the experiment's taxonomy; ValueError where it has none."""
+        if self.arms.categories is None:
+            raise ValueError("taxonomy=none: this needs categories of reasoning steps; choose taxonomy=venhoff2025.")
+        return self.arms.categories
+
+    @property
+    def vectors(self) -> SteeringVectors:
+        """Of the experiment's steering; ValueError where it has none."""
+        if self.arms.vectors is None:
+            raise ValueError("steering=none: there is no steering; choose steering=embedded or venhoff2025.")
+        return self.arms.vectors
+
+    def build(self, *artifacts: Artifact[Any]) -> None:
+        """Build what is missing, after a look at everything that the experiment asks for."""
+        if wanted := missing(artifacts, self.context):
+            asked = missing([*self.arms.made(), *wanted], self.context)
+            preflight(asked, self.context.runtime.max_prompt_tokens)
+            build(wanted, self.context)
+
+    def print(self, line: str) -> None:
+        """Show a line as it is."""
+        self.context.tell(line)
+
+
+# --- from the thinking model's answers to steering vectors ------------------------------------------------------------
+
+
+def traces_stage(run: Run) -> Metrics:
+    """The thinking model's answers to the taxonomy's problems, cut into sentences."""
+    run.build(run.categories.traces)
+    traces = run.context.get(run.categories.traces)
+    n = sum(len(trace.spans) for trace in traces)
+    run.print(f"{len(traces):,} traces of {n:,} sentences")
+    right = sum(trace.verdict == "correct" for trace in traces)
+    return {"n_traces": float(len(traces)), "n_sentences": float(n), "accuracy/traces": right / len(traces)}
+
+
+def activations_stage(run: Run) -> Metrics:
+    """One vector per sentence at every collected layer."""
+    metrics = traces_stage(run)
+    run.build(run.categories.activations)
+    return metrics
+
+
+def taxonomy_stage(run: Run) -> Metrics:
+    """Clusters, named and scored where there is a judge; their table and page."""
+    _check(run.experiment)
+    activations_stage(run)
+    run.build(run.categories.naming or run.categories.clusters)
+    view = collect_taxonomy(run.categories, run.context)
+    write_taxonomy(view, run.folder / "report", run.context.console)
+    return taxonomy_metrics(view, run.categories, run.context)
+
+
+def vectors_stage(run: Run) -> Metrics:
+    """One steering vector per category."""
+    activations_stage(run)
+    run.build(run.vectors)
+    vectors, log = run.context.get(run.vectors)
+    for category, why in log.skipped.items():
+        run.context.console.print(f"no vector for category {category}: {why}", style="yellow", highlight=False)
+    return {f"norm/{category}": float(norm) for category, norm in enumerate(vectors.norms)}
+
+
+def export_stage(run: Run) -> Metrics:
+    """Clusters and vectors in the formats of other tools: SAELens, safetensors, GGUF control vectors."""
+    taxonomy_stage(run)
+    vectors, clusters = run.context.get(run.vectors).vectors, run.categories.clusters
+    x = run.context.get(clusters.activations).layer(clusters.layer).layers[clusters.layer]
+    base = run.context.model(run.vectors.model, run.vectors.dtype).policy
+    groups = {
+        "sae_lens": saelens_files(run.context.get(clusters).clusters, x, clusters.thinking.path, clusters.layer),
+        "vectors": {"vectors.safetensors": safetensors_bytes(vectors)},
+        "control_vectors": control_vectors(vectors, base.architecture),
+    }
+    folder = run.folder / "export"
+    for name, files in groups.items():
+        (folder / name).mkdir(parents=True)
+        for file, content in files.items():
+            (folder / name / file).write_bytes(content)
+    run.print(f"Exported to {folder}")
+    return {"files": float(sum(map(len, groups.values())))}
+
+
+# --- the arms -------------------------------------------------------------------------------------------------------
+
+
+def completions_stage(run: Run) -> Metrics:
+    """Draw all arms' answers."""
+    answers = completions_behind([each.completions for each in run.arms.answers()])
+    pair, benchmark = run.experiment.model_pair.name, type(run.experiment.benchmark).__name__
+    show_plan(f"Plan: {pair} on {benchmark}", answers, run.experiment.typical_length, run.context)
+    run.build(*answers)
+    return {}
+
+
+def grades_stage(run: Run) -> Metrics:
+    """Draw and grade all arms; the accuracies."""
+    _check(run.experiment)
+    completions_stage(run)
+    run.build(*(each.grades for each in run.arms.answers()))
+    return {
+        f"accuracy/{draw.completions.caption}": accuracy_interval(outcomes(run.context.get(draw.grades))).value
+        for row in run.arms.rows.values()
+        for draw in row.draws
+    }
+
+
+def preferences_stage(run: Run) -> Metrics:
+    """Draw all arms and compare their answers with the gold ones by the judge; win rates, in the package's files."""
+    judge, benchmark = _preference_judge(run.experiment), run.experiment.benchmark
+    completions_stage(run)
+    metrics: Metrics = {}
+    for row in run.arms.rows.values():
+        answers = row.draws[0].completions
+        told = Preferences(answers, judge, answers.seed)
+        rates = win_rates(f"{run.arms.pair.name}-{row.name}", told, run.folder / "alpaca_eval" / row.name, run.context)
+        known = {name: value for name, value in rates.items() if value is not None}
+        metrics |= {f"{name}/{row.name}": value for name, value in known.items()}
+        run.print(f"{row.name}: " + ", ".join(f"{words} {_rate(known, name)}" for name, words in WIN_RATES.items()))
+    for note in benchmark.notes():
+        run.print(note)
+    return metrics
+
+
+WIN_RATES = {"win_rate": "win rate", "length_controlled_winrate": "length-controlled"}
+
+
+def _rate(rates: Metrics, name: str) -> str:
+    """A rate as printed; the length-controlled one is missing where its regression can't be fitted."""
+    return f"{rates[name]:.1f} %" if name in rates else "not known"
+
+
+def report_stage(run: Run) -> Metrics:
+    """Draw and grade all arms; write table, plots and page; the headline metrics."""
+    grades_stage(run)
+    arms, experiment, folder = run.arms, run.experiment, run.folder / "report"
+    run.build(*needed_scores(arms))
+    report = collect_report(arms, experiment.title, experiment.published, run.context)
+    metrics = write_report(report, folder)
+    print_table(report, run.context.console)
+    run.context.console.print(f"\nPage: {folder / 'index.html'}", highlight=False)
+    run.log_images({image.stem: image for image in sorted(folder.glob("*.png"))})
+    write_lm_eval_files(arms, report, folder / "lm_eval")
+    run.log_table("samples", *sample_table(report))
+    if not arms.is_hybrid:
+        return metrics
+    run.build(*needed_annotations(arms))
+    hybrid = collect_hybrid(arms, report, experiment.published, run.context)
+    metrics |= write_hybrid(hybrid, folder)
+    print_hybrid(hybrid, run.context.console)
+    run.print(f"\nPage of the hybrid: {folder / 'hybrid.html'}")
+    return metrics
 
 
 def _check(experiment: Experiment) -> None:
     """Sandbox, judge: what would be missing after hours of drawing is an error now."""
     experiment.benchmark.check_grading()
-    check_judge(experiment)
+    experiment.judge.check()
+    if isinstance(experiment.judge, PreferenceOption):
+        annotator_prompt()
 
 
-def traces_stage(experiment: Experiment, lab: Lab) -> dict[str, float]:
-    """The thinking model's answers to the taxonomy's problems, cut into sentences."""
-    draw_all([(experiment, trace_draw(experiment))], lab)
-    found = traces(experiment, lab)
-    n = sum(len(trace.spans) for trace in found)
-    lab.console.print(f"{len(found):,} traces of {n:,} sentences", highlight=False)
-    right = sum(trace.verdict == "correct" for trace in found)
-    return {"n_traces": float(len(found)), "n_sentences": float(n), "accuracy/traces": right / len(found)}
-
-
-def activations_stage(experiment: Experiment, lab: Lab) -> dict[str, float]:
-    """One vector per sentence at every collected layer."""
-    metrics = traces_stage(experiment, lab)
-    with progress(lab):
-        activations(experiment, lab, taxonomy_of(experiment).layer)
-    return metrics
-
-
-def taxonomy_stage(experiment: Experiment, lab: Lab) -> dict[str, float]:
-    """Clusters, named and scored where there is a judge; its table and page."""
-    from reasoning_lab.report import write_taxonomy
-
+def _preference_judge(experiment: Experiment) -> PreferenceOption:
+    """The judge; ValueError where answers can't be compared or counted here."""
+    benchmark, judge = experiment.benchmark, experiment.judge
+    if not isinstance(benchmark, AlpacaEval):
+        name = type(benchmark).__name__
+        raise ValueError(f"benchmark={name}: its answers are graded by rule; stage=preferences is for alpaca_eval.")
+    check_alpaca_eval(benchmark.lc_tables)
+    if not isinstance(judge, PreferenceOption):
+        raise ValueError(f"judge={type(judge).__name__}: weighs no preferences; choose judge=alpaca_eval.")
     _check(experiment)
-    activations_stage(experiment, lab)
-    view = taxonomy_view(experiment, lab)
-    folder = lab.folder / "report"
-    write_taxonomy(view, folder, lab.console)
-    return taxonomy_metrics(experiment, lab)
+    return judge
 
 
-def vectors_stage(experiment: Experiment, lab: Lab) -> dict[str, float]:
-    """One steering vector per category."""
-    activations_stage(experiment, lab)
-    with progress(lab):
-        found, log = vectors(experiment, experiment.steering, lab)
-    for category, why in log.skipped.items():
-        lab.console.print(f"no vector for category {category}: {why}", style="yellow", highlight=False)
-    return {f"norm/{category}": float(norm) for category, norm in enumerate(found.norms)}
+# --- training -------------------------------------------------------------------------------------------------------
 
 
-def export_stage(experiment: Experiment, lab: Lab) -> dict[str, float]:
-    """Clusters and vectors in the formats of other tools: SAELens, safetensors, GGUF control vectors."""
-    from reasoning_lab.steering.export import control_vectors, safetensors_bytes
-    from reasoning_lab.taxonomy.export import saelens_files
-
-    taxonomy_stage(experiment, lab)
-    layer, pair = taxonomy_of(experiment).layer, experiment.model_pair
-    folder = lab.folder / "export"
-    found, _ = vectors(experiment, experiment.steering, lab)
-    x = activations(experiment, lab, layer).layers[layer]
-    files = saelens_files(taxonomy(experiment, lab), x, pair.source("thinking").path, layer)
-    base: Any = model_of(experiment, "base", lab).policy
-    groups = {"sae_lens": files, "vectors": {"vectors.safetensors": safetensors_bytes(found)}}
-    groups["control_vectors"] = control_vectors(found, base.architecture)
-    for name, written in groups.items():
-        (folder / name).mkdir(parents=True)
-        for file, content in written.items():
-            (folder / name / file).write_bytes(content)
-    lab.console.print(f"Exported to {folder}", highlight=False, soft_wrap=True)
-    return {"files": float(sum(map(len, groups.values())))}
-
-
-def completions_stage(experiment: Experiment, lab: Lab) -> dict[str, float]:
-    """Draw all arms' answers."""
-    draws = all_draws(experiment)
-    show_plan(experiment, lab, draws)
-    draw_all([(experiment, draw) for draw in flat(draws)], lab)
-    return {}
-
-
-def _graded(experiment: Experiment, lab: Lab) -> None:
-    """Every answer drawn and graded."""
-    _check(experiment)
-    completions_stage(experiment, lab)
-    grade_all(experiment, all_draws(experiment), lab)
-
-
-def grades_stage(experiment: Experiment, lab: Lab) -> dict[str, float]:
-    """Draw and grade all arms; the accuracies."""
-    from reasoning_lab.statistics import accuracy_interval, outcomes
-
-    _graded(experiment, lab)
-    draws = table_draws(experiment, problems_of(experiment))
-    return {
-        f"accuracy/{name}": accuracy_interval(outcomes(grades(experiment, draw, lab))).value
-        for name, draw in draws.items()
-    }
-
-
-def preferences_stage(experiment: Experiment, lab: Lab) -> dict[str, float]:
-    """Draw all arms and compare their answers with the reference's by the judge; win rates, in the package's files."""
-    from reasoning_lab.report.win_rates import check_preferences, win_rates
-
-    check_preferences(experiment)
-    completions_stage(experiment, lab)
-    metrics: dict[str, float] = {}
-    for name, draw in table_draws(experiment, problems_of(experiment)).items():
-        row = win_rates(experiment, draw, lab, lab.folder / "alpaca_eval" / name)
-        metrics |= {f"{metric}/{name}": value for metric, value in row.items() if value is not None}
-        lab.console.print(
-            f"{name}: win rate {row['win_rate']:.1f} %, length-controlled {row['length_controlled_winrate']:.1f} %"
-        )
-    for note in experiment.benchmark.notes():
-        lab.console.print(note)
-    return metrics
-
-
-def report_stage(experiment: Experiment, lab: Lab) -> dict[str, float]:
-    """Draw and grade all arms; write table, plots and page; the headline metrics."""
-    from reasoning_lab.report import print_table, write_report
-
-    _graded(experiment, lab)
-    report = report_input(experiment, lab)
-    folder = lab.folder / "report"
-    metrics = write_report(report, folder)
-    print_table(report, lab.console)
-    lab.console.print(f"\nPage: {folder / 'index.html'}", highlight=False)
-    lab.tracker.images({image.stem: image for image in sorted(folder.glob("*.png"))})
-    write_lm_eval_files(experiment, report, folder / "lm_eval")
-    lab.tracker.table("samples", *sample_table(report.arms, report.problems))
-    return metrics | (_hybrid_page(experiment, lab, folder) if is_hybrid(experiment) else {})
-
-
-def _hybrid_page(experiment: Experiment, lab: Lab, folder: Path) -> dict[str, float]:
-    """The table of controls and the page of a hybrid model."""
-    from reasoning_lab.report import print_hybrid, write_hybrid
-
-    report = hybrid_report(experiment, lab)
-    metrics = write_hybrid(report, folder)
-    print_hybrid(report, lab.console)
-    lab.console.print(f"\nPage of the hybrid: {folder / 'hybrid.html'}", highlight=False, soft_wrap=True)
-    return metrics
-
-
-def embedded_pair_stage(experiment: Experiment, lab: Lab) -> dict[str, float]:
+def embedded_pair_stage(run: Run) -> Metrics:
     """Rebuild the embedded pair from nothing, in the run's folder."""
-    from reasoning_lab.benchmark.arithmetic import problem_of
-    from reasoning_lab.model_pair.pair import resolve_device
-    from reasoning_lab.training.embedded_pair import build_embedded_pair
-    from reasoning_lab.training.thinking import graded
-
-    folder, device = lab.folder / "embedded", resolve_device(experiment.runtime.device)
-    right = graded(experiment.benchmark.grade)
+    folder, right = run.folder / "embedded", graded(run.experiment.benchmark.grade)
     seconds = build_embedded_pair(
         folder, lambda problem, text: right(problem_of(problem), text),
-        seed=experiment.seed, device=device, report=lab.console.print,
+        seed=run.experiment.seed, device=run.context.device, report=run.context.console.print,
     )  # fmt: skip
-    lab.console.print(f"Built in {folder}; point model_pair.base.path and its siblings there to use it.")
+    run.context.console.print(f"Built in {folder}; point model_pair.base.path and its siblings there to use it.")
     return {f"seconds/{stage}": value for stage, value in seconds.items()}
 
 
-def thinking_stage(experiment: Experiment, lab: Lab) -> dict[str, float]:
+def thinking_stage(run: Run) -> Metrics:
     """Train a thinking model from the pair's base on the benchmark's problems, in the run's folder."""
-    import torch
-
-    from reasoning_lab.model_pair.pair import load_reader, resolve_device
-    from reasoning_lab.training.thinking import graded, save_model, train_thinking
-
-    recipe, problems = experiment.training, problems_of(experiment)
-    recipe.check(len(problems))
-    draw = cold_start_draw(experiment) if recipe.cold_start else None
-    right: list[tuple[str, str]] = []
-    if draw is not None:
-        draw_all([(experiment, draw)], lab)
-        texts = {answer.problem: answer.text for answer in completions(experiment, draw, lab)}
-        right = [(grade.problem, texts[grade.problem]) for grade in grades(experiment, draw, lab) if grade.correct]
-        lab.console.print(f"cold start: {len(right)} of {len(problems)} answers of the base are right")
-    model, tokenizer = trainable(experiment, resolve_device(experiment.runtime.device))
-    reader = load_reader(experiment.model_pair.source("base"))
+    experiment, context = run.experiment, run.context
+    training, problems, pair = experiment.training, run.arms.problems.problems, experiment.model_pair
+    training.check(len(problems))
+    right = _right_answers(run) if training.cold_start else []
+    model, tokenizer = _trainable(pair, context.device)
+    reader = load_reader(pair.base)
     prompts = {problem.id: reader.render(experiment.benchmark.prompt(problem)) for problem in problems}
-    log = train_thinking(model, tokenizer, prompts, problems, graded(experiment.benchmark.grade), right, recipe)
-    save_model(model, tokenizer, lab.folder / "thinking", getattr(torch, experiment.model_pair.dtype))
-    lab.console.print(f"Trained: {lab.folder / 'thinking'}; set model_pair.thinking.path to it.", soft_wrap=True)
+    log = train_thinking(model, tokenizer, prompts, problems, graded(experiment.benchmark.grade), right, training)
+    save_model(model, tokenizer, run.folder / "thinking", getattr(torch, pair.dtype))
+    run.print(f"Trained: {run.folder / 'thinking'}; set model_pair.thinking.path to it.")
     return {"reward/first": log["reward"][0], "reward/last": log["reward"][-1], "cold_start": float(len(right))}
 
 
-STAGES: dict[str, Callable[[Experiment, Lab], dict[str, float]]] = {
+def _right_answers(run: Run) -> list[tuple[str, str]]:
+    """The base model's own right answers, by problem."""
+    verdicts = cold_start(run.experiment)
+    build([verdicts], run.context)
+    texts = {answer.problem: answer.text for answer in run.context.get(verdicts.completions)}
+    right = [(grade.problem, texts[grade.problem]) for grade in run.context.get(verdicts) if grade.correct]
+    run.print(f"cold start: {len(right)} of {len(texts)} answers of the base are right")
+    return right
+
+
+def _trainable(pair: ModelPair, device: str) -> tuple[Any, Any]:
+    """The base model and its tokenizer as a trainer wants them: whole, in float32, padded on the left."""
+    from transformers import AutoModelForCausalLM
+
+    place, options = where_of(pair.base)
+    tokenizer = load_reader(pair.base).tokenizer
+    tokenizer.padding_side = "left"
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    model: Any = AutoModelForCausalLM.from_pretrained(place, dtype=torch.float32, **options)
+    return model.to(device), tokenizer
+
+
+STAGES: dict[Stage, Callable[[Run], Metrics]] = {
     "traces": traces_stage,
     "activations": activations_stage,
     "taxonomy": taxonomy_stage,
@@ -214,8 +306,27 @@ STAGES: dict[str, Callable[[Experiment, Lab], dict[str, float]]] = {
     "thinking": thinking_stage,
     "embedded_pair": embedded_pair_stage,
 }
+CELLS_SHARE = ("taxonomy", "completions", "grades", "report")
+"""Stages whose cells may share what is drawn."""
 
 
-__all__ = [
-    "STAGES", "Lab", "build_shared", "completions", "problems_of", "report_input", "report_sweep", "table_draws",
-]  # fmt: skip
+def share(experiments: Sequence[Experiment], context: Context) -> None:
+    """Build once what several cells of a sweep need, before they start."""
+    cells = [arms_of(each) for each in experiments if each.runtime.build_shared and each.stage in CELLS_SHARE]
+    if len(cells) < 2:
+        return
+    if experiments[0].stage == "taxonomy":
+        build_banks([cell.categories.clusters for cell in cells if cell.categories], context)
+    else:
+        build_shared([[each.completions for each in cell.answers()] for cell in cells], context)
+
+
+def headline(run: Run, metrics: Metrics) -> float:
+    """What a sweeper optimises: the metric that the experiment names, else the studied arm's accuracy, win rate or
+    the taxonomy's score; nan where the stage measures none of them. ValueError for a name that is not there."""
+    named, studied = run.experiment.metric, run.arms.studied
+    if named is not None and named not in metrics:
+        raise ValueError(f"metric={named}: stage={run.experiment.stage} measures {', '.join(sorted(metrics))}.")
+    usual = ("accuracy", f"accuracy/{studied}", f"length_controlled_winrate/{studied}", f"win_rate/{studied}")
+    names = (named,) if named is not None else (*usual, "score/final", "nmi", "accuracy/traces", "reward/last")
+    return next((metrics[name] for name in names if name in metrics), math.nan)

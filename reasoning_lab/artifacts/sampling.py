@@ -14,7 +14,7 @@ from reasoning_lab.records import Candidate, Completion
 from reasoning_lab.sampler.base import Prompt, Sample, Sampler
 
 
-class Item(NamedTuple):
+class AnswerId(NamedTuple):
     """One answer to draw: the names under which it is logged."""
 
     problem: str
@@ -50,11 +50,11 @@ def draw_completions(
     done, states = _logged(log)
     for completion in done.values():
         on_done(completion)
-    items = [Item(problem, chain) for problem in prompts for chain in range(*chains)]
+    items = [AnswerId(problem, chain) for problem in prompts for chain in range(*chains)]
     candidate, encode = _reader(model, vote), _encoder(model)
     counts = Counts()
 
-    def tasks() -> Iterator[tuple[Item, Any]]:
+    def tasks() -> Iterator[tuple[AnswerId, Any]]:
         for item in items:
             if item not in done:
                 prompt = Prompt(
@@ -71,25 +71,25 @@ def draw_completions(
     return [done[item] for item in items], counts
 
 
-def _logged(log: RunLog) -> tuple[dict[Item, Completion], dict[Item, dict[str, Any]]]:
+def _logged(log: RunLog) -> tuple[dict[AnswerId, Completion], dict[AnswerId, dict[str, Any]]]:
     """Finished answers of earlier attempts, and the last saved states of unfinished ones."""
-    done: dict[Item, Completion] = {}
-    states: dict[Item, dict[str, Any]] = {}
+    done: dict[AnswerId, Completion] = {}
+    states: dict[AnswerId, dict[str, Any]] = {}
     for record in log.records:
         if "completion" in record:
             completion = Completion.from_json(record["completion"])
-            done[Item(completion.problem, completion.chain)] = completion
+            done[AnswerId(completion.problem, completion.chain)] = completion
         else:
-            states[Item(record["problem"], record["chain"])] = record["state"]
+            states[AnswerId(record["problem"], record["chain"])] = record["state"]
     return done, states
 
 
-def _throttled(log: RunLog, seconds: float) -> Callable[[Item, dict[str, Any]], None]:
+def _throttled(log: RunLog, seconds: float) -> Callable[[AnswerId, dict[str, Any]], None]:
     """Append a chain's state to the log when its last one (or the run's start) is old enough."""
     started = time.monotonic()
-    saved: dict[Item, float] = {}
+    saved: dict[AnswerId, float] = {}
 
-    def save(item: Item, state: dict[str, Any]) -> None:
+    def save(item: AnswerId, state: dict[str, Any]) -> None:
         now = time.monotonic()
         if now - saved.get(item, started) >= seconds:
             saved[item] = now
@@ -121,7 +121,7 @@ def _encoder(model: LoadedModel) -> Callable[[str], tuple[int, ...]]:
     return encode
 
 
-def _completion(item: Item, sample: Sample, candidate: Callable[[Chain], Candidate]) -> Completion:
+def _completion(item: AnswerId, sample: Sample, candidate: Callable[[Chain], Candidate]) -> Completion:
     chosen = candidate(sample.chain)
     return Completion(
         item.problem, item.chain, chosen.text, chosen.ids, chosen.finish, chosen.log_p, chosen.negentropy,
@@ -135,14 +135,14 @@ def _completion(item: Item, sample: Sample, candidate: Callable[[Chain], Candida
 
 
 def score_texts(
-    model: LoadedModel, texts: Sequence[tuple[Item, tuple[int, ...], tuple[int, ...]]], shape: Shape, cap: int
-) -> dict[Item, tuple[float, float]]:
+    model: LoadedModel, texts: Sequence[tuple[AnswerId, tuple[int, ...], tuple[int, ...]]], shape: Shape, cap: int
+) -> dict[AnswerId, tuple[float, float]]:
     """(log p per token, mean sum_v p log p) of given answers under a model.
 
     Arguments: `texts` are (item, prompt ids, answer ids) triples, answers of at most `cap` tokens.
     """
 
-    def scored(item: Item, prompt: tuple[int, ...], ids: tuple[int, ...]) -> Any:
+    def scored(item: AnswerId, prompt: tuple[int, ...], ids: tuple[int, ...]) -> Any:
         return (yield score(prompt, ids, Key(0, item.problem, item.chain)))
 
     tasks = ((item, scored(item, prompt, ids)) for item, prompt, ids in texts)

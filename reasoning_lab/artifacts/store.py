@@ -1,8 +1,9 @@
 """Write-once results, named by what they are; and the log that lets a killed build go on.
 
-outputs/artifacts/<stage>/<slug>-<key12>/ holds a result's files and manifest.json. It is built in a folder of its own,
-the manifest is written last, and a rename publishes it: a crash leaves nothing that looks finished. Locks only save
-work; where they do nothing (some network file systems) two jobs build the same bytes and one is dropped.
+outputs/artifacts/<kind>/<slug>-<key12>/ holds a result's files and manifest.json. It is built in a folder of its own,
+the manifest is written last, and a rename publishes it: a crash leaves nothing that looks finished. It is believed where
+its manifest names its own key and exactly its files with their hashes. Locks only save work; where they do nothing
+(some network file systems) two jobs build the same bytes and one is dropped.
 """
 
 import contextlib
@@ -18,7 +19,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from reasoning_lab.artifacts.recipes import Recipe
+from reasoning_lab.artifacts.base import Artifact
 
 FSYNC_SECONDS = 1.0
 """Most time between two fsyncs of a run log. Written lines survive the death of the process at once; an fsync guards
@@ -34,17 +35,22 @@ class Store:
         """Receives a line about what is unusual (a corrupt artifact set aside)."""
         self.runtime: dict[str, Any] = {}
         """What built the next artifact but can't change it (device, rows, versions): kept in its manifest."""
+        self._verified: set[str] = set()
+        """Keys of artifacts that this process has verified or built: each is hashed once."""
 
-    def folder(self, recipe: Recipe) -> Path:
-        """Where the recipe's artifact is or will be."""
-        return self.root / recipe.stage / f"{recipe.slug}-{recipe.key[:12]}"
+    def folder(self, artifact: Artifact[Any]) -> Path:
+        """Where the artifact is or will be."""
+        return self.root / artifact.kind / f"{artifact.slug}-{artifact.key[:12]}"
 
-    def get(self, recipe: Recipe) -> Path | None:
+    def find(self, artifact: Artifact[Any]) -> Path | None:
         """The finished artifact's folder, verified, or None. A corrupt one is set aside, never used."""
-        folder = self.folder(recipe)
+        folder = self.folder(artifact)
+        if artifact.key in self._verified:
+            return folder
         if not folder.is_dir():
             return None
-        if (fault := _fault(folder)) is None:
+        if (fault := _fault(folder, artifact.key)) is None:
+            self._verified.add(artifact.key)
             return folder
         aside = folder.with_name(f"{folder.name}.corrupt-{uuid.uuid4().hex[:8]}")
         with contextlib.suppress(FileNotFoundError):  # Another job may have set it aside first.
@@ -52,27 +58,27 @@ class Store:
         self.note(f"{folder} is corrupt ({fault}); set aside as {aside.name} and built again")
         return None
 
-    def get_or_build(self, recipe: Recipe, build: Callable[[Path], None]) -> Path:
+    def find_or_build(self, artifact: Artifact[Any], build: Callable[[Path], None]) -> Path:
         """The artifact's folder; `build(folder)` writes its files where it does not exist yet."""
-        if (found := self.get(recipe)) is not None:
-            return found
-        final = self.folder(recipe)
+        if (folder := self.find(artifact)) is not None:
+            return folder
+        final = self.folder(artifact)
         final.parent.mkdir(parents=True, exist_ok=True)
         with _lock(final.with_name(final.name + ".lock")):
-            if (found := self.get(recipe)) is not None:
-                return found
-            self._build(recipe, build, final)
+            if (folder := self.find(artifact)) is not None:
+                return folder
+            self._build(artifact, build, final)
         return final
 
-    def _build(self, recipe: Recipe, build: Callable[[Path], None], final: Path) -> None:
+    def _build(self, artifact: Artifact[Any], build: Callable[[Path], None], final: Path) -> None:
         partial = final.with_name(f"{final.name}.partial-{uuid.uuid4().hex[:8]}")
         partial.mkdir()
         started = time.time()
         try:
             build(partial)
             manifest = {
-                "recipe": recipe.canonical(),
-                "key": recipe.key,
+                "artifact": artifact.canonical(),
+                "key": artifact.key,
                 "seconds": round(time.time() - started, 3),
                 "runtime": self.runtime,
                 "files": {file.name: _sha256(file) for file in sorted(partial.iterdir())},
@@ -82,34 +88,50 @@ class Store:
             (partial / "manifest.json").write_text(json.dumps(manifest, indent=1, sort_keys=True))
             _fsync(partial / "manifest.json")
             _fsync(partial)
-            _publish(partial, final)
+            if _publish(partial, final):
+                self._verified.add(artifact.key)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
-        self.log_path(recipe).unlink(missing_ok=True)
+        self.log_path(artifact).unlink(missing_ok=True)
 
-    def log_path(self, recipe: Recipe) -> Path:
+    def log_path(self, artifact: Artifact[Any]) -> Path:
         """The run log of an artifact under construction."""
-        final = self.folder(recipe)
+        final = self.folder(artifact)
         return final.with_name(final.name + ".log")
 
+    @contextlib.contextmanager
+    def log(self, artifact: Artifact[Any]) -> Iterator["RunLog"]:
+        """The run log, open while the artifact is built."""
+        log = RunLog(self.log_path(artifact))
+        try:
+            yield log
+        finally:
+            log.close()
 
-def _publish(partial: Path, final: Path) -> None:
-    """Rename into place; where another job was first its result stands."""
+
+def _publish(partial: Path, final: Path) -> bool:
+    """Rename into place; False where another job was first, whose result stands."""
     try:
         os.rename(partial, final)
     except OSError:
         if not (final / "manifest.json").is_file():
             raise
+        return False
     _fsync(final.parent)
+    return True
 
 
-def _fault(folder: Path) -> str | None:
-    """What is wrong with a finished artifact, or None."""
+def _fault(folder: Path, key: str) -> str | None:
+    """What is wrong with the finished artifact of a key, or None."""
     try:
         manifest = json.loads((folder / "manifest.json").read_text())
-        files = dict(manifest["files"])
+        files, named = dict(manifest["files"]), manifest["key"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         return f"manifest.json: {error}"
+    if named != key:
+        return f"manifest.json names the key {named}, another artifact's"
+    if extra := sorted({file.name for file in folder.iterdir()} - {*files, "manifest.json"}):
+        return f"{extra[0]} is not of it"
     for name, expected in files.items():
         if not (folder / name).is_file():
             return f"{name} is missing"

@@ -1,24 +1,58 @@
-"""What the launching process sees of a sweep: cells as they end, and the sum at the end."""
+"""A sweep: what cells share is built first, Hydra runs the cells, this process watches them and sums up."""
 
 import json
+import sys
 import threading
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from rich.console import Console
+import hydra
+from rich.console import Console
 
-    from reasoning_lab.stages import Lab
+from reasoning_lab.launch.check import Launch
+from reasoning_lab.launch.compose import CONFIG_NAME, conf_dir
+from reasoning_lab.launch.job import open_context, work
+from reasoning_lab.report.collect.sweep import collect_sweep, write_sweep
+from reasoning_lab.stages import share
 
 POLL_SECONDS = 1.0
 """Time between two looks at the cells' status files [s]."""
 
 
+def run_sweep(launch: Launch) -> None:
+    """Build what cells share, let Hydra run the cells, then sum up; exit status 1 where a cell failed."""
+    context = open_context(launch.experiments[0])
+    try:
+        share(launch.experiments, context)
+    except ValueError as error:
+        sys.stderr.write(f"error: {error} No cell was started.\n")
+        sys.exit(1)
+    names = cell_names([cell.overrides for cell in launch.cells])
+    with Watch(launch.folder, names, context.console):
+        status = _hydra_status()
+    failed = sum_up(launch.folder, names, context.console)
+    sys.exit(1 if failed or status else 0)
+
+
+def hand_over() -> None:
+    """Hydra's own main, which reads the command line again and runs `work`."""
+    hydra.main(version_base="1.3", config_path=conf_dir(), config_name=CONFIG_NAME)(work)()
+
+
+def _hydra_status() -> int:
+    """Exit status of Hydra's sweep; it ends the process where a job was lost."""
+    try:
+        hand_over()
+    except SystemExit as end:
+        return 0 if end.code in (0, None) else 1
+    return 0
+
+
 class Watch:
     """Prints every cell's end as it happens, wherever the cell runs: its status file is all that is looked at."""
 
-    def __init__(self, folder: Path, names: Sequence[str], console: "Console") -> None:
+    def __init__(self, folder: Path, names: Sequence[str], console: Console) -> None:
         self._folder = folder
         self._names = names
         self._console = console
@@ -73,23 +107,30 @@ def status(cell: Path) -> dict[str, Any]:
         return {"status": "missing"}
 
 
-def sum_up(folder: Path, names: Sequence[str], lab: "Lab") -> list[int]:
+def sum_up(folder: Path, names: Sequence[str], console: Console) -> list[int]:
     """Name the cells that did not finish; write the sweep's table and heat map of those that did."""
     states = [status(folder / str(number)) for number in range(len(names))]
     unfinished = [number for number, state in enumerate(states) if state["status"] != "completed"]
     done = len(names) - len(unfinished)
-    lab.console.print(f"{done} of {len(names)} cells completed: {folder}", highlight=False, soft_wrap=True)
+    console.print(f"{done} of {len(names)} cells completed: {folder}", highlight=False, soft_wrap=True)
     for number in unfinished:
         state = states[number]
-        lab.console.print(
+        console.print(
             f"  cell {number} ({names[number]}): {state['status']} {state.get('error') or ''} "
             f"(log: {folder / str(number) / 'main.log'})",
             style="red", highlight=False, markup=False, soft_wrap=True,
         )  # fmt: skip
     if unfinished:
-        lab.console.print("The same command again does what is missing.")
+        console.print("The same command again does what is missing.")
     if any(state.get("metrics") for state in states):
-        from reasoning_lab.stages import report_sweep
-
-        report_sweep(folder, lab)
+        report_sweep(folder, console)
     return unfinished
+
+
+def report_sweep(folder: Path, console: Console) -> None:
+    """One table and one heat map of the finished cells of a sweep folder; names the cells that are missing."""
+    cells, missing = collect_sweep(folder)
+    if missing:
+        console.print(f"[bold red]Not finished: cells {', '.join(missing)}[/]; run the same command again.")
+    write_sweep(cells, folder / "report")
+    console.print(f"Sweep page: {folder / 'report' / 'sweep.html'}", highlight=False)

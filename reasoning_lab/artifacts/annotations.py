@@ -1,0 +1,59 @@
+"""Annotations: answers token by token, as base model, thinking model and taxonomy see them."""
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from reasoning_lab.artifacts.base import Artifact
+from reasoning_lab.artifacts.completions import Completions, Law, ProblemSet
+from reasoning_lab.artifacts.context import Context
+from reasoning_lab.artifacts.files import read_records, write_records
+from reasoning_lab.artifacts.vectors import SteeringVectors, vocabulary
+from reasoning_lab.records import Annotation
+from reasoning_lab.steering.hybrid.annotate import annotate
+from reasoning_lab.steering.hybrid.policy import HybridPolicy
+
+FILE = "annotations.jsonl"
+
+
+class HybridLaw(Law):
+    """A law of a base model that a thinking model steers."""
+
+    vectors: SteeringVectors
+
+    @abstractmethod
+    def policy(self, context: Context, problems: ProblemSet) -> HybridPolicy:
+        """The hybrid model, for the prompts of some problems."""
+
+
+@dataclass(frozen=True)
+class Annotations(Artifact[tuple[Annotation, ...]]):
+    """Category, gate, coefficient and both models' choices at every token, in the order of the answers."""
+
+    kind: ClassVar[str] = "annotations"
+    version: ClassVar[int] = 2
+    completions: Completions
+    law: HybridLaw
+    """The hybrid through which they are seen; its gate never fires for answers that no hybrid wrote."""
+
+    @property
+    def slug(self) -> str:
+        """That of the answers."""
+        return self.completions.slug
+
+    def build(self, context: Context, folder: Path) -> None:
+        """Both models over every answer; the thinking model's are read in the base model's ids."""
+        answers, vectors = self.completions, self.law.vectors
+        base, thinking = vectors.models(context)
+        is_thinking = answers.law is None and answers.model == vectors.taxonomy.thinking
+        ids_of = vocabulary(base, thinking).in_base if is_thinking else tuple
+        prompts, shape = answers.problems.encoded(base), context.shape
+        items = [(a.problem, a.chain, prompts[a.problem], ids_of(a.ids)) for a in context.get(answers)]
+        policy = self.law.policy(context, answers.problems)
+        capacity = shape.max_prompt_tokens + answers.sampler.max_new_tokens
+        write_records(folder / FILE, annotate(policy, items, shape.rows, capacity))
+
+    def read(self, folder: Path) -> tuple[Annotation, ...]:
+        """The annotations."""
+        return read_records(folder / FILE, Annotation)

@@ -1,0 +1,187 @@
+"""Completions: the answers of one law, drawn by one sampler, to the problems of a benchmark."""
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any, ClassVar
+
+from reasoning_lab.artifacts.base import APART, Artifact, Enters, digest
+from reasoning_lab.artifacts.context import Context
+from reasoning_lab.artifacts.files import read_records, write_records
+from reasoning_lab.artifacts.sampling import draw_completions
+from reasoning_lab.benchmark.base import Benchmark
+from reasoning_lab.engine.policy import Policy
+from reasoning_lab.model_pair.pair import LoadedModel, ModelSource, Reader
+from reasoning_lab.records import Candidate, Completion, Problem
+from reasoning_lab.sampler.base import Sampler, Selection
+
+FILE = "completions.jsonl"
+CHOSEN = [field.name for field in fields(Candidate) if field.name in {f.name for f in fields(Completion)}]
+"""What a selection's answer takes from the candidate that it chose."""
+
+
+@cache
+def problems_of(benchmark: Benchmark) -> tuple[Problem, ...]:
+    """The benchmark's problems, read once."""
+    return tuple(benchmark.load())
+
+
+@dataclass(frozen=True)
+class ProblemSet:
+    """A benchmark's problems, or the first of them."""
+
+    benchmark: Benchmark
+    first: int | None = None
+    """How many, from the first on; None is all."""
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        """In the benchmark's order."""
+        return problems_of(self.benchmark)[: self.first]
+
+    @property
+    def by_id(self) -> dict[str, Problem]:
+        """By their ids."""
+        return {problem.id: problem for problem in self.problems}
+
+    def encoded(self, model: LoadedModel | Reader) -> dict[str, tuple[int, ...]]:
+        """Prompt ids by problem id."""
+        return {problem.id: model.encode(self.benchmark.prompt(problem)) for problem in self.problems}
+
+    def prompts(self) -> str:
+        """sha256 over the problems' ids and prompts in their order; the model's identity covers its tokenizer."""
+        return digest([[problem.id, self.benchmark.prompt(problem)] for problem in self.problems])
+
+    def golds(self) -> str:
+        """sha256 over the problems' ids and gold answers: what answers are held against."""
+        return digest([[problem.id, problem.gold] for problem in self.problems])
+
+    def vote(self, text: str) -> str | None:
+        """The answer read off a text, in the form in which it votes."""
+        answer = self.benchmark.answer(text)
+        return None if answer is None else self.benchmark.canonical(answer)
+
+
+class Law(ABC):
+    """What makes another law of a base model: a frozen dataclass, part of the key of completions drawn from it."""
+
+    @abstractmethod
+    def policy(self, context: Context, problems: ProblemSet) -> Policy:
+        """The law, for the prompts of some problems."""
+
+
+@dataclass(frozen=True)
+class Completions(Artifact[tuple[Completion, ...]]):
+    """Answers, one per problem and chain, in the order of problems, then chains."""
+
+    kind: ClassVar[str] = "completions"
+    version: ClassVar[int] = 2
+    name: Annotated[str, APART]
+    """Pair, role, sampler and benchmark, for the folder's name."""
+    caption: Annotated[str, APART]
+    """What a reader sees of it while it is drawn: two arms that ask for the same answers share them."""
+    model: Annotated[ModelSource, Enters(ModelSource.identity)]
+    """Whose prompts and ids the answers are in."""
+    dtype: str
+    law: Law | None
+    """What steers the model; None for the model as it is."""
+    sampler: Sampler
+    problems: Annotated[ProblemSet, Enters(ProblemSet.prompts)]
+    seed: int
+    chains: tuple[int, int]
+    """First chain and one past the last, per problem."""
+    budget_of: "Completions | None" = None
+    """Answers whose mean decode tokens per problem are the sampler's budget."""
+
+    @property
+    def slug(self) -> str:
+        """The name."""
+        return self.name
+
+    def canonical(self) -> dict[str, Any]:
+        """With the benchmark's reading of answers where candidates carry them."""
+        reading = {"reading": self.problems.benchmark.reading} if self.sampler.reads_answers else {}
+        return super().canonical() | reading
+
+    def upstream(self) -> tuple[Artifact[Any], ...]:
+        """Those of the fields, and a selection's pool."""
+        return (*super().upstream(), *([self.pool] if self.pool else []))
+
+    @property
+    def pool(self) -> "Completions | None":
+        """The answers from whose candidates a selection chooses; None for other samplers."""
+        if not isinstance(self.sampler, Selection):
+            return None
+        names = (type(self.sampler).__name__.lower(), type(self.sampler.pool).__name__.lower())
+        return replace(self, sampler=self.sampler.pool, name=self.name.replace(*names), caption=f"{self.caption} pool")
+
+    @property
+    def n_answers(self) -> int:
+        """Answers in all."""
+        return len(self.problems.problems) * (self.chains[1] - self.chains[0])
+
+    def expected_tokens(self, typical_length: float) -> float:
+        """Expected decode tokens in all, at `typical_length` tokens of a plain answer; 0 for a selection's own."""
+        return 0.0 if self.pool else self.n_answers * self._expected_each(typical_length)
+
+    def _expected_each(self, typical_length: float) -> float:
+        if self.budget_of is not None:
+            return self.budget_of._expected_each(typical_length)
+        return self.sampler.expected_tokens(typical_length)
+
+    def build(self, context: Context, folder: Path) -> None:
+        """Draw, or choose from the pool."""
+        answers = [self._chosen(answer) for answer in context.get(self.pool)] if self.pool else self._drawn(context)
+        write_records(folder / FILE, answers)
+
+    def read(self, folder: Path) -> tuple[Completion, ...]:
+        """The answers."""
+        return read_records(folder / FILE, Completion)
+
+    def _chosen(self, pooled: Completion) -> Completion:
+        """A selection's answer, read off its pool's candidates."""
+        assert isinstance(self.sampler, Selection)
+        chosen = pooled.candidates[self.sampler.choose(pooled.candidates)]
+        return replace(pooled, **{name: getattr(chosen, name) for name in CHOSEN})
+
+    def _drawn(self, context: Context) -> list[Completion]:
+        """Run the engine, or as much of it as the log of an earlier attempt leaves to do."""
+        sampler, model = self._with_budget(context), self._model(context)
+        prompts, started = self.problems.encoded(model), time.monotonic()
+        with context.log(self) as log:
+            answers, counts = draw_completions(
+                model, sampler, prompts, self.chains, self.seed, self.problems.vote, context.shape, log,
+                context.runtime.checkpoint_seconds, self._counting(context),
+            )  # fmt: skip
+        seconds = time.monotonic() - started
+        context.tell(
+            f"  {self.caption}: {len(answers):,} answers, {counts.drawn:,} tokens drawn in {seconds:.1f} s "
+            f"({counts.drawn / max(seconds, 1e-9):,.0f}/s, {100 * counts.occupancy:.0f} % of row-steps useful)"
+        )
+        return answers
+
+    def _with_budget(self, context: Context) -> Sampler:
+        """The sampler, its budget that of the matched answers."""
+        if self.budget_of is None:
+            return self.sampler
+        spent = [answer.decode_tokens for answer in context.get(self.budget_of)]
+        return self.sampler.with_budget(sum(spent) / len(spent))
+
+    def _model(self, context: Context) -> LoadedModel:
+        """What the answers are drawn from."""
+        model = context.model(self.model, self.dtype)
+        return model if self.law is None else LoadedModel(self.law.policy(context, self.problems), model.reader)
+
+    def _counting(self, context: Context) -> Callable[[Completion], None]:
+        """Reports every answer with the tokens so far."""
+        done, tokens = 0, 0
+
+        def on_done(completion: Completion) -> None:
+            nonlocal done, tokens
+            done, tokens = done + 1, tokens + completion.decode_tokens
+            context.on_progress(self.caption, self.n_answers, done, tokens)
+
+        return on_done

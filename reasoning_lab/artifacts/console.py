@@ -1,0 +1,66 @@
+"""What a terminal shows of the work: the plan before it, a bar for each build during it."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+
+from reasoning_lab.artifacts.arms import describe
+from reasoning_lab.artifacts.completions import Completions
+from reasoning_lab.artifacts.context import Context, silent
+
+
+def show_plan(title: str, answers: Sequence[Completions], typical_length: float, context: Context) -> None:
+    """Print what will be drawn: arms, problems, expected decode tokens at the length of a plain answer."""
+    table = Table(title=title, title_justify="left")
+    for column in ("answers of", "model", "sampler"):
+        table.add_column(column)
+    for column in ("answers", "expected tokens", "state"):
+        table.add_column(column, justify="right")
+    total = 0.0
+    for each in answers:
+        tokens, is_built = each.expected_tokens(typical_length), context.is_built(each)
+        total += 0 if is_built else tokens
+        state = "built" if is_built else "resumes" if context.store.log_path(each).exists() else "to draw"
+        shown = "chosen from its pool" if each.pool else f"{tokens:,.0f}"
+        model = each.name.split("-")[-3]
+        table.add_row(each.caption, model, describe(each.sampler), f"{each.n_answers:,}", shown, state)
+    context.console.print(table)
+    context.console.print(
+        f"About {total:,.0f} tokens to draw, at {typical_length} tokens per plain answer.", highlight=False
+    )
+
+
+@contextmanager
+def progress(context: Context) -> Iterator[None]:
+    """A bar per build at work: items done, tokens so far, time."""
+    columns = (
+        TextColumn("  {task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[tokens]:>11,} tokens"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=context.console, transient=True) as bars:
+        at: dict[str, TaskID] = {}
+
+        def on_progress(caption: str, total: int, done: int, tokens: int) -> None:
+            if caption not in at:
+                at[caption] = bars.add_task(caption, total=total, tokens=0)
+            bars.update(at[caption], completed=done, tokens=tokens, visible=done < total)
+
+        context.on_progress = on_progress
+        try:
+            yield
+        finally:
+            context.on_progress = silent

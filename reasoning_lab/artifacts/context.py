@@ -1,0 +1,103 @@
+"""What artifacts are built with: the store, the runtime, the models loaded so far, and who hears of progress."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from rich.console import Console
+
+from reasoning_lab.artifacts.base import Artifact
+from reasoning_lab.artifacts.sampling import Shape
+from reasoning_lab.artifacts.store import RunLog, Store
+from reasoning_lab.experiment import Runtime
+from reasoning_lab.judge.base import Chat, JudgeOption
+from reasoning_lab.model_pair.pair import LoadedModel, ModelSource, load, resolve_device
+
+T = TypeVar("T")
+OnProgress = Callable[[str, int, int, int], None]
+"""Hears of a label, how many answers (sentences, steps) there are in all, how many are done, and tokens so far."""
+
+
+def silent(label: str, total: int, done: int, tokens: int) -> None:
+    """Nobody listens."""
+
+
+@dataclass
+class Context:
+    """Finds artifacts or builds them, once per process; values are shared by all who ask and not to be changed."""
+
+    store: Store
+    runtime: Runtime
+    console: Console
+    on_progress: OnProgress = silent
+    _values: dict[str, Any] = field(default_factory=dict)
+    """By key, what was read so far."""
+    _models: dict[tuple[ModelSource, str], LoadedModel] = field(default_factory=dict)
+    _chats: dict[JudgeOption, Chat | None] = field(default_factory=dict)
+
+    def get(self, artifact: Artifact[T]) -> T:
+        """The artifact's value: read from its verified folder, built now where there is none."""
+        if artifact.key not in self._values:
+            self._values[artifact.key] = artifact.read(self.folder(artifact))
+        return self._values[artifact.key]
+
+    def folder(self, artifact: Artifact[Any]) -> Path:
+        """The artifact's folder, verified, built now where there is none."""
+        return self.store.find_or_build(artifact, lambda folder: artifact.build(self, folder))
+
+    def is_built(self, artifact: Artifact[Any]) -> bool:
+        """Whether the store has it."""
+        return self.store.find(artifact) is not None
+
+    @contextmanager
+    def log(self, artifact: Artifact[Any]) -> Iterator[RunLog]:
+        """The run log of an artifact that is being built: what an earlier attempt left, and where to append."""
+        with self.store.log(artifact) as log:
+            yield log
+
+    def model(self, source: ModelSource, dtype: str) -> LoadedModel:
+        """Weights and tokenizer on the runtime's device, loaded once."""
+        if (source, dtype) not in self._models:
+            if self.runtime.threads:
+                torch.set_num_threads(self.runtime.threads)
+            self._models[source, dtype] = load(source, dtype, self.device)
+        return self._models[source, dtype]
+
+    def chat(self, option: JudgeOption) -> Chat | None:
+        """A judge's chat model, one for all that is asked in this process: its cap is the run's."""
+        if option not in self._chats:
+            self._chats[option] = option.chat(self.replies, self.runtime.device)
+        return self._chats[option]
+
+    @property
+    def device(self) -> str:
+        """Where models run: cpu, cuda, cuda:N."""
+        return resolve_device(self.runtime.device)
+
+    @property
+    def replies(self) -> Path:
+        """Folder of the judges' cached replies."""
+        return self.store.root / "replies"
+
+    @property
+    def shape(self) -> Shape:
+        """Physical shape of every pass."""
+        return Shape(self.runtime.rows, self.runtime.max_prompt_tokens)
+
+    def tell(self, line: str) -> None:
+        """Print a line as it is, however long."""
+        self.console.print(line, highlight=False, soft_wrap=True)
+
+    def counted(self, label: str, items: Sequence[T]) -> Iterator[T]:
+        """The items, each reported when the next one is asked for."""
+        for done, item in enumerate(items, start=1):
+            yield item
+            self.on_progress(label, len(items), done, 0)
+
+    def forget(self) -> None:
+        """Free models and values, for processes that start next to this one."""
+        self._models.clear()
+        self._values.clear()

@@ -1,0 +1,113 @@
+"""Grades: a benchmark's verdicts on the answers of one arm."""
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, ClassVar
+
+from reasoning_lab.artifacts.base import Artifact, Enters
+from reasoning_lab.artifacts.completions import Completions
+from reasoning_lab.artifacts.context import Context
+from reasoning_lab.artifacts.files import read_records, write_records
+from reasoning_lab.artifacts.judged import tell_cost
+from reasoning_lab.artifacts.preferences import Preferences
+from reasoning_lab.benchmark.alpaca_eval import AlpacaEval, judged
+from reasoning_lab.judge.base import JudgeOption
+from reasoning_lab.judge.preference import PreferenceOption
+from reasoning_lab.judge.verdict import MAX_TOKENS, Case, says_yes, verdict_requests
+from reasoning_lab.records import Completion, Grade
+
+FILE = "grades.jsonl"
+Verdicts = dict[tuple[str, int], Grade]
+"""By problem and chain."""
+
+
+def _identity(judge: JudgeOption | None) -> dict[str, Any] | None:
+    return None if judge is None else judge.identity()
+
+
+@dataclass(frozen=True)
+class Grades(Artifact[tuple[Grade, ...]]):
+    """Verdicts on answers, in their order."""
+
+    kind: ClassVar[str] = "grades"
+    version: ClassVar[int] = 2
+    completions: Completions
+    judge: Annotated[JudgeOption | None, Enters(_identity)] = None
+    """Who has the first word, where the benchmark asks a judge."""
+
+    @property
+    def slug(self) -> str:
+        """That of the answers."""
+        return self.completions.slug
+
+    def canonical(self) -> dict[str, Any]:
+        """With what of the benchmark can change a verdict: its grading and the gold answers."""
+        problems = self.completions.problems
+        return super().canonical() | {"grading": problems.benchmark.grading, "golds": problems.golds()}
+
+    def upstream(self) -> tuple[Artifact[Any], ...]:
+        """The answers, and a judge's preferences where they are the verdicts."""
+        return (*super().upstream(), *([self._preferences] if self._preferences else []))
+
+    def build(self, context: Context, folder: Path) -> None:
+        """Grade what an earlier attempt left ungraded."""
+        answers = context.get(self.completions)
+        with context.log(self) as log:
+            done = {(grade.problem, grade.chain): grade for grade in map(Grade.from_json, log.records)}
+            if self.judge is not None:
+                done = self._judged(answers, context) | done
+            left = [answer for answer in answers if (answer.problem, answer.chain) not in done]
+            for grade in self._ruled(left, context.runtime.workers):
+                done[grade.problem, grade.chain] = grade
+                log.append(grade.to_json())
+                context.on_progress(f"grades of {self.completions.caption}", len(answers), len(done), 0)
+        write_records(folder / FILE, [done[answer.problem, answer.chain] for answer in answers])
+
+    def read(self, folder: Path) -> tuple[Grade, ...]:
+        """The verdicts."""
+        return read_records(folder / FILE, Grade)
+
+    def _ruled(self, answers: Sequence[Completion], n_threads: int) -> Iterator[Grade]:
+        """The benchmark's own verdicts in the order of the answers; the work is that of other processes, and threads
+        wait for them."""
+        problems, benchmark = self.completions.problems.by_id, self.completions.problems.benchmark
+
+        def grade(answer: Completion) -> Grade:
+            return benchmark.grade(problems[answer.problem], answer.text, answer.chain, answer.finish)
+
+        threads = ThreadPoolExecutor(n_threads)
+        try:
+            yield from threads.map(grade, answers)
+        finally:  # Whoever stops listening waits for the programs at work, and for no further one.
+            threads.shutdown(cancel_futures=True)
+
+    @property
+    def _preferences(self) -> Preferences | None:
+        """AlpacaEval's verdicts are preferences; None of other benchmarks and judges."""
+        if isinstance(self.completions.problems.benchmark, AlpacaEval) and isinstance(self.judge, PreferenceOption):
+            return Preferences(self.completions, self.judge, self.completions.seed)
+        return None
+
+    def _judged(self, answers: Sequence[Completion], context: Context) -> Verdicts:
+        """Verdicts on the answers on which the judge gave its word."""
+        if self._preferences is not None:
+            told = context.get(self._preferences)
+            return {(each.problem, each.chain): judged(each.problem, each.chain, each.value) for each in told}
+        return {} if isinstance(self.completions.problems.benchmark, AlpacaEval) else self._yes_or_no(answers, context)
+
+    def _yes_or_no(self, answers: Sequence[Completion], context: Context) -> Verdicts:
+        """grader=venhoff2025: YES or NO of a chat model; nothing where there is none."""
+        assert self.judge is not None
+        chat = context.chat(self.judge.limited(MAX_TOKENS))
+        if chat is None:
+            return {}
+        problems = self.completions.problems.by_id
+        cases = [Case(problems[a.problem].question, problems[a.problem].gold, a.text) for a in answers]
+        tell_cost(chat.name, chat.estimate(verdict_requests(cases)), context)
+        return {
+            (a.problem, a.chain): Grade(a.problem, a.chain, "correct" if yes else "wrong", None, f"yes by {chat.name}")
+            for a, yes in zip(answers, says_yes(chat, cases), strict=True)
+            if yes is not None
+        }

@@ -1,0 +1,70 @@
+"""Naming: the titles of a taxonomy's categories, and the scores that a judge gives them."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, ClassVar, NamedTuple
+
+from reasoning_lab.artifacts.base import Artifact, Enters
+from reasoning_lab.artifacts.context import Context
+from reasoning_lab.artifacts.files import read_lines, read_records, write_lines, write_records
+from reasoning_lab.artifacts.judged import require_replies, tell_cost
+from reasoning_lab.artifacts.taxonomy import TaxonomyClusters
+from reasoning_lab.judge.base import JudgeOption
+from reasoning_lab.taxonomy.naming import CategorySet, Naming, name_categories
+from reasoning_lab.taxonomy.scoring import (
+    Decision,
+    RepetitionScore,
+    Scoring,
+    TaxonomyScore,
+    estimate,
+    score_taxonomy,
+)
+
+
+class NamedCategories(NamedTuple):
+    """What a judge said about a taxonomy."""
+
+    sets: tuple[CategorySet, ...]
+    """Titles and descriptions, once per repetition."""
+    score: TaxonomyScore
+
+
+@dataclass(frozen=True)
+class TaxonomyNaming(Artifact[NamedCategories]):
+    """A judge's titles and scores of a taxonomy's categories."""
+
+    kind: ClassVar[str] = "naming"
+    version: ClassVar[int] = 2
+    taxonomy: TaxonomyClusters
+    judge: Annotated[JudgeOption, Enters(JudgeOption.identity)]
+    naming: Naming
+    scoring: Scoring
+
+    @property
+    def slug(self) -> str:
+        """That of the taxonomy."""
+        return self.taxonomy.slug
+
+    def build(self, context: Context, folder: Path) -> None:
+        """Ask the judge: first for titles, then about them."""
+        sentences, n, seed = self.taxonomy.labelled(context), self.taxonomy.n_clusters, self.taxonomy.seed
+        texts = {str(number): trace.text for number, trace in enumerate(context.get(self.taxonomy.traces))}
+        judge = self.judge.open(context.replies, context.device)
+        if judge.dry() is not judge:  # One that sends nothing costs nothing.
+            tell_cost(judge.name, estimate(judge, sentences, texts, n, self.naming, self.scoring, seed), context)
+        sets = name_categories(judge, sentences, texts, n, self.naming, seed)
+        score = score_taxonomy(judge, sets, sentences, self.scoring, seed)
+        require_replies(judge.usage())
+        write_records(folder / "titles.jsonl", sets)
+        write_records(folder / "scores.jsonl", score.repetitions)
+        write_lines(folder / "decisions.jsonl", map(json.dumps, score.decisions))
+        (folder / "usage.json").write_text(judge.usage().dumps())
+
+    def read(self, folder: Path) -> NamedCategories:
+        """Titles, scores, and the judge's yes and no one by one."""
+        sets = read_records(folder / "titles.jsonl", CategorySet)
+        repetitions = read_records(folder / "scores.jsonl", RepetitionScore)
+        lines = read_lines(folder / "decisions.jsonl")
+        decisions = tuple(tuple(Decision(*each) for each in line) for line in lines)
+        return NamedCategories(sets, TaxonomyScore(repetitions, decisions))

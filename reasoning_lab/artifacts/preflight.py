@@ -1,0 +1,48 @@
+"""What only the models know, looked up before anything is drawn: prompts that fit, layers that are there."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from reasoning_lab.artifacts.base import Artifact
+from reasoning_lab.artifacts.completions import Completions
+from reasoning_lab.artifacts.taxonomy import TaxonomyClusters
+from reasoning_lab.artifacts.vectors import SteeringVectors
+from reasoning_lab.model_pair.pair import ModelSource, load_reader, n_layers
+
+
+def preflight(artifacts: Iterable[Artifact[Any]], max_prompt_tokens: int) -> None:
+    """ValueError for the first of the artifacts that can't be built; no weights are read."""
+    for artifact in artifacts:
+        if isinstance(artifact, Completions):
+            check_prompts(artifact, max_prompt_tokens)
+        elif isinstance(artifact, TaxonomyClusters):
+            _check_layers("thinking", "taxonomy.layers", artifact.thinking, artifact.activations.layers)
+        elif isinstance(artifact, SteeringVectors):
+            _check_layers("base", "steering.layer", artifact.model, (artifact.layer,))
+
+
+def check_prompts(completions: Completions, limit: int) -> None:
+    """A model that isn't there, a prompt that can't be read or has more than `limit` tokens, no room for the answer."""
+    reader = load_reader(completions.model)
+    for problem in completions.problems.problems:
+        text = completions.problems.benchmark.prompt(problem)
+        reader.check_round_trip(text)
+        n = len(reader.encode(text))
+        if not 0 < n <= limit:
+            raise ValueError(
+                f"problem {problem.id}: its prompt has {n} tokens, runtime.max_prompt_tokens={limit}: must be 1 to that "
+                f"many; raise it to the longest prompt's length. The prompt begins {text[:40]!r}."
+            )
+    longest = completions.sampler.max_new_tokens
+    if limit + longest > reader.context_length:
+        raise ValueError(
+            f"runtime.max_prompt_tokens={limit} + max_new_tokens={longest} exceed the {reader.context_length} positions "
+            f"of the model {completions.model.path}; lower benchmark.max_new_tokens to at most "
+            f"{reader.context_length - limit}."
+        )
+
+
+def _check_layers(role: str, key: str, model: ModelSource, layers: Sequence[int]) -> None:
+    n = n_layers(model)
+    if missing := [layer for layer in layers if not 0 <= layer < n]:
+        raise ValueError(f"{key}: the {role} model has no layer {missing[0]}; its layers are 0 ... {n - 1}.")

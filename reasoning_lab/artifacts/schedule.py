@@ -1,0 +1,168 @@
+"""Which artifacts are missing, in which order and in which process they are built."""
+
+import time
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from reasoning_lab.artifacts.annotations import Annotations, HybridLaw
+from reasoning_lab.artifacts.base import Artifact
+from reasoning_lab.artifacts.completions import Completions
+from reasoning_lab.artifacts.console import progress
+from reasoning_lab.artifacts.context import Context, OnProgress
+from reasoning_lab.artifacts.preflight import preflight
+from reasoning_lab.artifacts.store import Store
+from reasoning_lab.artifacts.taxonomy import TaxonomyClusters, build_bank
+from reasoning_lab.artifacts.workers import Report, call_all
+from reasoning_lab.experiment import Runtime
+from reasoning_lab.model_pair.pair import LoadedModel, ModelSource
+
+BY_MODEL = (Completions, Annotations)
+"""What draws or reads answers one arm at a time, and is built by several processes at once."""
+TYPICAL_LENGTH = 100.0
+"""Tokens of a plain answer, for the order of work alone."""
+REPORT_SECONDS = 0.2
+"""Least time between two progress events of a worker process."""
+
+
+_worker_models: dict[tuple[ModelSource, str], LoadedModel] = {}
+"""Models of a worker process, kept from one call to the next."""
+
+
+def missing(artifacts: Iterable[Artifact[Any]], context: Context) -> list[Artifact[Any]]:
+    """What has to be built for the artifacts, upstream first, each key once; nothing behind one that is built."""
+    ordered: dict[str, Artifact[Any]] = {}
+    for artifact in artifacts:
+        if artifact.key not in ordered and not context.is_built(artifact):
+            for each in [*missing(artifact.upstream(), context), artifact]:
+                ordered.setdefault(each.key, each)
+    return list(ordered.values())
+
+
+def build(artifacts: Iterable[Artifact[Any]], context: Context) -> None:
+    """Build what is missing of the artifacts: first, with all threads of this process, what steers; then answers, then
+    annotations, several at a time; then what is made of those. ValueError before any of it for what can't be built."""
+    left = missing(artifacts, context)
+    preflight(left, context.runtime.max_prompt_tokens)
+    with progress(context):
+        for artifact in missing(_steering_of(left), context):
+            context.folder(artifact)
+        _build_apart([each for each in left if isinstance(each, Completions)], context)
+        _build_apart([each for each in left if isinstance(each, Annotations)], context)
+        for artifact in left:
+            context.folder(artifact)
+
+
+def build_shared(cells: Sequence[Iterable[Artifact[Any]]], context: Context) -> None:
+    """Build the answers that more than one cell of a sweep needs, once, before the cells start."""
+    needed: Counter[str] = Counter()
+    answers: dict[str, Artifact[Any]] = {}
+    for cell in cells:
+        asked = {each.key: each for each in completions_behind(cell)}
+        needed.update(asked.keys())
+        answers |= asked
+    shared = [answers[key] for key, n in needed.items() if n > 1]
+    context.tell(f"{len(shared)} of {len(needed)} sets of answers are shared by several cells; built first.")
+    build(shared, context)
+    context.forget()
+
+
+def build_banks(taxonomies: Iterable[TaxonomyClusters], context: Context) -> None:
+    """Traces and activations once, and the taxonomies of one layer that differ in size alone as one bank, before the
+    cells of a grid name and score them."""
+    banks: dict[str, list[TaxonomyClusters]] = {}
+    for taxonomy in taxonomies:
+        banks.setdefault(replace(taxonomy, n_clusters=1).key, []).append(taxonomy)
+    build([bank[0].traces for bank in banks.values()], context)
+    with progress(context):
+        for number, bank in enumerate(banks.values(), start=1):
+            build_bank(bank, context)
+            context.on_progress("banks of taxonomies", len(banks), number, 0)
+    context.forget()
+
+
+def completions_behind(artifacts: Iterable[Artifact[Any]]) -> list[Completions]:
+    """All answers that the artifacts are made of, theirs included, upstream first, each key once."""
+    ordered: dict[str, Completions] = {}
+    for artifact in artifacts:
+        if artifact.key not in ordered:
+            own = [artifact] if isinstance(artifact, Completions) else []
+            for each in [*completions_behind(artifact.upstream()), *own]:
+                ordered.setdefault(each.key, each)
+    return list(ordered.values())
+
+
+def _steering_of(artifacts: Iterable[Artifact[Any]]) -> list[Artifact[Any]]:
+    """What all hybrids share is made once."""
+    return [
+        each.law.vectors
+        for each in artifacts
+        if isinstance(each, (Completions, Annotations)) and isinstance(each.law, HybridLaw)
+    ]
+
+
+# --- in processes of their own --------------------------------------------------------------------------------------
+
+
+def _build_apart(artifacts: Sequence[Completions] | Sequence[Annotations], context: Context) -> None:
+    """Build answers or annotations, several at a time where the runtime has several workers. A worker that needs
+    another's result waits for its lock, so the order is a matter of speed alone."""
+    left = sorted((each for each in artifacts if not context.is_built(each)), key=_order)
+    n_workers = _n_workers(left, context)
+    if n_workers > 1:
+        calls = [(artifact, context.store.root, context.store.runtime, context.runtime) for artifact in left]
+        call_all(_build_one, calls, n_workers, lambda event: _relay(event, context))
+    for artifact in left:
+        context.folder(artifact)
+
+
+def _order(artifact: Completions | Annotations) -> tuple[bool, bool, float]:
+    """What waits for others last; else the longest first."""
+    if isinstance(artifact, Annotations):
+        return False, False, 0.0
+    waits = any(isinstance(each, BY_MODEL) for each in artifact.upstream())
+    return waits, artifact.pool is not None, -artifact.expected_tokens(TYPICAL_LENGTH)
+
+
+def _n_workers(left: Sequence[Completions | Annotations], context: Context) -> int:
+    """As the runtime says on a CPU; one process has the GPU. What is read off a pool is no work."""
+    if context.runtime.workers > 1 and context.device != "cpu":
+        return 1
+    return min(context.runtime.workers, sum(not isinstance(each, Completions) or each.pool is None for each in left))
+
+
+def _build_one(
+    report: Report, artifact: Artifact[Any], root: Path, provenance: dict[str, Any], runtime: Runtime
+) -> None:
+    """One artifact in a worker process; lines and progress go to the parent."""
+    lines = StringIO()
+    store = Store(root, note=lambda line: report(("line", line)))
+    store.runtime = provenance
+    console = Console(file=lines, width=200)
+    Context(store, runtime, console, _rarely(report), _models=_worker_models).folder(artifact)
+    report(("line", lines.getvalue().rstrip("\n")))
+
+
+def _rarely(report: Report) -> OnProgress:
+    """Progress events, at most five a second and the last one always."""
+    last = [0.0]
+
+    def on_progress(caption: str, total: int, done: int, tokens: int) -> None:
+        if done == total or time.monotonic() - last[0] > REPORT_SECONDS:
+            last[0] = time.monotonic()
+            report(("progress", caption, total, done, tokens))
+
+    return on_progress
+
+
+def _relay(event: Any, context: Context) -> None:
+    kind, *rest = event
+    if kind == "progress":
+        context.on_progress(*rest)
+    elif rest[0]:
+        context.tell(rest[0])

@@ -1,0 +1,56 @@
+"""Scores: one model's answers under another model (Karan & Du 2025, Figure 4)."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, ClassVar
+
+from reasoning_lab.artifacts.base import Artifact, Enters
+from reasoning_lab.artifacts.completions import Completions
+from reasoning_lab.artifacts.context import Context
+from reasoning_lab.artifacts.files import read_lines, write_lines
+from reasoning_lab.artifacts.sampling import AnswerId, score_texts
+from reasoning_lab.model_pair.pair import ModelSource
+
+FILE = "scores.jsonl"
+
+
+@dataclass(frozen=True)
+class Scores(Artifact[tuple[tuple[float, float], ...]]):
+    """Per answer log p per token and the mean of sum_v p log p over its positions [nats], in the answers' order."""
+
+    kind: ClassVar[str] = "scores"
+    version: ClassVar[int] = 2
+    completions: Completions
+    model: Annotated[ModelSource, Enters(ModelSource.identity)]
+    """Under which the answers are scored."""
+    dtype: str
+
+    @property
+    def slug(self) -> str:
+        """That of the answers."""
+        return self.completions.slug
+
+    def build(self, context: Context, folder: Path) -> None:
+        """Forced decoding of every answer; what the model itself drew is scored already."""
+        write_lines(folder / FILE, map(json.dumps, self._own(context) if self._is_own else self._forced(context)))
+
+    def read(self, folder: Path) -> tuple[tuple[float, float], ...]:
+        """The scores."""
+        return tuple((log_p, negentropy) for log_p, negentropy in read_lines(folder / FILE))
+
+    @property
+    def _is_own(self) -> bool:
+        answers = self.completions
+        return answers.law is None and (answers.model, answers.dtype) == (self.model, self.dtype)
+
+    def _own(self, context: Context) -> list[tuple[float, float]]:
+        answers = context.get(self.completions)
+        return [(a.log_p / (len(a.ids) - len(a.inserted)), a.negentropy) for a in answers]
+
+    def _forced(self, context: Context) -> list[tuple[float, float]]:
+        answers, model = context.get(self.completions), context.model(self.model, self.dtype)
+        prompts = self.completions.problems.encoded(model)
+        texts = [(AnswerId(a.problem, a.chain), prompts[a.problem], a.ids) for a in answers]
+        scored = score_texts(model, texts, context.shape, self.completions.sampler.max_new_tokens)
+        return [scored[answer] for answer, _, _ in texts]

@@ -1,0 +1,130 @@
+"""Taxonomy: clusters of the sentence vectors of one layer."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple
+
+from safetensors.torch import load_file, save_file
+
+from reasoning_lab.artifacts.activations import SentenceActivations
+from reasoning_lab.artifacts.base import Artifact, digest
+from reasoning_lab.artifacts.context import Context
+from reasoning_lab.artifacts.files import read_json
+from reasoning_lab.artifacts.traces import Traces
+from reasoning_lab.model_pair.pair import ModelSource
+from reasoning_lab.records import Trace
+from reasoning_lab.taxonomy.activations import Activations
+from reasoning_lab.taxonomy.clusterings import Clustering, Fit
+from reasoning_lab.taxonomy.clusters import Clusters, clusters_from
+from reasoning_lab.taxonomy.naming import LabelledSentence
+from reasoning_lab.taxonomy.spans import n_words
+
+
+class FittedClusters(NamedTuple):
+    """Clusters, and how their fitting went."""
+
+    clusters: Clusters
+    n_dead: int
+    """Latents that are hardly ever a sentence's label."""
+    validation: float | None
+    """Fraction of variance unexplained on the validation split; None without one."""
+
+
+@dataclass(frozen=True)
+class TaxonomyClusters(Artifact[FittedClusters]):
+    """The categories of a thinking model's sentences."""
+
+    kind: ClassVar[str] = "taxonomy"
+    version: ClassVar[int] = 3
+    activations: SentenceActivations
+    layer: int
+    clustering: Clustering
+    n_clusters: int
+    min_words: int
+    """Shorter sentences are not clustered."""
+    seed: int
+
+    @property
+    def slug(self) -> str:
+        """That of the traces, layer and size."""
+        return f"{self.traces.slug}-l{self.layer}-n{self.n_clusters}"
+
+    @property
+    def traces(self) -> Traces:
+        """Whose sentences are clustered."""
+        return self.activations.traces
+
+    @property
+    def thinking(self) -> ModelSource:
+        """The model that wrote them, and in whose stream they are read."""
+        return self.activations.model
+
+    @property
+    def source(self) -> str:
+        """Model and layer of the activations, as the clusters carry them."""
+        return f"layer {self.layer} of model {digest(self.thinking.identity())[:12]}"
+
+    def build(self, context: Context, folder: Path) -> None:
+        """Fit the clusters alone; `build_bank` fits several sizes at once."""
+        data, rows = self.clustered(context)
+        vectors, mean = data.layers[self.layer][rows], data.means[self.layer]
+        self._write(self.clustering.fit(vectors, mean, self.n_clusters, self.seed, context.device), folder)
+
+    def read(self, folder: Path) -> FittedClusters:
+        """The clusters."""
+        told = read_json(folder / "clusters.json")
+        clusters = clusters_from(load_file(folder / "clusters.safetensors"), told["metadata"])
+        return FittedClusters(clusters, told["n_dead"], told["validation"])
+
+    def clustered(self, context: Context) -> tuple[Activations, list[int]]:
+        """The layer's vectors, and the rows of the sentences that are long enough."""
+        data, traces = context.get(self.activations).layer(self.layer), context.get(self.traces)
+        rows = [
+            row
+            for row, (trace, span) in enumerate(data.index.tolist())
+            if n_words(sentence_of(traces[trace], span)) >= self.min_words
+        ]
+        if not rows:
+            raise ValueError(f"taxonomy.min_words={self.min_words}: no sentence is that long; lower it.")
+        return data, rows
+
+    def labelled(self, context: Context) -> list[LabelledSentence]:
+        """The clustered sentences with their labels and scores; the trace's id is its number."""
+        traces, clusters = context.get(self.traces), context.get(self).clusters
+        data, rows = self.clustered(context)
+        best = clusters.scores(data.layers[self.layer][rows]).max(-1)
+        sentences = []
+        for row, label, score in zip(rows, best.indices.tolist(), best.values.tolist(), strict=True):
+            trace, span = data.index[row].tolist()
+            sentences.append(LabelledSentence(sentence_of(traces[trace], span).strip(), label, score, str(trace)))
+        return sentences
+
+    def _write(self, fit: Fit, folder: Path) -> None:
+        clusters = fit.clusters.of_source(self.source)
+        save_file(clusters.tensors(), folder / "clusters.safetensors")
+        told: dict[str, Any] = {
+            "metadata": clusters.metadata(), "n_dead": fit.n_dead, "n_silent": fit.n_silent, "losses": fit.losses,
+            "validation_losses": fit.validation_losses, "best_epoch": fit.best_epoch, "validation": fit.validation,
+        }  # fmt: skip
+        (folder / "clusters.json").write_text(json.dumps(told, indent=1))
+
+
+def sentence_of(trace: Trace, span: int) -> str:
+    """The text of a trace's sentence."""
+    return trace.text[trace.spans[span].start : trace.spans[span].stop]
+
+
+def build_bank(taxonomies: Sequence[TaxonomyClusters], context: Context) -> None:
+    """Fit taxonomies that differ in their number of clusters alone together, as one bank; each is its own artifact."""
+    missing = {taxonomy.n_clusters: taxonomy for taxonomy in taxonomies if not context.is_built(taxonomy)}
+    if not missing:
+        return
+    first = next(iter(missing.values()))
+    data, rows = first.clustered(context)
+    vectors, mean = data.layers[first.layer][rows], data.means[first.layer]
+    fits = first.clustering.fit_bank(vectors, mean, sorted(missing), first.seed, context.device)
+    for n, fit in fits.items():
+        context.store.find_or_build(missing[n], partial(missing[n]._write, fit))

@@ -1,0 +1,53 @@
+"""Traces: a thinking model's graded answers, cut into sentences."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from reasoning_lab.artifacts.base import Artifact
+from reasoning_lab.artifacts.completions import Completions
+from reasoning_lab.artifacts.context import Context
+from reasoning_lab.artifacts.files import read_records, write_records
+from reasoning_lab.artifacts.grades import Grades
+from reasoning_lab.model_pair.pair import load_reader
+from reasoning_lab.records import Trace
+from reasoning_lab.taxonomy.traces import traces
+
+FILE = "traces.jsonl"
+
+
+@dataclass(frozen=True)
+class Traces(Artifact[tuple[Trace, ...]]):
+    """One trace per answer, in their order."""
+
+    kind: ClassVar[str] = "traces"
+    version: ClassVar[int] = 2
+    grades: Grades
+    think_open: str | None
+    """Tag before the thinking text; None: the whole answer is."""
+    think_close: str | None
+    """Tag after it."""
+
+    @property
+    def slug(self) -> str:
+        """That of the answers."""
+        return self.grades.slug
+
+    @property
+    def completions(self) -> Completions:
+        """The answers."""
+        return self.grades.completions
+
+    def build(self, context: Context, folder: Path) -> None:
+        """Cut the answers; no weights are read."""
+        answers = self.grades.completions
+        reader = load_reader(answers.model)
+        cut = traces(
+            context.get(answers), context.get(self.grades), answers.problems.encoded(reader), reader.decode,
+            self.think_open, self.think_close,
+        )  # fmt: skip
+        write_records(folder / FILE, cut)
+
+    def read(self, folder: Path) -> tuple[Trace, ...]:
+        """The traces."""
+        return read_records(folder / FILE, Trace)

@@ -1,0 +1,130 @@
+"""Vectors: steering vectors of a base model, one per category of a taxonomy."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, ClassVar, Literal, NamedTuple
+
+import torch
+from safetensors import safe_open
+
+from reasoning_lab.artifacts.base import Artifact, Enters, digest
+from reasoning_lab.artifacts.context import Context
+from reasoning_lab.artifacts.files import read_json
+from reasoning_lab.artifacts.taxonomy import TaxonomyClusters
+from reasoning_lab.model_pair.pair import LoadedModel, ModelSource
+from reasoning_lab.model_pair.residual import Decoder
+from reasoning_lab.records import Trace
+from reasoning_lab.steering.export import safetensors_bytes
+from reasoning_lab.steering.hybrid.vocabulary import VocabularyMap, map_vocabularies, match_strings
+from reasoning_lab.steering.vectors.base import VectorLog, VectorMethod, VectorSet, vectors_from
+from reasoning_lab.steering.vectors.examples import LabelledTrace
+from reasoning_lab.taxonomy.clusters import Clusters
+
+
+class TrainedVectors(NamedTuple):
+    """Steering vectors, and how their training went."""
+
+    vectors: VectorSet
+    log: VectorLog
+
+
+@dataclass(frozen=True)
+class SteeringVectors(Artifact[TrainedVectors]):
+    """Vectors for the output of a layer of the base model."""
+
+    kind: ClassVar[str] = "vectors"
+    version: ClassVar[int] = 2
+    taxonomy: TaxonomyClusters
+    model: Annotated[ModelSource, Enters(ModelSource.identity)]
+    """The base model."""
+    dtype: str
+    method: VectorMethod
+    layer: int
+    normalise: bool
+    """Whether the clusters read normalised activations."""
+    labelled: Literal["sentence", "token"]
+    """What has a category."""
+
+    @property
+    def slug(self) -> str:
+        """That of the taxonomy, and the method."""
+        return f"{self.taxonomy.slug}-{type(self.method).__name__.lower()}"
+
+    @property
+    def base_key(self) -> str:
+        """Identity of the base model, as the vectors carry it."""
+        return digest(self.model.identity())
+
+    def models(self, context: Context) -> tuple[LoadedModel, LoadedModel]:
+        """Base and thinking model."""
+        return context.model(self.model, self.dtype), context.model(self.taxonomy.thinking, self.dtype)
+
+    def build(self, context: Context, folder: Path) -> None:
+        """Train them on the traces as the base model reads them."""
+        fit = self.method.fit(
+            Decoder(context.model(self.model, self.dtype).policy), self._examples(context), self.taxonomy.n_clusters,
+            self.layer, self.taxonomy.seed,
+            lambda phase, done, total: context.on_progress(f"vectors: {phase}", total, done, 0),
+        )  # fmt: skip
+        (folder / "vectors.safetensors").write_bytes(safetensors_bytes(fit.vector_set.of_base(self.base_key)))
+        (folder / "log.json").write_text(fit.log.dumps())
+
+    def read(self, folder: Path) -> TrainedVectors:
+        """The vectors."""
+        with safe_open(folder / "vectors.safetensors", framework="pt") as opened:
+            tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+            vectors = vectors_from(tensors, opened.metadata())
+        return TrainedVectors(vectors, VectorLog.from_json(read_json(folder / "log.json")))
+
+    def _examples(self, context: Context) -> list[LabelledTrace]:
+        """The traces as the base model reads them, each sentence with its category."""
+        base, thinking = self.models(context)
+        traces, clusters = context.get(self.taxonomy.traces), context.get(self.taxonomy).clusters
+        prompts, ids_of = self.taxonomy.traces.completions.problems.encoded(base), vocabulary(base, thinking).in_base
+        marks, token_labels = self._marks(context), self._token_labels(traces, clusters, thinking, context)
+        return [
+            LabelledTrace(
+                prompts[trace.problem], ids_of(trace.ids), trace.spans, tuple(label for label, _ in marks[number]),
+                tuple(score for _, score in marks[number]), trace.verdict,
+                trace.spans[-1].last == len(trace.ids),  # A text that ended by itself has its stop id behind its spans.
+                token_labels[number],
+            )
+            for number, trace in enumerate(traces)
+            if trace.spans
+        ]  # fmt: skip
+
+    def _marks(self, context: Context) -> dict[int, list[tuple[int, float]]]:
+        """By trace, label and score of each sentence."""
+        data, clusters = context.get(self.taxonomy.activations).layer(self.taxonomy.layer), context.get(self.taxonomy)
+        best = clusters.clusters.scores(data.layers[self.taxonomy.layer], self.normalise).max(-1)
+        marks: dict[int, list[tuple[int, float]]] = {}
+        rows = zip(data.index.tolist(), best.indices.tolist(), best.values.tolist(), strict=True)
+        for (trace, _), label, score in rows:
+            marks.setdefault(trace, []).append((label, score))
+        return marks
+
+    def _token_labels(
+        self, traces: Sequence[Trace], clusters: Clusters, thinking: LoadedModel, context: Context
+    ) -> list[tuple[int, ...]]:
+        """Per trace the category at the position that predicts each token, where tokens have one; else nothing."""
+        if self.labelled == "sentence":
+            return [()] * len(traces)
+        layer = self.taxonomy.layer
+        return [_labels_of(trace, Decoder(thinking.policy), clusters, layer, self.normalise) for trace in traces]
+
+
+def _labels_of(
+    trace: Trace, decoder: Decoder, clusters: Clusters, layer: int, normalise: bool
+) -> tuple[int, ...]:
+    ids = torch.tensor([trace.prompt + trace.ids[:-1]], device=decoder.policy.device)
+    with torch.inference_mode():
+        stream = decoder.read(ids, (layer,))[layer][0, len(trace.prompt) - 1 :]
+    return tuple(clusters.labels(stream.float().cpu(), normalise).tolist())
+
+
+def vocabulary(base: LoadedModel, thinking: LoadedModel, how: Literal["ids", "strings"] = "ids") -> VocabularyMap:
+    """How two models read each other's tokens."""
+    sizes = base.policy.vocab_size, thinking.policy.vocab_size
+    match = map_vocabularies if how == "ids" else match_strings
+    return match(base.reader.tokenizer, thinking.reader.tokenizer, *sizes)

@@ -1,0 +1,206 @@
+"""From yaml files and overrides to composed configs; every mistake is one message that names the key.
+
+Hydra composes; `whitelist` then refuses every class that is not ours or one of Hydra's own plug-ins; `typed` makes the
+objects.
+"""
+
+import difflib
+import math
+import re
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from hydra._internal.hydra import Hydra
+from hydra._internal.utils import create_config_search_path
+from hydra.core.config_search_path import SearchPathQuery
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from omegaconf.resolvers import oc
+
+from reasoning_lab.launch.errors import ConfigError
+from reasoning_lab.launch.whitelist import check_targets
+
+CONFIG_NAME = "config"
+SECRET_WORDS = ("KEY", "TOKEN", "SECRET", "PASSWORD", "PASSWD", "CREDENTIAL")
+"""Environment variables with one of these in their name can't be read into a config, which runs save and share."""
+
+
+# -- places and resolvers ----------------------------------------------------------------------------------------------
+
+
+def lab_root() -> Path:
+    """The folder with conf/ and multirun_launchers/: the package in a wheel, the folder above it in a checkout."""
+    package = Path(__file__).resolve().parents[1]
+    for root in (package, package.parent):
+        if (root / "conf" / "config.yaml").is_file():
+            return root
+    raise FileNotFoundError(f"conf/config.yaml is neither in {package} nor above it; install the package again.")
+
+
+def conf_dir() -> str:
+    """Hydra's primary config folder."""
+    return str(lab_root() / "conf")
+
+
+def reciprocal(value: Any) -> float:
+    """1/value; nan or inf where there is none, for then the value's own check says what is wrong."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return math.nan
+    return 1 / value if value else math.inf
+
+
+def environment(name: str, *default: Any) -> Any:
+    """oc.env without secrets."""
+    if any(word in name.upper() for word in SECRET_WORDS):
+        raise ValueError(f"${{oc.env:{name}}} looks like a secret, and configs are saved; leave it in the environment")
+    return oc.env(name, *default)
+
+
+OmegaConf.register_new_resolver("lab_root", lambda: str(lab_root()), replace=True)
+OmegaConf.register_new_resolver("random_hex", lambda: secrets.token_hex(3), use_cache=True, replace=True)
+OmegaConf.register_new_resolver("sweep_name", lambda chosen: chosen or "multirun", replace=True)
+OmegaConf.register_new_resolver("reciprocal", reciprocal, replace=True)
+OmegaConf.register_new_resolver("oc.env", environment, replace=True)
+
+
+# -- composing ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell of a sweep, or the only one of a run."""
+
+    overrides: tuple[str, ...]
+    """Of the task, without Hydra's."""
+    config: DictConfig
+    """As composed, Hydra's part included."""
+
+
+class Composer:
+    """Hydra's own composition with our search path, before Hydra's main has its turn."""
+
+    def __init__(self, config_dir: str | None = None, config_name: str | None = None) -> None:
+        self._config_name = config_name or CONFIG_NAME
+        self._config_dir = Path(config_dir).resolve() if config_dir is not None else None
+        path = create_config_search_path(conf_dir())
+        if self._config_dir is not None:
+            if not self._config_dir.is_dir():
+                raise ConfigError(f"--config-dir {config_dir}: no such folder.")
+            path.prepend("command-line", f"file://{self._config_dir}", SearchPathQuery(provider="schema"))
+        self._hydra = Hydra.create_main_hydra2("main", path)
+        GlobalHydra.instance().clear()
+
+    def compose(self, overrides: Sequence[str], multirun: bool = False) -> DictConfig:
+        """The config of a run, or the one that a sweep's cells derive from, targets checked."""
+        mode = RunMode.MULTIRUN if multirun else RunMode.RUN
+        try:
+            config = self._hydra.compose_config(self._config_name, list(overrides), mode)
+        except (HydraException, OmegaConfBaseException, yaml.YAMLError) as error:
+            raise ConfigError(self._explained(error, overrides)) from error
+        check_targets(config)
+        return config
+
+    def help(self, overrides: Sequence[str], resolve: bool) -> str:
+        """The text of --help: groups with their options, and the config as it would be."""
+        config = self.compose(overrides)
+        task = without_hydra(config)
+        groups = "".join(f"{group}: {', '.join(options)}\n" for group, options in sorted(self._groups().items()))
+        return "\n".join(
+            [
+                f"{config.hydra.help.header}\n",
+                f"== Groups and their options (group=option) ==\n\n{groups}",
+                f"== Values (key=value) ==\n\n{OmegaConf.to_yaml(task, resolve=resolve)}",
+                config.hydra.help.footer,
+            ]
+        )
+
+    def _groups(self) -> dict[str, list[str]]:
+        """Options by group, of all folders; Hydra's own listing takes as long as everything else together."""
+        found: dict[str, set[str]] = {"hydra/launcher": {"basic"}}
+        own = [self._config_dir] if self._config_dir else []
+        for folder in (Path(conf_dir()), lab_root() / "multirun_launchers", *own):
+            for file in folder.glob("*/**/*.yaml"):
+                found.setdefault(file.parent.relative_to(folder).as_posix(), set()).add(file.stem)
+        return {group: sorted(options) for group, options in found.items()}
+
+    def cells(self, master: DictConfig) -> list[Cell]:
+        """A sweep's cells in the order of their numbers, expanded as Hydra's BasicSweeper does.
+
+        A sweeper that chooses its cells as it goes (Optuna) has none yet: the overrides that don't vary stand for all.
+        """
+        from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+
+        sweeper, task = master.hydra.sweeper, [str(line) for line in master.hydra.overrides.task]
+        is_basic = str(sweeper._target_).endswith(".BasicSweeper")
+        params = [f"{key}={value}" for key, value in (sweeper.params or {}).items()] if is_basic else []
+        try:
+            parser = OverridesParser.create(config_loader=self._hydra.config_loader)
+            parsed = parser.parse_overrides([*params, *task])
+            if not is_basic:
+                parsed = [override for override in parsed if not override.is_sweep_override()]
+            (batch,) = BasicSweeper.split_arguments(parsed, None)
+        except HydraException as error:
+            raise ConfigError(_one_line(error)) from error
+        return [self._cell(master, tuple(overrides)) for overrides in batch]
+
+    def _cell(self, master: DictConfig, overrides: tuple[str, ...]) -> Cell:
+        hydra = [str(line) for line in master.hydra.overrides.hydra]
+        try:
+            config = self._hydra.config_loader.load_sweep_config(master, list(overrides))
+        except (HydraException, OmegaConfBaseException, yaml.YAMLError) as error:
+            raise ConfigError(self._explained(error, [*hydra, *overrides])) from error
+        check_targets(config)
+        return Cell(overrides, config)
+
+    def _explained(self, error: Exception, overrides: Sequence[str]) -> str:
+        """Hydra's message as one of ours: key, value, what is allowed, next move."""
+        text = str(error)
+        if found := re.search(r"Could not find '([^']+)'(?:\s*Available options in '[^']+':\s*(.*))?", text, re.DOTALL):
+            group, _, option = found[1].rpartition("/")
+            known = ", ".join((found[2] or "").partition("Config search path")[0].split())
+            return f"{group}={option}: no such option; choose one of {known}." if known else _one_line(error)
+        if found := re.search(r"Could not override '([^']+)'\.\nTo append", text):
+            return self._unknown_key(found[1], overrides)
+        return _one_line(error)
+
+    def _unknown_key(self, key: str, overrides: Sequence[str]) -> str:
+        """Names the keys beside which the unknown one would stand."""
+        others = [line for line in overrides if not re.match(rf"[+~]*{re.escape(key)}=", line)]
+        try:
+            config = self._hydra.compose_config(self._config_name, others, RunMode.MULTIRUN)
+        except (HydraException, OmegaConfBaseException):  # Another mistake; this one is reported first.
+            return f"{key}: no such key."
+        parent, _, name = key.rpartition(".")
+        while parent and not OmegaConf.is_config(OmegaConf.select(config, parent)):
+            parent, _, name = parent.rpartition(".")
+        node = OmegaConf.select(config, parent) if parent else config
+        known = [str(k) for k in node if k not in ("_target_", "hydra")] if isinstance(node, DictConfig) else []
+        return f"{key}: no such key; {choices(name, known, parent)}"
+
+
+def choices(name: str, known: Sequence[str], parent: str) -> str:
+    """What the user may have meant, and all there is."""
+    if not known:
+        return f"{parent or 'the config'} has no keys; remove it."
+    near = difflib.get_close_matches(name, known, 1)
+    meant = f"did you mean {near[0]}? " if near else ""
+    return f"{meant}{parent or 'the config'} has {', '.join(known)}."
+
+
+def _one_line(error: BaseException) -> str:
+    """The message of an error and of what caused it, without line breaks."""
+    parts = [str(error), str(error.__cause__) if isinstance(error.__cause__, OmegaConfBaseException) else ""]
+    return " ".join(" ".join(parts).split())
+
+
+def without_hydra(config: DictConfig) -> DictConfig:
+    """Our part of a composed config."""
+    return OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])

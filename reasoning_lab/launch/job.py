@@ -1,0 +1,104 @@
+"""One run, or one cell of a sweep: build the experiment, run its stage, leave row.json."""
+
+import json
+import logging
+import math
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.types import RunMode
+from omegaconf import DictConfig
+from rich.console import Console
+
+from reasoning_lab.artifacts.context import Context
+from reasoning_lab.artifacts.store import Store
+from reasoning_lab.experiment import Experiment
+from reasoning_lab.launch.errors import ConfigError
+from reasoning_lab.launch.provenance import provenance
+from reasoning_lab.launch.tracking import RunInfo, Tracker, resolve_mode
+from reasoning_lab.launch.typed import build, resolved
+from reasoning_lab.stages import STAGES, Run, headline
+
+log = logging.getLogger(__name__)
+
+
+def work(config: DictConfig) -> float:
+    """Hydra's task; the metric that a sweeper optimises.
+
+    In a sweep a failure is recorded and nan returned, so that the other cells go on; the launching process names it.
+    """
+    folder = Path(HydraConfig.get().runtime.output_dir)
+    in_sweep = HydraConfig.get().mode == RunMode.MULTIRUN
+    started = time.time()
+    row = {"status": "running", "overrides": _overrides(), "started": round(started, 3), **provenance()}
+    write_json(folder / "status.json", {"status": "running"})
+    try:
+        row["config"] = resolved(config)
+        row["metrics"], optimised = _run(build(config), folder, row["config"])
+        row["status"] = "completed"
+    except Exception as error:
+        log.exception("failed")
+        row |= {"status": "failed", "error": f"{type(error).__name__}: {error}"}
+        if in_sweep:
+            return math.nan
+        if isinstance(error, (ValueError, ConfigError)):
+            sys.stderr.write(f"error: {error}\n(traceback: {folder / 'main.log'})\n")
+            sys.exit(1)
+        raise
+    except BaseException as error:  # Ctrl-C, or the end of a job's time: what is done stays done.
+        row |= {"status": "interrupted", "error": type(error).__name__}
+        raise
+    finally:
+        row["seconds"] = round(time.time() - started, 3)
+        write_json(folder / "row.json", row)
+        write_json(folder / "status.json", {key: row.get(key) for key in ("status", "error", "seconds", "metrics")})
+    return optimised
+
+
+def _run(experiment: Experiment, folder: Path, config: dict[str, Any]) -> tuple[dict[str, float], float]:
+    """The stage's metrics, logged, and the one that counts."""
+    with _tracker(experiment, folder, config) as tracker:
+        run = Run(experiment, open_context(experiment), folder, tracker.table, tracker.images)
+        metrics = STAGES[experiment.stage](run)
+        tracker.log(metrics)
+        tracker.summary(metrics)
+    return metrics, headline(run, metrics)
+
+
+def open_context(experiment: Experiment) -> Context:
+    """The store below the experiment's outputs, its runtime, and the terminal."""
+    console = Console()
+    store = Store(Path(experiment.outputs) / "artifacts", note=lambda line: console.print(line, style="yellow"))
+    store.runtime = vars(experiment.runtime) | provenance()
+    return Context(store, experiment.runtime, console)
+
+
+def _tracker(experiment: Experiment, folder: Path, config: dict[str, Any]) -> Tracker:
+    """The local log, and W&B beside it where the experiment and the machine allow."""
+    tracking = experiment.tracking
+    mode, notice = resolve_mode(tracking.mode, os.environ) if tracking.wandb else ("disabled", None)
+    if notice:
+        sys.stderr.write(notice + "\n")
+    hydra_config = HydraConfig.get()
+    is_sweep = hydra_config.mode == RunMode.MULTIRUN
+    group = "/".join(Path(hydra_config.sweep.dir).parts[-2:]) if is_sweep else None
+    name = f"{Path(hydra_config.sweep.dir).name}/{folder.name}" if is_sweep else folder.name
+    return Tracker(folder, RunInfo(tracking.project, tracking.entity, group, experiment.stage, name, config), mode)
+
+
+def _overrides() -> dict[str, Any]:
+    """The task's overrides as key → value."""
+    parsed = OverridesParser.create().parse_overrides(list(HydraConfig.get().overrides.task))
+    return {override.get_key_element(): override.value() for override in parsed}
+
+
+def write_json(file: Path, data: dict[str, Any]) -> None:
+    """Write a file as a whole or not at all."""
+    partial = file.with_name(file.name + ".partial")
+    partial.write_text(json.dumps(data, indent=1, default=str))
+    os.replace(partial, file)

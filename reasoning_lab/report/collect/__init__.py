@@ -1,0 +1,1 @@
+"""From artifacts to what pages show: every number of a report comes from the artifact that it describes."""

@@ -1,0 +1,165 @@
+"""The table's rows from completions, grades and scores."""
+
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from reasoning_lab.artifacts.arms import Answers, Arms, Row
+from reasoning_lab.artifacts.completions import Completions
+from reasoning_lab.artifacts.context import Context
+from reasoning_lab.artifacts.scores import Scores
+from reasoning_lab.benchmark.base import Benchmark
+from reasoning_lab.model_pair.pair import load_reader
+from reasoning_lab.records import Completion, Grade, Problem
+from reasoning_lab.report.inputs import ArmResult, Published, ReportInput
+from reasoning_lab.report.lm_eval import LmEvalTask, write_lm_eval
+
+POWER_QUESTION = "Does sampling from p^α make the base model reason as well as its RL-trained sibling?"
+HYBRID_QUESTION = "Does a base model that is steered where it matters reason as well as the thinking model?"
+SAMPLES = 20
+"""Answers of each arm in the dashboard's table."""
+
+
+def collect_report(arms: Arms, title: str, published: Sequence[dict[str, Any]], context: Context) -> ReportInput:
+    """Everything that table, plots and page show."""
+    problems = arms.problems.problems
+    few = {problem.id for problem in problems[: arms.passk.n_problems]}
+    return ReportInput(
+        title=title or f"{arms.pair.name} on {type(arms.problems.benchmark).__name__}",
+        arms=[_result(row, row.draws, arms, context) for row in arms.rows.values()],
+        problems={problem.id: problem for problem in problems},
+        decode=load_reader(arms.pair.base).decode,
+        base=arms.base,
+        power=arms.studied,
+        rl=arms.reference,
+        question=POWER_QUESTION if arms.vectors is None else HYBRID_QUESTION,
+        passk=[_of_problems(_passk_result(arms.rows[name], arms, context), few) for name in _passk_arms(arms)],
+        published=[Published(**row) for row in published if "arm" in row],
+        footer=_footer(arms, context),
+        seed=_asked(arms).seed,
+    )
+
+
+def _asked(arms: Arms) -> Completions:
+    """The studied arm's completions, which know what all arms have in common."""
+    return arms.rows[arms.studied].draws[0].completions
+
+
+def _passk_arms(arms: Arms) -> tuple[str, ...]:
+    return arms.passk.arms if arms.passk.n_samples > 1 else ()
+
+
+def _passk_result(row: Row, arms: Arms, context: Context) -> ArmResult:
+    return _result(row, [row.draws[0], *([row.beyond] if row.beyond else [])], arms, context)
+
+
+def _result(row: Row, draws: Sequence[Answers], arms: Arms, context: Context) -> ArmResult:
+    """One row: the draws of a random control are further chains of its one arm."""
+    completions, grades = _numbered(draws, context)
+    rates = _behaviours(arms.problems.benchmark, completions)
+    return ArmResult(
+        name=row.name,
+        label=row.title,
+        role=row.role,
+        sampler=row.sampler,
+        completions=completions,
+        grades=grades,
+        checks=rates.get("check"),
+        backtracks=rates.get("backtrack"),
+        scored=[score for draw in draws for score in context.get(draw.scores)] if _is_scored(row, arms) else None,
+    )
+
+
+def needed_scores(arms: Arms) -> list[Scores]:
+    """The scores that `collect_report` reads."""
+    rows = [row for row in arms.rows.values() if _is_scored(row, arms)]
+    return [draw.scores for row in rows for draw in (*row.draws, *([row.beyond] if row.beyond else []))]
+
+
+def _is_scored(row: Row, arms: Arms) -> bool:
+    """A control's likelihoods are shown nowhere."""
+    return not row.is_steered or row.name == arms.studied
+
+
+def _numbered(draws: Sequence[Answers], context: Context) -> tuple[list[Completion], list[Grade]]:
+    """Answers and verdicts; chains of a control's further draws are numbered on, those of pass@k differ already."""
+    completions: list[Completion] = []
+    grades: list[Grade] = []
+    for number, draw in enumerate(draws):
+        first, last = draw.completions.chains
+        shift = number * last if first == 0 else 0
+        completions += [replace(a, chain=a.chain + shift) for a in context.get(draw.completions)]
+        grades += [replace(g, chain=g.chain + shift) for g in context.get(draw.grades)]
+    return completions, grades
+
+
+def _behaviours(benchmark: Benchmark, completions: Sequence[Completion]) -> dict[str, float]:
+    """Mean number of sentences of each behaviour that the benchmark knows, per answer."""
+    counts = Counter(benchmark.behaviours(""))
+    for completion in completions:
+        counts.update(benchmark.behaviours(completion.text))
+    return {kind: n / len(completions) for kind, n in counts.items()}
+
+
+def _of_problems(arm: ArmResult, ids: set[str]) -> ArmResult:
+    """The arm on some of its problems."""
+    assert arm.scored is not None
+    return replace(
+        arm,
+        completions=[answer for answer in arm.completions if answer.problem in ids],
+        grades=[grade for grade in arm.grades if grade.problem in ids],
+        scored=[pair for answer, pair in zip(arm.completions, arm.scored, strict=True) if answer.problem in ids],
+    )
+
+
+def _footer(arms: Arms, context: Context) -> list[str]:
+    pair, runtime, benchmark, asked = arms.pair, context.runtime, arms.problems.benchmark, _asked(arms)
+    skipped = benchmark.skipped()
+    keys = [
+        f"{draw.completions.caption} {draw.completions.key[:12]}" for row in arms.rows.values() for draw in row.draws
+    ]
+    return [
+        *([pair.note] if pair.note else []),
+        f"Model pair {pair.name}, {pair.dtype}; benchmark {type(benchmark).__name__} version {benchmark.version}; "
+        f"seed {asked.seed}; {asked.chains[1]} chain(s) per problem; at most {asked.sampler.max_new_tokens} tokens.",
+        f"Arithmetic at {runtime.rows} rows on {runtime.device}; at one such shape results do not depend on "
+        "neighbours, order or resumes.",
+        *benchmark.notes(),
+        *([f"{len(skipped)} bad rows were skipped: {skipped[0]}"] if skipped else []),
+        f"Artifacts: {', '.join(keys)}.",
+    ]
+
+
+def sample_table(report: ReportInput) -> tuple[list[str], list[list[Any]]]:
+    """The first problems' answers, for the dashboard."""
+    rows = []
+    for arm in report.arms:
+        verdicts = {(grade.problem, grade.chain): grade for grade in arm.grades}
+        for answer in [answer for answer in arm.completions if answer.chain == 0][:SAMPLES]:
+            grade, problem = verdicts[answer.problem, answer.chain], report.problems[answer.problem]
+            rows.append(
+                [arm.name, answer.problem, problem.question, answer.text, grade.answer, problem.gold, grade.verdict]
+            )
+    return ["arm", "problem", "question", "text", "answer", "gold", "verdict"], rows
+
+
+def write_lm_eval_files(arms: Arms, report: ReportInput, folder: Path) -> None:
+    """Each arm's answers as files of lm-evaluation-harness, for the tools that read those."""
+    benchmark, date, pair = arms.problems.benchmark, time.time(), arms.pair.name
+    problems: dict[str, Problem] = report.problems
+    for arm in report.arms:
+        task = LmEvalTask(
+            name=type(benchmark).__name__.lower(),
+            version=benchmark.version,
+            problems=problems,
+            prompts={id: benchmark.prompt(problem) for id, problem in problems.items()},
+            max_new_tokens=benchmark.max_new_tokens,
+            model=f"{pair}-{arm.name}",
+            model_args={"model_pair": pair, "role": arm.role, "sampler": arm.sampler},
+            seed=report.seed,
+        )
+        write_lm_eval(arm, task, folder, date, {"transformers": version("transformers")})

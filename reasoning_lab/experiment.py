@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from reasoning_lab.benchmark.base import Benchmark
+from reasoning_lab.checks import require_count, require_positive
 from reasoning_lab.judge.base import Judge, JudgeOption
 from reasoning_lab.model_pair.pair import ModelPair, Role
-from reasoning_lab.sampler.base import Sampler, require_positive
+from reasoning_lab.sampler.base import Sampler
 from reasoning_lab.steering.controls import BiasOnly
 from reasoning_lab.steering.steering import NoSteering, SteeringRule, check_sampler
 from reasoning_lab.taxonomy.clusterings import Clustering
@@ -56,7 +57,7 @@ class Taxonomy(TaxonomyChoice):
     """How it scores them."""
 
     def __post_init__(self) -> None:
-        require_positive(self, "n_clusters")
+        require_count(self, "n_clusters")
         if self.layer not in self.layers:
             listed = ", ".join(map(str, self.layers))
             raise ValueError(f"layer={self.layer}: must be one of the collected layers ({listed}); add it to layers.")
@@ -103,7 +104,7 @@ class PassK:
     """Chains per problem: the largest k."""
 
     def __post_init__(self) -> None:
-        require_positive(self, "n_problems", "n_samples")
+        require_count(self, "n_problems", "n_samples")
 
 
 @dataclass(frozen=True)
@@ -126,7 +127,7 @@ class Runtime:
     """Before a sweep, the launching process draws what several cells need; else the first cell that needs it does."""
 
     def __post_init__(self) -> None:
-        require_positive(self, "rows", "max_prompt_tokens", "workers")
+        require_count(self, "rows", "max_prompt_tokens", "workers")
 
 
 @dataclass(frozen=True)
@@ -174,7 +175,8 @@ class Experiment:
     """Rows of the paper to print beside ours: arm, value, source, reason for a difference."""
 
     def __post_init__(self) -> None:
-        require_positive(self, "n_samples", "typical_length")
+        require_count(self, "n_samples")
+        require_positive(self, "typical_length")
         known = ", ".join(self.arms)
         if self.baseline not in self.arms:
             raise ValueError(f"baseline={self.baseline}: must be one of the arms ({known}); set it to one.")

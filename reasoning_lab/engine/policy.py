@@ -1,17 +1,24 @@
 """The Policy contract: a law of the next token given the prefix, and of nothing else.
 
 Base model, thinking model, steered hybrid, enumerable toy: each is a Policy. A sampler asks for continuations by
-`Request`s and never sees a model; `engine.py` answers the requests of many samplers over the rows of one `Session`.
+`Request`s and never sees a model; `scheduler.py` answers the requests of many samplers over the rows of one `Session`.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
 from reasoning_lab.engine.rng import Key
 
+if TYPE_CHECKING:  # Samplers import this module, and an error of theirs must not wait for torch.
+    from torch import Tensor
+
 Finish = Literal["stop", "cap", "floor"]
+"""Why a request ended: a stop id was drawn, the cap was reached, or its floor was passed."""
+
+State = dict[str, Any]
+"""Plain data from which a coroutine goes on; opaque to all but the one that yielded it."""
 
 
 class Segment(NamedTuple):
@@ -22,7 +29,7 @@ class Segment(NamedTuple):
     stop: int
     """One past the last position."""
     state: Any
-    """Opaque to all but the session that saved it."""
+    """Opaque to all but the kind of session that saved it."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +84,7 @@ class Chain:
         """The inserted positions among the first `n`."""
         return tuple(position for position in self.inserted if position < n)
 
-    def plain(self) -> dict[str, Any]:
+    def plain(self) -> State:
         """Tokens and scalars as plain data, without prompt and cache: what a checkpoint stores."""
         return {name: list(getattr(self, name)) for name in ("tokens", "log_p", "log_q", "log_z", "negentropy")} | {
             "finish": self.finish,
@@ -85,7 +92,7 @@ class Chain:
         }
 
     @classmethod
-    def restored(cls, prompt: tuple[int, ...], plain: dict[str, Any]) -> "Chain":
+    def restored(cls, prompt: tuple[int, ...], plain: State) -> "Chain":
         """The chain of `plain`; its cache is rebuilt by the engine when first needed, by forced decoding."""
         columns = (tuple(plain[name]) for name in ("tokens", "log_p", "log_q", "log_z", "negentropy"))
         # States that were saved before there were insertions have none.
@@ -129,7 +136,9 @@ class Request:
     floor_per_length: bool = True
     """False: compare r_j alone with the floor."""
     want_negentropy: bool = False
+    """Fill Chain.negentropy, a pass over the whole vocabulary per token."""
     n_alternatives: int = 0
+    """Most probable ids per token in Chain.alternatives."""
 
     def __post_init__(self) -> None:
         start = self.keep + len(self.forced)
@@ -161,7 +170,13 @@ def score(prompt: tuple[int, ...], ids: Sequence[int], key: Key) -> Request:
 class Checkpoint:
     """What a sampler yields at block ends: plain data from which `sample(prompt, resume=state)` goes on."""
 
-    state: dict[str, Any]
+    state: State
+
+
+Result = TypeVar("Result")
+Coroutine = Generator[Request | list[Request] | Checkpoint, Any, Result]
+"""Yields a Request and receives its Chain, a list of Requests and receives the list of Chains, or a Checkpoint and
+receives None; returns its result."""
 
 
 class Session(ABC):
@@ -179,7 +194,7 @@ class Session(ABC):
         """Read `ids` into positions 0 ... len(ids)-1 of `row`; its arithmetic does not depend on other rows."""
 
     @abstractmethod
-    def step(self, ids: Sequence[int], positions: Sequence[int]) -> Any:
+    def step(self, ids: Sequence[int], positions: Sequence[int]) -> "Tensor":
         """Read ids[r] at positions[r] in every row r and return the next-token logits, Float[Tensor, "rows vocab"].
 
         An idle row repeats any id at position 0. All earlier positions of a live row must have been read.
@@ -202,7 +217,7 @@ class Policy(ABC):
     """Most positions, prompt included."""
 
     @abstractmethod
-    def next_logits(self, ids: Sequence[int]) -> Any:
+    def next_logits(self, ids: Sequence[int]) -> "Tensor":
         """Logits of the token after `ids`, Float[Tensor, "vocab"]: the slow, obvious form of the law, without any
         cache; the oracle of every faster path."""
 

@@ -4,23 +4,33 @@ A row takes a new request the moment it is free and rolls back to the tokens tha
 prefilled again while the prompt is among the last 2 x rows: the state that a row no longer holds is copied from the
 prompt's or the chain's saved segments, and only a chain rebuilt from a checkpoint is decoded again.
 
-Rows without work read a dummy token, so every pass has one
-physical shape and a chain's numbers do not depend on its neighbours.
+Rows without work read a dummy token, so every pass has one physical shape and a chain's numbers do not depend on its
+neighbours.
 """
 
 from collections import OrderedDict, deque
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from math import isnan, log
-from typing import Any
+from typing import Generic, TypeVar
 
-from reasoning_lab.engine.policy import Chain, Checkpoint, Finish, Policy, Request, Segment, Session
+from reasoning_lab.engine.policy import (
+    Chain,
+    Checkpoint,
+    Coroutine,
+    Finish,
+    Policy,
+    Request,
+    Result,
+    Segment,
+    Session,
+    State,
+)
 from reasoning_lab.engine.rng import uniform
-from reasoning_lab.engine.token import draw
+from reasoning_lab.engine.token import Tokens, draw_tokens
 
-Coroutine = Generator[Any, Any, Any]
-"""Yields a Request and receives its Chain, a list of Requests and receives the list of Chains, or a Checkpoint and
-receives None; returns its result."""
+Name = TypeVar("Name")
+OnCheckpoint = Callable[[Name, State], None]
 
 
 @dataclass
@@ -45,11 +55,11 @@ class Counts:
 
 
 @dataclass
-class _Task:
+class _Task(Generic[Name, Result]):
     """One coroutine, with what it waits for."""
 
-    name: Any
-    coroutine: Coroutine
+    name: Name
+    coroutine: Coroutine[Result]
     waiting: int = 0
     is_list: bool = False
     chains: list[Chain | None] = field(default_factory=list)
@@ -58,10 +68,10 @@ class _Task:
 
 
 @dataclass
-class _Work:
+class _Work(Generic[Name, Result]):
     """One request on one row."""
 
-    task: _Task
+    task: _Task[Name, Result]
     slot: int
     request: Request
     ids: list[int]
@@ -77,16 +87,17 @@ class _Work:
     alternatives: list[tuple[tuple[int, float], ...]] = field(default_factory=list)
     drawn: int = 0
     sum_log_z: float = 0.0
+    """r_j of Request.floor [nats]."""
 
 
 def run(
     policy: Policy,
-    tasks: Iterable[tuple[Any, Coroutine]],
+    tasks: Iterable[tuple[Name, Coroutine[Result]]],
     rows: int,
     capacity: int,
-    on_checkpoint: Callable[[Any, dict[str, Any]], None] | None = None,
+    on_checkpoint: OnCheckpoint[Name] | None = None,
     counts: Counts | None = None,
-) -> Iterator[tuple[Any, Any]]:
+) -> Iterator[tuple[Name, Result]]:
     """Run the coroutines; yield (name, result) as each returns, in the order in which they end.
 
     Arguments: `tasks` are (name, coroutine) pairs, pulled as rows fall free; `rows` and `capacity` (positions, prompt
@@ -96,28 +107,22 @@ def run(
     return _Engine(policy, rows, capacity, on_checkpoint, counts or Counts()).run(iter(tasks))
 
 
-class _Engine:
+class _Engine(Generic[Name, Result]):
     def __init__(
-        self,
-        policy: Policy,
-        rows: int,
-        capacity: int,
-        on_checkpoint: Callable[[Any, dict[str, Any]], None] | None,
-        counts: Counts,
+        self, policy: Policy, rows: int, capacity: int, on_checkpoint: OnCheckpoint[Name] | None, counts: Counts
     ) -> None:
         self.session: Session = policy.open(rows, capacity)
         self.on_checkpoint = on_checkpoint
         self.counts = counts
         counts.rows = rows
-        self.rows: list[_Work | None] = [None] * rows
+        self.rows: list[_Work[Name, Result] | None] = [None] * rows
         self.content: list[list[int]] = [[] for _ in range(rows)]
         """Ids whose state each row holds."""
         self.prompts: OrderedDict[tuple[int, ...], Segment] = OrderedDict()
-        self.pending: deque[tuple[_Task, int, Request]] = deque()
-        self.done: deque[tuple[Any, Any]] = deque()
-        self.live = 0
+        self.pending: deque[tuple[_Task[Name, Result], int, Request]] = deque()
+        self.done: deque[tuple[Name, Result]] = deque()
 
-    def run(self, tasks: Iterator[tuple[Any, Coroutine]]) -> Iterator[tuple[Any, Any]]:
+    def run(self, tasks: Iterator[tuple[Name, Coroutine[Result]]]) -> Iterator[tuple[Name, Result]]:
         exhausted = False
         while True:
             while not exhausted and len(self.pending) < self.rows.count(None):
@@ -134,11 +139,11 @@ class _Engine:
             self._step()
             yield from self._drain()
 
-    def _drain(self) -> Iterator[tuple[Any, Any]]:
+    def _drain(self) -> Iterator[tuple[Name, Result]]:
         while self.done:
             yield self.done.popleft()
 
-    def _advance(self, task: _Task, answer: Any) -> None:
+    def _advance(self, task: _Task[Name, Result], answer: Chain | list[Chain | None] | None) -> None:
         """Send an answer to a coroutine and queue what it asks for next."""
         while True:
             try:
@@ -165,7 +170,7 @@ class _Engine:
     def _place(self) -> None:
         """Give every free row a pending request, a task's own row first."""
         free = [row for row, work in enumerate(self.rows) if work is None]
-        homeless: list[tuple[_Task, int, Request]] = []
+        homeless: list[tuple[_Task[Name, Result], int, Request]] = []
         while self.pending and len(homeless) < len(free):
             item = self.pending.popleft()
             if item[0].row in free:
@@ -177,7 +182,7 @@ class _Engine:
             self._start(row, *item)
         self.pending.extendleft(reversed(homeless[len(free) :]))
 
-    def _start(self, row: int, task: _Task, slot: int, request: Request) -> None:
+    def _start(self, row: int, task: _Task[Name, Result], slot: int, request: Request) -> None:
         parent = request.parent
         ids = [*parent.prompt, *parent.tokens[: request.keep], *request.forced]
         if len(parent.prompt) + request.cap > self.session.capacity:
@@ -240,7 +245,7 @@ class _Engine:
             return
         # Every row is drawn for, so that this arithmetic has one shape too.
         plans = [_plan(work) for work in self.rows]
-        drawn = draw(
+        tokens = draw_tokens(
             logits,
             temperatures=[plan.temperature for plan in plans],
             uniforms=[plan.uniform for plan in plans],
@@ -252,22 +257,22 @@ class _Engine:
             top_p=[plan.top_p for plan in plans],
         )
         for row, work in live:
-            self._record(row, work, drawn, plans[row].forced is not None)
+            self._record(row, work, tokens, plans[row].forced is not None)
 
-    def _record(self, row: int, work: _Work, drawn: Any, forced: bool) -> None:
+    def _record(self, row: int, work: _Work[Name, Result], tokens: Tokens, forced: bool) -> None:
         """Append row's token to its work; end the request where it ends."""
-        request, id = work.request, drawn.ids[row]
-        if isnan(drawn.log_p[row]):
+        request, id = work.request, tokens.ids[row]
+        if isnan(tokens.log_p[row]):
             raise FloatingPointError(
                 f"problem {request.key.problem}, chain {request.key.chain}: the logits of position {work.read} are not "
                 "finite; check the weights, or use model_pair.dtype=float32."
             )
         inserted = forced and request.insert
-        work.log_p.append(0.0 if inserted else drawn.log_p[row])
-        work.log_q.append(0.0 if inserted else drawn.log_q[row])
-        work.log_z.append(0.0 if inserted else drawn.log_z[row])
-        work.negentropy.append(drawn.negentropy[row] if request.want_negentropy and not inserted else 0.0)
-        work.alternatives.append(() if inserted else drawn.alternatives[row][: request.n_alternatives])
+        work.log_p.append(0.0 if inserted else tokens.log_p[row])
+        work.log_q.append(0.0 if inserted else tokens.log_q[row])
+        work.log_z.append(0.0 if inserted else tokens.log_z[row])
+        work.negentropy.append(tokens.negentropy[row] if request.want_negentropy and not inserted else 0.0)
+        work.alternatives.append(() if inserted else tokens.alternatives[row][: request.n_alternatives])
         work.sum_log_z += work.log_z[-1]
         if forced:
             self.counts.forced += 1
@@ -278,7 +283,7 @@ class _Engine:
         if (finish := _finish(work, id, forced)) is not None:
             self._end(row, work, finish)
 
-    def _end(self, row: int, work: _Work, finish: Finish) -> None:
+    def _end(self, row: int, work: _Work[Name, Result], finish: Finish) -> None:
         request, task = work.request, work.task
         parent, keep = request.parent, request.keep
         chain = Chain(
@@ -301,7 +306,7 @@ class _Engine:
         if task.waiting == 0:
             self._advance(task, list(task.chains) if task.is_list else task.chains[0])
 
-    def _segments(self, row: int, work: _Work) -> tuple[Segment, ...]:
+    def _segments(self, row: int, work: _Work[Name, Result]) -> tuple[Segment, ...]:
         """The parent's segments up to the kept tokens, and the row's state from there on, joined with the segments
         before it that are no longer."""
         first, wanted = len(work.request.parent.prompt) - 1, work.base - 1

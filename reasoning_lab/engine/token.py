@@ -11,7 +11,7 @@ _ROUNDING = 1e-12
 """Of a sum of float64 probabilities."""
 
 
-class Draws(NamedTuple):
+class Tokens(NamedTuple):
     """One token per row with its scalars (natural logarithms, float64), on the host."""
 
     ids: list[int]
@@ -22,7 +22,7 @@ class Draws(NamedTuple):
     alternatives: list[tuple[tuple[int, float], ...]]
 
 
-def draw(
+def draw_tokens(
     logits: Float[Tensor, "row vocab"],
     temperatures: Sequence[float],
     uniforms: Sequence[float],
@@ -32,7 +32,7 @@ def draw(
     want_negentropy: bool = False,
     n_alternatives: int = 0,
     top_p: Sequence[float] = (),
-) -> Draws:
+) -> Tokens:
     """Draw a token per row from q ∝ p^(1/temperature) on q's support, and score it.
 
     p = softmax(logits) in float64; the support is what exclusion, then top_k, then top_p (none given: 1 in every row)
@@ -59,7 +59,7 @@ def draw(
     scalars = torch.stack(
         (log_p.gather(-1, at_ids)[:, 0], torch.where(greedy, zero, log_q), torch.where(greedy, zero, log_z), negentropy)
     )
-    return Draws(ids.tolist(), *scalars.tolist(), alternatives=_alternatives(log_p, n_alternatives))
+    return Tokens(ids.tolist(), *scalars.tolist(), alternatives=_alternatives(log_p, n_alternatives))
 
 
 def _support(

@@ -83,14 +83,6 @@ class ToyPolicy(Policy):
                 yield from self._extend(prompt, (*tail, id), log_p + math.log(p), cap)
 
 
-def power_law(log_p: Mapping[tuple[int, ...], float], alpha: float) -> dict[tuple[int, ...], float]:
-    """p^alpha, normalised over the given states (Karan & Du 2025, section 4.1)."""
-    top = max(log_p.values())
-    weights = {state: math.exp(alpha * (value - top)) for state, value in log_p.items()}
-    total = sum(weights.values())
-    return {state: weight / total for state, weight in weights.items()}
-
-
 class _ToySession(Session):
     def __init__(self, policy: ToyPolicy, rows: int, capacity: int) -> None:
         self.policy, self.rows, self.capacity = policy, rows, capacity

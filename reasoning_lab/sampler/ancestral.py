@@ -1,18 +1,10 @@
 """Ancestral sampling: token by token, at a temperature, from the whole law or its most probable tokens, or greedily."""
 
 from dataclasses import dataclass
-from typing import Any
 
-from reasoning_lab.engine.policy import Chain, Request
-from reasoning_lab.sampler.base import (
-    Draws,
-    Prompt,
-    Sample,
-    Sampler,
-    require,
-    require_positive,
-    require_temperature,
-)
+from reasoning_lab.checks import require, require_count
+from reasoning_lab.engine.policy import Chain, Coroutine, Request, State
+from reasoning_lab.sampler.base import Prompt, Sample, Sampler, require_temperature
 
 
 @dataclass(frozen=True)
@@ -33,11 +25,11 @@ class Temperature(Sampler):
     """Draw from the smallest set of most probable tokens whose mass reaches top_p (1: all)."""
 
     def __post_init__(self) -> None:
-        require_positive(self, "max_new_tokens")
+        require_count(self, "max_new_tokens")
         require_temperature(self.temperature, self.top_k)
         require(0 < self.top_p <= 1, "top_p", self.top_p, "above 0 and at most 1", "1 draws from the whole vocabulary")
 
-    def sample(self, prompt: Prompt, resume: dict[str, Any] | None = None) -> Draws:
+    def sample(self, prompt: Prompt, resume: State | None = None) -> Coroutine[Sample]:
         """One request."""
         chain = yield Request(
             Chain(prompt.ids),
@@ -53,7 +45,7 @@ class Temperature(Sampler):
         return Sample(chain, chain.n_drawn)
 
     def expected_tokens(self, mean_length: float) -> float:
-        """The answer's own."""
+        """The answer's own length."""
         return mean_length
 
 
@@ -64,14 +56,19 @@ class Greedy(Sampler):
     max_new_tokens: int
 
     def __post_init__(self) -> None:
-        require_positive(self, "max_new_tokens")
+        require_count(self, "max_new_tokens")
 
     @property
     def is_deterministic(self) -> bool:
-        """Always."""
+        """True."""
         return True
 
-    def sample(self, prompt: Prompt, resume: dict[str, Any] | None = None) -> Draws:
+    @property
+    def is_greedy(self) -> bool:
+        """True."""
+        return True
+
+    def sample(self, prompt: Prompt, resume: State | None = None) -> Coroutine[Sample]:
         """One request at temperature 0."""
         chain = yield Request(
             Chain(prompt.ids),
@@ -85,5 +82,5 @@ class Greedy(Sampler):
         return Sample(chain, chain.n_drawn)
 
     def expected_tokens(self, mean_length: float) -> float:
-        """The answer's own."""
+        """The answer's own length."""
         return mean_length

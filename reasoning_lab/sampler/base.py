@@ -1,16 +1,16 @@
-"""The Sampler contract: one problem, one coroutine, no model in sight."""
+"""The Sampler contract: one problem, one coroutine, no model in sight.
+
+Three abstract classes: a Sampler draws an answer, an AnyPool draws several, a Selection chooses one of a pool.
+"""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
-from reasoning_lab.engine.policy import Chain, Checkpoint, Request
+from reasoning_lab.checks import require, require_count
+from reasoning_lab.engine.policy import Chain, Checkpoint, Coroutine, State
 from reasoning_lab.engine.rng import Key
 from reasoning_lab.records import Candidate, Move
-
-Draws = Generator[Request | list[Request] | Checkpoint, Any, "Sample"]
-"""Yields requests, receives their chains, returns the Sample."""
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Prompt:
     ids: tuple[int, ...]
     """Token ids of the prompt, at least one."""
     stop_ids: frozenset[int]
-    """Ids that end an answer: part of the target law, the same set for every sampler."""
+    """Ids that end an answer: part of the target law, the same set for every sampler (departures D6)."""
     key: Key
     """Seed, problem and chain; samplers fill in rung and step."""
     candidate: Callable[[Chain], Candidate] | None = None
@@ -37,7 +37,9 @@ class Sample:
     decode_tokens: int
     """All tokens drawn for it."""
     moves: tuple[Move, ...] = ()
+    """A Markov chain's proposals, in order."""
     candidates: tuple[Chain, ...] = ()
+    """Of a pool, in the order in which they were drawn."""
 
 
 class Sampler(ABC):
@@ -52,12 +54,32 @@ class Sampler(ABC):
         return False
 
     @property
+    def is_greedy(self) -> bool:
+        """Whether every token is the most probable one."""
+        return False
+
+    @property
     def inserts(self) -> bool:
         """Whether its answers hold tokens that it put in (Chain.inserted)."""
         return False
 
+    @property
+    def reads_answers(self) -> bool:
+        """Whether a benchmark's reading of the answers enters its result: a pool's candidates carry the answer that
+        votes."""
+        return False
+
+    @property
+    def matched_to(self) -> str | None:
+        """Arm whose mean decode tokens per problem set this sampler's budget."""
+        return None
+
+    def with_budget(self, tokens: float) -> "Sampler":
+        """The same sampler with a budget of decode tokens per problem; itself where it takes none."""
+        return self
+
     @abstractmethod
-    def sample(self, prompt: Prompt, resume: dict[str, Any] | None = None) -> Draws:
+    def sample(self, prompt: Prompt, resume: State | None = None) -> Coroutine[Sample]:
         """Draw one answer. `resume` is the state of a Checkpoint that this sampler yielded for the same prompt."""
 
     @abstractmethod
@@ -65,22 +87,120 @@ class Sampler(ABC):
         """Decode tokens that an answer of `mean_length` tokens is expected to cost; for the plan that a run prints."""
 
 
+class AnyPool(Sampler):
+    """Independent answers: `n` of them, or as many as a budget of decode tokens takes.
+
+    Under a budget candidates are drawn until their tokens reach it, and the one that crosses it is kept, so a pool
+    never costs less than its budget (the rule of the entropy-cut MH code's best-of-n). A budget is how any sampler of
+    single answers is matched to another arm's decode tokens: by a vote or a choice over as many answers as it buys.
+    """
+
+    n: int | None
+    """Candidates; None when a budget decides."""
+    budget: float | None
+    """Decode tokens per problem; None when n decides."""
+    tokens_matched_to: str | None
+    """Arm whose mean decode tokens per problem become the budget."""
+
+    @property
+    def reads_answers(self) -> bool:
+        """True."""
+        return True
+
+    @property
+    def matched_to(self) -> str | None:
+        """As tokens_matched_to says."""
+        return self.tokens_matched_to
+
+    def with_budget(self, tokens: float) -> "AnyPool":
+        """The same pool with this budget in place of its own size."""
+        # Every pool is a dataclass, which its annotation here can't say.
+        return replace(self, n=None, tokens_matched_to=None, budget=tokens)  # pyright: ignore[reportArgumentType]
+
+    @abstractmethod
+    def drawn_by(self) -> Sampler:
+        """The sampler of one candidate."""
+
+    @abstractmethod
+    def prompt_of(self, prompt: Prompt, candidate: int) -> Prompt:
+        """The prompt with the key of one candidate."""
+
+    def sample(self, prompt: Prompt, resume: State | None = None) -> Coroutine[Sample]:
+        """The whole pool; its first candidate stands for it."""
+        if self.tokens_matched_to is not None:
+            raise ValueError(f"tokens_matched_to={self.tokens_matched_to}: the run must resolve it to a budget first.")
+        state = {"candidates": [], "spent": 0, "within": None} if resume is None else resume
+        candidates = [Chain.restored(prompt.ids, plain) for plain in state["candidates"]]
+        while len(candidates) < self.n if self.n is not None else state["spent"] < (self.budget or 0):
+            one = self.drawn_by().sample(self.prompt_of(prompt, len(candidates)), state["within"])
+            drawn = yield from _saved_within(one, state)
+            candidates.append(drawn.chain)
+            state = {
+                "candidates": [*state["candidates"], drawn.chain.plain()],
+                "spent": state["spent"] + drawn.decode_tokens,
+                "within": None,
+            }
+            yield Checkpoint(state)
+        return Sample(candidates[0], state["spent"], candidates=tuple(candidates))
+
+    def expected_tokens(self, mean_length: float) -> float:
+        """The budget, or n answers."""
+        if self.budget is not None:
+            return self.budget
+        return (self.n or 1) * self.drawn_by().expected_tokens(mean_length)
+
+    def require_one_size(self) -> None:
+        """ValueError unless exactly one of n, budget and tokens_matched_to is given."""
+        given = [name for name in ("n", "budget", "tokens_matched_to") if getattr(self, name) is not None]
+        bound = "given exactly one of n, budget, tokens_matched_to"
+        require(len(given) == 1, "pool", given, bound, "set the others to null")
+        if self.n is not None:
+            require_count(self, "n")
+        if self.budget is not None:
+            require(self.budget >= 1, "budget", self.budget, "at least 1", "set budget to the tokens of some answers")
+
+
+def _saved_within(one: Coroutine[Sample], state: State) -> Coroutine[Sample]:
+    """The candidate's sample; its own checkpoints become those of the pool, whose state is `state` so far."""
+    answer = None
+    while True:
+        try:
+            asked = one.send(answer)
+        except StopIteration as end:
+            return end.value
+        answer = yield Checkpoint(state | {"within": asked.state}) if isinstance(asked, Checkpoint) else asked
+
+
 class Selection(Sampler):
     """Draws a pool of candidates, then chooses one: the pool is a sampler of its own, so that several selections
-    share one pool's draws."""
+    share one pool's answers."""
 
-    pool: Any
+    pool: AnyPool
 
     @property
     def max_new_tokens(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
-        """The pool's."""
+        """T of each candidate."""
         return self.pool.max_new_tokens
+
+    @property
+    def reads_answers(self) -> bool:
+        """True."""
+        return True
+
+    @property
+    def matched_to(self) -> str | None:
+        """As the pool."""
+        return self.pool.matched_to
+
+    def with_budget(self, tokens: float) -> "Selection":
+        """The same choice from a pool with this budget."""
+        return replace(self, pool=self.pool.with_budget(tokens))  # pyright: ignore[reportArgumentType]
 
     @abstractmethod
     def choose(self, candidates: Sequence[Candidate]) -> int:
         """Index of the chosen candidate, of one at least."""
 
-    def sample(self, prompt: Prompt, resume: dict[str, Any] | None = None) -> Draws:
+    def sample(self, prompt: Prompt, resume: State | None = None) -> Coroutine[Sample]:
         """The pool's sample with the chosen candidate as its chain."""
         if prompt.candidate is None:
             raise ValueError(f"{type(self).__name__} needs prompt.candidate to read its pool's answers.")
@@ -89,21 +209,8 @@ class Selection(Sampler):
         return Sample(drawn.candidates[chosen], drawn.decode_tokens, candidates=drawn.candidates)
 
     def expected_tokens(self, mean_length: float) -> float:
-        """The pool's."""
+        """Those of the pool: a choice draws nothing."""
         return self.pool.expected_tokens(mean_length)
-
-
-def require(condition: bool, name: str, value: object, bound: str, advice: str) -> None:
-    """Raise the ValueError that every bad parameter gets: name, value, bound, next move."""
-    if not condition:
-        raise ValueError(f"{name}={value}: must be {bound}; {advice}.")
-
-
-def require_positive(owner: Any, *names: str) -> None:
-    """Each named field is at least 1."""
-    for name in names:
-        value = getattr(owner, name)
-        require(value >= 1, name, value, "at least 1", f"set {name} to a positive number")
 
 
 def require_temperature(temperature: float, top_k: int) -> None:

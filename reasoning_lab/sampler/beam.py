@@ -2,12 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from reasoning_lab.engine.policy import Chain, Checkpoint, Request
-from reasoning_lab.sampler.base import Draws, Prompt, Sample, Sampler, require, require_positive
+from reasoning_lab.checks import require, require_count
+from reasoning_lab.engine.policy import Chain, Checkpoint, Coroutine, Finish, Request, State
+from reasoning_lab.sampler.base import Prompt, Sample, Sampler
 
 STEPS_PER_CHECKPOINT = 32
+"""Tokens of the live prefixes between two checkpoints."""
 
 
 @dataclass(frozen=True)
@@ -16,7 +18,7 @@ class Beam(Sampler):
 
     At each length every live prefix is extended by every token; of all extensions, by falling sum of log p (ties to the
     earlier prefix, then to the smaller id), those of the first `width` that end in a stop id are answers, and the first
-    `width` that don't are live. The search ends when `width` answers are found or at the cap, where the first `width`
+    `width` that don't are live. The search ends when it has `width` answers or at the cap, where the first `width`
     extensions are answers as they are. Width 1 is greedy; a width of at least the number of sequences is exact.
 
     This is what transformers' generate does with num_beams and early_stopping=True. The penalty is that of its code, on
@@ -34,7 +36,7 @@ class Beam(Sampler):
     """Exponent of the length: 0 is the sum of log p, 1 the mean, above 1 prefers long answers."""
 
     def __post_init__(self) -> None:
-        require_positive(self, "max_new_tokens", "width")
+        require_count(self, "max_new_tokens", "width")
         require(
             self.length_penalty >= 0, "length_penalty", self.length_penalty, "at least 0",
             "0 is the sum of log p, 1 its mean",
@@ -42,10 +44,10 @@ class Beam(Sampler):
 
     @property
     def is_deterministic(self) -> bool:
-        """Always."""
+        """True."""
         return True
 
-    def sample(self, prompt: Prompt, resume: dict[str, Any] | None = None) -> Draws:
+    def sample(self, prompt: Prompt, resume: State | None = None) -> Coroutine[Sample]:
         """One request per live prefix and length."""
         search = _Search.of(prompt, resume)
         while search.live and len(search.ended) < self.width:
@@ -59,7 +61,7 @@ class Beam(Sampler):
         return Sample(best, search.drawn)
 
     def expected_tokens(self, mean_length: float) -> float:
-        """The answer's own for each live prefix."""
+        """The answer's own length for each live prefix."""
         return self.width * mean_length
 
     def _score(self, chain: Chain) -> float:
@@ -94,7 +96,7 @@ class _Extension(NamedTuple):
     log_p: float
     sum_log_p: float
 
-    def chain(self, finish: Any) -> Chain:
+    def chain(self, finish: Finish | None) -> Chain:
         """The grown chain with this token as its last: what was saved of the positions before it is the same."""
         grown, n = self.grown, len(self.grown)
         return Chain(
@@ -121,13 +123,13 @@ class _Search(NamedTuple):
     drawn: int
 
     @classmethod
-    def of(cls, prompt: Prompt, resume: dict[str, Any] | None) -> "_Search":
+    def of(cls, prompt: Prompt, resume: State | None) -> "_Search":
         if resume is None:
             return cls([Chain(prompt.ids)], [], 0)
         live, ended = ([Chain.restored(prompt.ids, plain) for plain in resume[name]] for name in ("live", "ended"))
         return cls(live, ended, resume["drawn"])
 
-    def plain(self) -> dict[str, Any]:
+    def plain(self) -> State:
         return {
             "live": [chain.plain() for chain in self.live],
             "ended": [chain.plain() for chain in self.ended],

@@ -1,99 +1,17 @@
 """Pools of independent answers, and the ways to choose one: likelihood, confidence, vote, weighted vote."""
 
 import math
-from abc import abstractmethod
 from collections import Counter
-from collections.abc import Generator, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
 
-from reasoning_lab.engine.policy import Chain, Checkpoint
+from reasoning_lab.checks import require, require_count
 from reasoning_lab.records import Candidate
 from reasoning_lab.sampler.ancestral import Temperature
-from reasoning_lab.sampler.base import (
-    Draws,
-    Prompt,
-    Sample,
-    Sampler,
-    Selection,
-    require,
-    require_positive,
-    require_temperature,
-)
+from reasoning_lab.sampler.base import AnyPool, Prompt, Sampler, Selection, require_temperature
 
 Score = Literal["mean_log_p", "sum_log_p", "confidence"]
-
-
-class AnyPool(Sampler):
-    """Independent answers: `n` of them, or as many as a budget of decode tokens takes.
-
-    Under a budget candidates are drawn until their tokens reach it, and the one that crosses it is kept, so a pool
-    never costs less than its budget (the rule of the entropy-cut MH code's best-of-n). A budget is how any sampler of
-    single answers is matched to another arm's decode tokens: by a vote or a choice over as many answers as it buys.
-    """
-
-    n: int | None
-    """Candidates; None when a budget decides."""
-    budget: float | None
-    """Decode tokens per problem; None when n decides."""
-    tokens_matched_to: str | None
-    """Arm whose mean decode tokens per problem become the budget."""
-
-    @abstractmethod
-    def drawn_by(self) -> Sampler:
-        """The sampler of one candidate."""
-
-    @abstractmethod
-    def prompt_of(self, prompt: Prompt, candidate: int) -> Prompt:
-        """The prompt with the key of one candidate."""
-
-    def sample(self, prompt: Prompt, resume: dict[str, Any] | None = None) -> Draws:
-        """The whole pool; its first candidate stands for it."""
-        if self.tokens_matched_to is not None:
-            raise ValueError(f"tokens_matched_to={self.tokens_matched_to}: the run must resolve it to a budget first.")
-        state = {"candidates": [], "spent": 0, "within": None} if resume is None else resume
-        candidates = [Chain.restored(prompt.ids, plain) for plain in state["candidates"]]
-        while len(candidates) < self.n if self.n is not None else state["spent"] < (self.budget or 0):
-            one = self.drawn_by().sample(self.prompt_of(prompt, len(candidates)), state["within"])
-            drawn = yield from _saved_within(one, state)
-            candidates.append(drawn.chain)
-            state = {
-                "candidates": [*state["candidates"], drawn.chain.plain()],
-                "spent": state["spent"] + drawn.decode_tokens,
-                "within": None,
-            }
-            yield Checkpoint(state)
-        return Sample(candidates[0], state["spent"], candidates=tuple(candidates))
-
-    def expected_tokens(self, mean_length: float) -> float:
-        """The budget, or n answers."""
-        if self.budget is not None:
-            return self.budget
-        return (self.n or 1) * self.drawn_by().expected_tokens(mean_length)
-
-    def require_one_size(self) -> None:
-        """Exactly one of n, budget and tokens_matched_to is given."""
-        given = [name for name in ("n", "budget", "tokens_matched_to") if getattr(self, name) is not None]
-        require(
-            len(given) == 1,
-            "pool",
-            given,
-            "given exactly one of n, budget, tokens_matched_to",
-            "set the others to null",
-        )
-        if given[0] != "tokens_matched_to":
-            require_positive(self, given[0])
-
-
-def _saved_within(one: Draws, state: dict[str, Any]) -> Generator[Any, Any, Sample]:
-    """The candidate's sample; its own checkpoints become those of the pool, whose state is `state` so far."""
-    answer = None
-    while True:
-        try:
-            asked = one.send(answer)
-        except StopIteration as end:
-            return end.value
-        answer = yield Checkpoint(state | {"within": asked.state}) if isinstance(asked, Checkpoint) else asked
 
 
 @dataclass(frozen=True)
@@ -110,7 +28,7 @@ class Pool(AnyPool):
     """Arm whose mean decode tokens per problem become the budget."""
 
     def __post_init__(self) -> None:
-        require_positive(self, "max_new_tokens")
+        require_count(self, "max_new_tokens")
         require_temperature(self.temperature, 0)
         self.require_one_size()
 
@@ -120,7 +38,7 @@ class Pool(AnyPool):
 
     def prompt_of(self, prompt: Prompt, candidate: int) -> Prompt:
         """The rung counts the candidates: ancestral sampling has none of its own."""
-        return _keyed(prompt, rung=candidate)
+        return replace(prompt, key=prompt.key._replace(rung=candidate))
 
 
 @dataclass(frozen=True)
@@ -148,20 +66,16 @@ class PoolOf(AnyPool):
 
     @property
     def max_new_tokens(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
-        """The sampler's."""
+        """T of each candidate."""
         return self.sampler.max_new_tokens
 
     def drawn_by(self) -> Sampler:
-        """The sampler."""
+        """The given sampler."""
         return self.sampler
 
     def prompt_of(self, prompt: Prompt, candidate: int) -> Prompt:
         """Rung and step are the sampler's own, so the problem's name counts the candidates."""
-        return _keyed(prompt, problem=f"{prompt.key.problem} / candidate {candidate}")
-
-
-def _keyed(prompt: Prompt, **changed: Any) -> Prompt:
-    return Prompt(prompt.ids, prompt.stop_ids, prompt.key._replace(**changed), prompt.candidate, prompt.encode)
+        return replace(prompt, key=prompt.key._replace(problem=f"{prompt.key.problem} / candidate {candidate}"))
 
 
 # -- choices -----------------------------------------------------------------------------------------------------------
@@ -218,9 +132,8 @@ class WeightedVote(Selection):
     """At least 1: the exponent of the power law that sum_log_p aims at."""
 
     def __post_init__(self) -> None:
-        require(
-            1 <= self.alpha < math.inf, "alpha", self.alpha, "at least 1 and finite", "1 is the plain vote"
-        )  # fmt: skip
+        holds = 1 <= self.alpha < math.inf
+        require(holds, "alpha", self.alpha, "at least 1 and finite", "1 is the plain vote")
 
     def choose(self, candidates: Sequence[Candidate]) -> int:
         """Index of the best candidate that gives the winning answer."""

@@ -2,10 +2,11 @@
 arXiv:2501.19393, section 3)."""
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from reasoning_lab.engine.policy import Chain, Checkpoint, Request
-from reasoning_lab.sampler.base import Draws, Prompt, Sample, Sampler, require, require_positive
+from reasoning_lab.checks import require, require_count
+from reasoning_lab.engine.policy import Chain, Checkpoint, Coroutine, Request, State
+from reasoning_lab.sampler.base import Prompt, Sample, Sampler
 
 
 @dataclass(frozen=True)
@@ -44,12 +45,12 @@ class BudgetForcing(Sampler):
     think_close: str | None = None
     """Tag that ends thinking, one token of the model; None for models without one."""
     temperature: float = 0.0
-    """Of all draws; 0 is greedy, as in the paper."""
+    """Of all tokens drawn; 0 is greedy, as in the paper."""
 
     def __post_init__(self) -> None:
-        require_positive(self, "max_new_tokens", "max_answer_tokens")
+        require_count(self, "max_new_tokens", "max_answer_tokens")
         if self.max_thinking_tokens is not None:
-            require_positive(self, "max_thinking_tokens")
+            require_count(self, "max_thinking_tokens")
         answer, thinking = self.max_answer_tokens, self.max_thinking_tokens or 1
         require(
             answer + thinking <= self.max_new_tokens, "max_answer_tokens", answer,
@@ -67,10 +68,10 @@ class BudgetForcing(Sampler):
 
     @property
     def inserts(self) -> bool:
-        """Always."""
+        """True."""
         return True
 
-    def sample(self, prompt: Prompt, resume: dict[str, Any] | None = None) -> Draws:
+    def sample(self, prompt: Prompt, resume: State | None = None) -> Coroutine[Sample]:
         """One request per stretch of thinking, and one for the answer."""
         texts = self._texts(prompt)
         cap = self._thinking_cap(texts)

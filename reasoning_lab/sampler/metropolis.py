@@ -3,24 +3,24 @@
 State space at cap L: sequences that end at their first stop id or have exactly L generated tokens. Rung k has the cap
 min(k B, T); a rung first extends an unfinished state to its cap, then makes N steps. A step cuts the state at a
 uniform position of {0, ..., |x|-1}, draws everything behind the cut anew until a stop id or the rung's cap, and
-accepts or rejects (Karan & Du 2025, Alg. 1, with the lengths done right: power_sampling section 1.3, K-len).
+accepts or rejects (Karan & Du 2025, Alg. 1, with the lengths done right: departures D1 to D5).
 """
 
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Generator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
-from reasoning_lab.engine.policy import Chain, Checkpoint, Request
+from reasoning_lab.engine.policy import Chain, Checkpoint, Coroutine, Request, State
 from reasoning_lab.engine.rng import index, uniform
 from reasoning_lab.records import Move
-from reasoning_lab.sampler.base import Draws, Prompt, Sample
+from reasoning_lab.sampler.base import Prompt, Sample
 
 StopRule = Literal["full_ladder", "jump_to_final_cap", "first_eos"]
 
 
-class Rule(ABC):
+class AcceptanceRule(ABC):
     """When a proposal is accepted."""
 
     @abstractmethod
@@ -33,7 +33,7 @@ class Rule(ABC):
 
 
 @dataclass(frozen=True)
-class PowerRule(Rule):
+class PowerRule(AcceptanceRule):
     """Target p^alpha, proposal q, cut uniform over the state's own positions.
 
     log A = alpha [log p(x') - log p(x)] - [log q(x') - log q(x)] + log |x| - log |x'|, sums over the tokens behind the
@@ -47,7 +47,7 @@ class PowerRule(Rule):
     """Whether the proposal temperature is 1/alpha and not truncated: then a floor exists."""
 
     def log_ratio(self, current: Chain, proposal: Chain, cut: int) -> float:
-        """The log A of the class."""
+        """log A."""
         return (
             _log_weight(proposal, cut, None, self.alpha)
             - _log_weight(current, cut, None, self.alpha)
@@ -63,8 +63,8 @@ class PowerRule(Rule):
 
 
 @dataclass(frozen=True)
-class OverlapRule(Rule):
-    """Karan & Du's code (power_sampling D2, D3): the current suffix is cut off at the proposal's length, and the
+class OverlapRule(AcceptanceRule):
+    """Karan & Du's code (departures D2 and D3): the current suffix is cut off at the proposal's length, and the
     probability of the cut is left out. Not a Metropolis-Hastings ratio when lengths differ."""
 
     alpha: float
@@ -76,7 +76,7 @@ class OverlapRule(Rule):
 
 
 @dataclass(frozen=True)
-class UphillRule(Rule):
+class UphillRule(AcceptanceRule):
     """alpha -> infinity: accept exactly when log p of the whole answer rises."""
 
     def log_ratio(self, current: Chain, proposal: Chain, cut: int) -> float:
@@ -103,20 +103,20 @@ class Ladder:
     """Of the proposal."""
     top_k: int
     """Of the proposal (0: all)."""
-    rule: Rule
+    rule: AcceptanceRule
     stop_rule: StopRule
     """full_ladder climbs every rung; jump_to_final_cap goes straight to the cap T once a rung ends on a finished
-    state; first_eos returns there, whose law is not the target's even in the limit (power_sampling D5)."""
-    reference_caps: bool = False
-    """Karan & Du's code: a proposal may not outgrow the state (D1), and a rung extends by B from the state's present
-    length (D4)."""
+    state; first_eos returns there, whose law is not the target's even in the limit (departures D5)."""
+    has_compat_caps: bool = False
+    """Karan & Du's code: a proposal may not outgrow the state (departures D1), and a rung extends by B from the
+    state's present length (departures D4)."""
 
     @property
     def n_rungs(self) -> int:
         """ceil(T / B)."""
         return -(-self.max_new_tokens // self.block_size)
 
-    def climb(self, prompt: Prompt, resume: dict[str, Any] | None) -> Draws:
+    def climb(self, prompt: Prompt, resume: State | None) -> Coroutine[Sample]:
         """Run the ladder to its end."""
         state = _State.of(prompt, resume)
         while state.rung < self.n_rungs:
@@ -130,7 +130,7 @@ class Ladder:
         return Sample(state.chain, state.decode_tokens, tuple(state.moves))
 
     def _cap(self, state: "_State") -> int:
-        if self.reference_caps:
+        if self.has_compat_caps:
             return min(len(state.chain) + self.block_size, self.max_new_tokens)
         return min((state.rung + 1) * self.block_size, self.max_new_tokens)
 
@@ -153,7 +153,7 @@ class Ladder:
         current, key = state.chain, prompt.key._replace(rung=state.rung, step=step)
         cut = index(key, "cut", len(current))
         log_u = math.log(uniform(key, 0, "accept"))
-        cap = len(current) if self.reference_caps else cap
+        cap = len(current) if self.has_compat_caps else cap
         proposal = yield self._request(prompt, state, cut, cap, step, self.rule.floor(current, cut, log_u))
         state.decode_tokens += proposal.n_drawn
         ratio = None if proposal.finish == "floor" else self.rule.log_ratio(current, proposal, cut)
@@ -203,13 +203,13 @@ class _State:
     moves: list[Move]
 
     @classmethod
-    def of(cls, prompt: Prompt, resume: dict[str, Any] | None) -> "_State":
+    def of(cls, prompt: Prompt, resume: State | None) -> "_State":
         if resume is None:
             return cls(Chain(prompt.ids), 0, 0, [])
         moves = [Move.from_json(move) for move in resume["moves"]]
         return cls(Chain.restored(prompt.ids, resume["chain"]), resume["rung"], resume["decode_tokens"], moves)
 
-    def plain(self) -> dict[str, Any]:
+    def plain(self) -> State:
         return {
             "chain": self.chain.plain(),
             "rung": self.rung,

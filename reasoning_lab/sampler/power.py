@@ -1,13 +1,15 @@
 """Power sampling: Metropolis-Hastings draws from p^alpha of a base model (Karan & Du 2025, section 4 and Alg. 1)."""
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
-from reasoning_lab.sampler.base import Draws, Prompt, Sampler, require, require_positive, require_temperature
+from reasoning_lab.checks import require, require_count
+from reasoning_lab.engine.policy import Coroutine, State
+from reasoning_lab.sampler.base import Prompt, Sample, Sampler, require_temperature
 from reasoning_lab.sampler.metropolis import Ladder, OverlapRule, PowerRule, StopRule, UphillRule
 
-REFERENCE_TOP_K = 50
-"""What transformers 4's GenerationConfig put into the reference's proposals without being asked (D9)."""
+COMPAT_TOP_K = 50
+"""What transformers 4's GenerationConfig puts into the proposals of Karan & Du's code unasked (departures D9)."""
 
 
 @dataclass(frozen=True)
@@ -17,8 +19,8 @@ class Power(Sampler):
     Per token the target weighs sum_future p^alpha where low temperature weighs (sum_future p)^alpha. The kernel is
     exact for variable lengths; the law of its output tends to the target as n_steps grows. `compat: karan2025` is the
     authors' code instead: proposals never longer than the state, a ratio over the overlap only, no length term, rungs
-    that extend from the present length, return at the first end of text, top_k=50 in the proposal (D1-D5, D9 of the
-    research notes); it targets another law.
+    that extend from the present length, return at the first end of text, top_k=50 in the proposal (departures D1 to D5
+    and D9); it targets another law.
     """
 
     max_new_tokens: int
@@ -48,8 +50,8 @@ class Power(Sampler):
         """The climb that these parameters describe."""
         if self.compat == "karan2025":
             return Ladder(
-                self.max_new_tokens, self.block_size, self.n_steps, self.temperature, REFERENCE_TOP_K,
-                OverlapRule(self.alpha), "first_eos", reference_caps=True,
+                self.max_new_tokens, self.block_size, self.n_steps, self.temperature, COMPAT_TOP_K,
+                OverlapRule(self.alpha), "first_eos", has_compat_caps=True,
             )  # fmt: skip
         is_tempered_target = abs(self.temperature * self.alpha - 1) < 1e-12
         return Ladder(
@@ -57,12 +59,12 @@ class Power(Sampler):
             PowerRule(self.alpha, is_tempered_target), self.stop_rule,
         )  # fmt: skip
 
-    def sample(self, prompt: Prompt, resume: dict[str, Any] | None = None) -> Draws:
+    def sample(self, prompt: Prompt, resume: State | None = None) -> Coroutine[Sample]:
         """Climb the ladder."""
         return self.ladder.climb(prompt, resume)
 
     def expected_tokens(self, mean_length: float) -> float:
-        """Of the ladder."""
+        """Those of the ladder."""
         return self.ladder.expected_tokens(mean_length)
 
 
@@ -96,26 +98,17 @@ class PowerLimit(Sampler):
             self.stop_rule,
         )
 
-    def sample(self, prompt: Prompt, resume: dict[str, Any] | None = None) -> Draws:
+    def sample(self, prompt: Prompt, resume: State | None = None) -> Coroutine[Sample]:
         """Climb the ladder."""
         return self.ladder.climb(prompt, resume)
 
     def expected_tokens(self, mean_length: float) -> float:
-        """Of the ladder."""
+        """Those of the ladder."""
         return self.ladder.expected_tokens(mean_length)
 
 
-def cost_multiple(n_steps: int, max_new_tokens: float, block_size: int, with_plus_one: bool) -> float:
-    """Proposal tokens per answer token by Karan & Du's formula.
-
-    sum_k N k B / 2 over k = 1 ... T/B, divided by T. The paper (eq. 12) drops the +1 of K(K+1)/2: N T / (4 B) = 8.84
-    at N=10, T=679, B=192; with it: N (T + B) / (4 B) = 11.34 (the slides).
-    """
-    return n_steps * (max_new_tokens + block_size * with_plus_one) / (4 * block_size)
-
-
-def _require_schedule(sampler: Any) -> None:
-    require_positive(sampler, "max_new_tokens", "block_size", "n_steps")
+def _require_schedule(sampler: Power | PowerLimit) -> None:
+    require_count(sampler, "max_new_tokens", "block_size", "n_steps")
     require(
         sampler.block_size <= sampler.max_new_tokens, "block_size", sampler.block_size,
         f"at most max_new_tokens={sampler.max_new_tokens}", "lower block_size or raise benchmark.max_new_tokens",

@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -45,6 +45,14 @@ def tempered(probabilities: list[float], temperature: float) -> list[float]:
     """q of a token law: p^(1/temperature), normalised."""
     powers = [p ** (1 / temperature) if p > 0 else 0.0 for p in probabilities]
     return [power / sum(powers) for power in powers]
+
+
+def power_law(log_p: Mapping[State, float], alpha: float) -> dict[State, float]:
+    """p^alpha, normalised over the given states (Karan & Du 2025, section 4.1)."""
+    top = max(log_p.values())
+    weights = {state: math.exp(alpha * (value - top)) for state, value in log_p.items()}
+    total = sum(weights.values())
+    return {state: weight / total for state, weight in weights.items()}
 
 
 def chain_of(policy: ToyPolicy, state: State, temperature: float) -> Chain:
@@ -197,7 +205,7 @@ class Reprefill:
         import torch
 
         from reasoning_lab.engine.rng import uniform
-        from reasoning_lab.engine.token import draw
+        from reasoning_lab.engine.token import draw_tokens
 
         kept = request.parent.kept(request.keep)
         tokens = list(kept.tokens)
@@ -211,7 +219,7 @@ class Reprefill:
             logits = self.policy.next_logits([*kept.prompt, *tokens])
             position = len(tokens)
             given = forced.pop(0) if forced else None
-            one = draw(
+            one = draw_tokens(
                 logits[None] if isinstance(logits, torch.Tensor) else torch.tensor([logits]),
                 [request.temperature_at(position)],
                 [uniform(request.key, position, "token")],

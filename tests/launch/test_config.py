@@ -221,11 +221,11 @@ MISTAKES = [
     ("sampler.alpha=true", "sampler.alpha=True: must be a number."),
     ("sampler.alpha=[1,2]", "sampler.alpha=[1, 2]: must be a number."),
     ("sampler.alpha=null", "sampler.alpha=null: must be a number."),
-    ("sampler.n_steps=0", "sampler.n_steps=0: must be at least 1; set n_steps to a positive number."),
-    ("sampler.n_steps=-3", "sampler.n_steps=-3: must be at least 1; set n_steps to a positive number."),
+    ("sampler.n_steps=0", "sampler.n_steps=0: must be a whole number of at least 1; raise n_steps."),
+    ("sampler.n_steps=-3", "sampler.n_steps=-3: must be a whole number of at least 1; raise n_steps."),
     ("sampler.n_steps=2.5", "sampler.n_steps=2.5: must be a whole number."),
     ("sampler.n_steps=true", "sampler.n_steps=True: must be a whole number."),
-    ("sampler.block_size=0", "sampler.block_size=0: must be at least 1; set block_size to a positive number."),
+    ("sampler.block_size=0", "sampler.block_size=0: must be a whole number of at least 1; raise block_size."),
     (
         "sampler.block_size=999",
         "sampler.block_size=999: must be at most max_new_tokens=192; "

@@ -59,7 +59,7 @@ def test_a_sweep_in_processes_of_this_machine(tmp_path: Path) -> None:
 def test_a_bad_cell_stops_a_sweep_before_its_first_job(tmp_path: Path) -> None:
     done = lab(tmp_path, *GRID, "sampler.n_steps=1,0")
     assert done.returncode == 2
-    assert "sampler.n_steps=0: must be at least 1" in done.stderr
+    assert "sampler.n_steps=0: must be a whole number of at least 1" in done.stderr
     assert not (tmp_path / "outputs").exists()
 
 

@@ -127,7 +127,7 @@ def test_several_stop_ids_end_answers_and_take_no_live_place() -> None:
 
 
 def test_bad_parameters_are_refused_by_name() -> None:
-    with pytest.raises(ValueError, match="width=0: must be at least 1"):
+    with pytest.raises(ValueError, match="width=0: must be a whole number of at least 1; raise width"):
         Beam(8, 0)
     with pytest.raises(ValueError, match=r"length_penalty=-1.0: must be at least 0; 0 is the sum"):
         Beam(8, 2, -1.0)

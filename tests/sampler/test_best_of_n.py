@@ -12,7 +12,7 @@ from reasoning_lab.artifacts.recipes import canonical
 from reasoning_lab.engine.policy import Chain
 from reasoning_lab.engine.rng import Key
 from reasoning_lab.engine.scheduler import run
-from reasoning_lab.model_pair.toy import ToyPolicy, power_law
+from reasoning_lab.model_pair.toy import ToyPolicy
 from reasoning_lab.records import Candidate
 from reasoning_lab.sampler.ancestral import Greedy, Temperature
 from reasoning_lab.sampler.base import Prompt, Selection
@@ -20,7 +20,7 @@ from reasoning_lab.sampler.beam import Beam
 from reasoning_lab.sampler.best_of_n import AnyPool, BestOfN, Majority, Pool, PoolOf, WeightedVote
 from reasoning_lab.sampler.budget_forcing import BudgetForcing
 from reasoning_lab.sampler.power import Power
-from tests.engine.oracle import PROMPT, STOP, State, draws, p_value, unchecked
+from tests.engine.oracle import PROMPT, STOP, State, draws, p_value, power_law, unchecked
 
 
 def candidates(*given: tuple[str | None, float | int, int]) -> Sequence[Candidate]:

@@ -248,7 +248,7 @@ def test_bad_parameters_are_refused_by_name() -> None:
         forcing(temperature=-1.0)
     with pytest.raises(ValueError, match="max_answer_tokens=9: must be at most max_new_tokens=9 less 3 of thinking"):
         forcing(max_answer_tokens=9)
-    with pytest.raises(ValueError, match="max_thinking_tokens=0: must be at least 1"):
+    with pytest.raises(ValueError, match="max_thinking_tokens=0: must be a whole number of at least 1"):
         forcing(max_thinking_tokens=0)
 
 

@@ -14,8 +14,10 @@ from reasoning_lab.engine.scheduler import run
 from reasoning_lab.launch.config import Composer, ConfigError, build
 from reasoning_lab.model_pair.toy import ToyPolicy
 from reasoning_lab.records import Candidate
-from reasoning_lab.sampler.base import Prompt, Sample, Sampler, Selection
+from reasoning_lab.sampler.base import AnyPool, Prompt, Sample, Sampler, Selection
 from tests.engine.oracle import PROMPT, STOP
+
+POOLS = {"best_of_n", "majority", "weighted_vote", "self_consistency_budget_forcing"}
 
 SAMPLERS = sorted(path.stem for path in (Path(__file__).parents[2] / "conf" / "sampler").glob("*.yaml"))
 LENGTH = 6
@@ -110,13 +112,62 @@ def test_a_deterministic_sampler_gives_one_answer_and_no_other_does(name: str) -
 
 
 @pytest.mark.parametrize("name", SAMPLERS)
+def test_greedy_alone_is_greedy(name: str) -> None:
+    assert sampler(name).is_greedy == (name == "greedy")
+    if sampler(name).is_greedy:
+        policy = ToyPolicy.random(5, length=LENGTH)
+        for sample in draw(name, chains=3):
+            laws = [policy.next_logits((*PROMPT, *sample.chain.tokens[:n])) for n in range(len(sample.chain))]
+            assert sample.chain.tokens == tuple(int(law.argmax()) for law in laws)
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_a_sampler_that_reads_answers_is_one_with_candidates(name: str) -> None:
+    assert sampler(name).reads_answers == (name in POOLS)
+    assert all(bool(sample.candidates) == sampler(name).reads_answers for sample in draw(name, chains=3))
+
+
+def matched(one: Any) -> Any:
+    """The sampler with its budget left to another arm, where it takes a budget."""
+    if isinstance(one, Selection):
+        return replace(one, pool=matched(one.pool))  # pyright: ignore[reportArgumentType]
+    return replace(one, n=None, budget=None, tokens_matched_to="power") if isinstance(one, AnyPool) else one
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_with_budget_sets_what_matched_to_left_to_another_arm(name: str) -> None:
+    takes_one, waiting = name in POOLS, matched(sampler(name))
+    assert sampler(name).matched_to is None
+    assert waiting.matched_to == ("power" if takes_one else None)
+    given = waiting.with_budget(7.0)
+    assert type(given) is type(waiting)
+    assert given.matched_to is None
+    assert (given is waiting) == (not takes_one)
+    if takes_one:
+        assert given.expected_tokens(1000.0) == 7.0
+        [(_, sample)] = run(ToyPolicy.random(5, length=LENGTH), [(0, given.sample(prompt()))], 2, 16)
+        assert len(sample.candidates) > 1
+        assert sample.decode_tokens >= 7
+
+
+@pytest.mark.parametrize("name", sorted(POOLS))
+def test_pools_keep_the_contract_too_and_a_budget_replaces_their_own_size(name: str) -> None:
+    selection = matched(sampler(name))
+    pool = selection.pool
+    assert (pool.matched_to, pool.reads_answers, pool.is_greedy) == ("power", True, False)
+    assert pool.with_budget(7.0) == replace(pool, tokens_matched_to=None, budget=7.0)
+    assert selection.with_budget(7.0) == replace(selection, pool=pool.with_budget(7.0))
+    assert replace(pool, n=4, tokens_matched_to=None).with_budget(7.0) == pool.with_budget(7.0)
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
 def test_expected_tokens_grow_with_the_answer(name: str) -> None:
     assert 0 < sampler(name).expected_tokens(2.0) <= sampler(name).expected_tokens(5.0)
 
 
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_bad_lengths_are_refused_by_name(name: str) -> None:
-    with pytest.raises(ConfigError, match=r"max_new_tokens=0: must be (at least|≥) 1"):
+    with pytest.raises(ConfigError, match=r"max_new_tokens=0: must be (≥ 1|a whole number of at least 1)"):
         build(Composer().compose([f"sampler={name}", "arms=single", "benchmark.max_new_tokens=0"]))
 
 

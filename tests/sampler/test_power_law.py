@@ -1,4 +1,4 @@
-"""Power sampling against exact laws on enumerable policies (research: T1-T4, T6, D1-D5)."""
+"""Power sampling against exact laws on enumerable policies (and the authors' own kernel: departures D1 to D5)."""
 
 import math
 from functools import cache
@@ -11,11 +11,11 @@ from scipy.stats import chisquare
 from reasoning_lab.engine.policy import Request
 from reasoning_lab.engine.rng import Key
 from reasoning_lab.engine.scheduler import Counts, run
-from reasoning_lab.model_pair.toy import ToyPolicy, power_law
+from reasoning_lab.model_pair.toy import ToyPolicy
 from reasoning_lab.sampler.ancestral import Temperature
 from reasoning_lab.sampler.base import Prompt, Sample, Sampler
 from reasoning_lab.sampler.metropolis import Ladder, OverlapRule, PowerRule
-from reasoning_lab.sampler.power import Power, PowerLimit, cost_multiple
+from reasoning_lab.sampler.power import Power, PowerLimit
 from tests.engine.oracle import (
     PROMPT,
     STOP,
@@ -27,6 +27,7 @@ from tests.engine.oracle import (
     matrix,
     p_value,
     pad_log_ratio,
+    power_law,
     stationary,
     total_variation,
     unchecked,
@@ -366,6 +367,15 @@ def test_power_limit_climbs_to_the_mode() -> None:
     best = max(policy.states(4).items(), key=lambda item: item[1])[0]
     counts = draws(policy, PowerLimit(4, 2, 200, proposal_temperature=1.0), 50)
     assert set(counts) == {best}
+
+
+def cost_multiple(n_steps: int, max_new_tokens: float, block_size: int, with_plus_one: bool) -> float:
+    """Proposal tokens per answer token by Karan & Du's formula.
+
+    sum_k N k B / 2 over k = 1 ... T/B, divided by T. The paper (eq. 12) drops the +1 of K(K+1)/2: N T / (4 B) = 8.84
+    at N=10, T=679, B=192; with it: N (T + B) / (4 B) = 11.34 (the slides).
+    """
+    return n_steps * (max_new_tokens + block_size * with_plus_one) / (4 * block_size)
 
 
 def test_cost_formulas_and_the_measured_count(capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,7 +9,7 @@ from transformers import AutoModelForCausalLM, LlamaConfig, Qwen3Config
 
 from reasoning_lab.engine.transformers import PREFILL_WIDTH, HuggingFacePolicy
 from reasoning_lab.steering.hybrid.policy import HybridPolicy
-from reasoning_lab.steering.hybrid.vocabulary import VocabularyMap, same_vocabulary
+from reasoning_lab.steering.hybrid.vocabulary import VocabularyMap
 from reasoning_lab.steering.steering import SteeringRule
 from reasoning_lab.steering.vectors.base import VectorMethod, VectorSet
 from reasoning_lab.taxonomy.clusters import Normaliser, TopKClusters
@@ -19,6 +19,12 @@ STOP = frozenset({1})
 ENDS = frozenset(range(5, 40, 4))
 N = 5
 LAYER, SAE_LAYER = 1, 1
+
+
+def same_vocabulary(size: int) -> VocabularyMap:
+    """The map of a vocabulary to itself."""
+    ids = tuple(range(size))
+    return VocabularyMap(ids, ids, (True,) * size)
 
 
 class Given(VectorMethod):

@@ -42,12 +42,6 @@ class VocabularyMap:
         return self.to_thinking == self.to_base == tuple(range(n)) and all(self.exact)
 
 
-def same_vocabulary(size: int) -> VocabularyMap:
-    """The map of a vocabulary to itself."""
-    ids = tuple(range(size))
-    return VocabularyMap(ids, ids, (True,) * size)
-
-
 def map_vocabularies(base: Any, thinking: Any, base_size: int, thinking_size: int) -> VocabularyMap:
     """The map between two tokenizers' ids.
 

@@ -5,7 +5,8 @@ from tokenizers import Regex, Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from reasoning_lab.model_pair.pair import ModelSource, load_reader
-from reasoning_lab.steering.hybrid.vocabulary import map_vocabularies, match_strings, same_vocabulary
+from reasoning_lab.steering.hybrid.vocabulary import map_vocabularies, match_strings
+from tests.steering.pairs import same_vocabulary
 
 WORDS = ("a", "b", " c", "\n")
 

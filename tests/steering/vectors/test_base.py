@@ -9,7 +9,8 @@ import torch
 from torch.nn import functional
 
 from reasoning_lab.engine.rng import Key
-from reasoning_lab.steering.vectors.base import CategoryLog, VectorLog, VectorSet, coefficients, optimise, vectors_from
+from reasoning_lab.steering.vectors import optimise
+from reasoning_lab.steering.vectors.base import CategoryLog, VectorLog, VectorSet, coefficients, vectors_from
 from reasoning_lab.steering.vectors.examples import sentence_example, sentences
 from reasoning_lab.steering.vectors.optimise import (
     Packed,

@@ -9,7 +9,7 @@ from reasoning_lab.judge.base import Judge, JudgeOption
 from reasoning_lab.model_pair.pair import ModelPair, Role
 from reasoning_lab.sampler.base import Sampler, require_positive
 from reasoning_lab.steering.controls import BiasOnly
-from reasoning_lab.steering.steering import NoSteering, SteeringRule, check_sampler
+from reasoning_lab.steering.steering import NoSteering, SteeringRule
 from reasoning_lab.taxonomy.clusterings import Clustering
 from reasoning_lab.taxonomy.naming import Naming
 from reasoning_lab.taxonomy.scoring import Scoring
@@ -213,4 +213,4 @@ def _check_steered(name: str, arm: Arm, experiment: Experiment) -> None:
     if rate is not None and rate not in experiment.arms:
         known = ", ".join(experiment.arms)
         raise ValueError(f"arms.{name}.steering.rate_matched_to={rate}: must be one of the arms ({known}).")
-    check_sampler(arm.steering, arm.sampler)
+    arm.steering.check_sampler(arm.sampler)

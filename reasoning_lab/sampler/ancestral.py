@@ -71,6 +71,11 @@ class Greedy(Sampler):
         """Always."""
         return True
 
+    @property
+    def is_greedy(self) -> bool:
+        """Whether every token is the most probable one."""
+        return True
+
     def sample(self, prompt: Prompt, resume: dict[str, Any] | None = None) -> Draws:
         """One request at temperature 0."""
         chain = yield Request(

@@ -52,6 +52,11 @@ class Sampler(ABC):
         return False
 
     @property
+    def is_greedy(self) -> bool:
+        """Whether every token is the most probable one."""
+        return False
+
+    @property
     def inserts(self) -> bool:
         """Whether its answers hold tokens that it put in (Chain.inserted)."""
         return False

@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from reasoning_lab.benchmark.base import Benchmark
+from reasoning_lab.checks import require_count, require_positive
 from reasoning_lab.judge.base import Judge, JudgeOption
 from reasoning_lab.model_pair.pair import ModelPair, Role
-from reasoning_lab.checks import require_count, require_positive
+
 from reasoning_lab.sampler.base import Sampler
 from reasoning_lab.steering.controls import BiasOnly
 from reasoning_lab.steering.steering import NoSteering, SteeringRule

@@ -12,21 +12,22 @@ beside main, for it composes configs.
 import shlex
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
-from reasoning_lab.artifacts.lab import read_lines, write_lines
-from reasoning_lab.artifacts.recipes import CompletionsRecipe, prompts_digest
-from reasoning_lab.artifacts.sampling import Shape, draw_completions
-from reasoning_lab.artifacts.store import RunLog, Store
+
+from reasoning_lab.artifacts.completions import Completions, ProblemSet
+from reasoning_lab.artifacts.preflight import check_prompts
+from reasoning_lab.benchmark.base import Benchmark, Finish
 from reasoning_lab.engine.policy import Chain, score
 from reasoning_lab.engine.rng import Key
 from reasoning_lab.engine.scheduler import run
 from reasoning_lab.experiment import Experiment
-from reasoning_lab.launch.config import Composer, build
-from reasoning_lab.model_pair.pair import Role, load, resolve_device
-from reasoning_lab.records import Completion
+from reasoning_lab.launch.compose import Composer
+from reasoning_lab.launch.job import open_context
+from reasoning_lab.launch.typed import build
+from reasoning_lab.model_pair.pair import Role
+from reasoning_lab.records import Completion, Grade, Problem
 from reasoning_lab.steering.steering import NoSteering
 
 try:
@@ -35,6 +36,52 @@ try:
     from lm_eval.utils import get_rolling_token_windows, make_disjoint_window  # pyright: ignore[reportMissingImports]
 except ImportError as error:
     raise ImportError("lm-evaluation-harness is not installed: run `pip install -e '.[lm-eval]'`.") from error
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contexts(Benchmark):
+    """The contexts that lm-eval asks about, as a benchmark whose answers are read as another one's; lm-eval grades."""
+
+    version: ClassVar[int] = 1
+    citation: ClassVar[str] = "the task's"
+    licence: ClassVar[str] = "the task's"
+    texts: tuple[tuple[str, str], ...]
+    """(name, context) of each."""
+    read_by: Benchmark
+    """Reads the answers that vote."""
+
+    def load(self) -> list[Problem]:
+        """One problem per context."""
+        return [Problem(name, text, "") for name, text in self.texts]
+
+    def prompt(self, problem: Problem) -> str:
+        """The context as it is."""
+        return problem.question
+
+    @property
+    def reading(self) -> str:
+        """As of the benchmark that reads."""
+        return self.read_by.reading
+
+    def answer(self, text: str) -> str | None:
+        """As the benchmark reads it."""
+        return self.read_by.answer(text)
+
+    def canonical(self, answer: str) -> str:
+        """As the benchmark reads it."""
+        return self.read_by.canonical(answer)
+
+    def grade(self, problem: Problem, text: str, chain: int, finish: Finish) -> Grade:
+        """Not here: lm-eval's task has the gold answers."""
+        return Grade(problem.id, chain, "ungradable", None, "graded by lm-eval")
+
+    def behaviours(self, text: str) -> dict[str, int]:
+        """None are known."""
+        return {}
+
+    def gold_text(self, problem: Problem) -> str:
+        """Not known here."""
+        raise NotImplementedError("lm-eval's task has the gold answers")
 
 
 @register_model("reasoning_lab")
@@ -69,14 +116,8 @@ class LabLM(TemplateLM):
         self._composer = Composer(config_dir)
         self._role: Role = role
         self.experiment = _checked(self._experiment(None))
-        runtime, pair = self.experiment.runtime, self.experiment.model_pair
-        if runtime.threads:
-            import torch
-
-            torch.set_num_threads(runtime.threads)
-        self._model = load(pair.source(role), pair.dtype, resolve_device(runtime.device))
-        self._store = Store(Path(self.experiment.outputs) / "artifacts")
-        self._store.runtime = vars(runtime)
+        self._context = open_context(self.experiment)
+        self._model = self._context.model(self.experiment.model_pair.source(role), self.experiment.model_pair.dtype)
         self.tokenizer = self._model.reader.tokenizer
         self._check_fits(self.experiment)
 
@@ -84,53 +125,37 @@ class LabLM(TemplateLM):
 
     def generate_until(self, requests: list[Any], disable_tqdm: bool = False) -> list[str]:
         """An answer per request, in order. A context that doesn't fit is a ValueError before anything is drawn."""
-        contexts = [request.args[0] for request in requests]
-        for context in contexts:
-            self._check_context(context)
         items = _numbered([f"{r.task_name}/{r.doc_id}/{r.idx}" for r in requests])
         n_chains = Counter(name for name, _ in items)
-        draws: dict[tuple[str, int | None, int], dict[str, str]] = {}
-        for request, context, (name, _) in zip(requests, contexts, items, strict=True):
+        asked: dict[tuple[str, int | None, int], dict[str, str]] = {}
+        for request, (name, _) in zip(requests, items, strict=True):
             what = (str(request.task_name), request.args[1].get("max_gen_toks"), n_chains[name])
-            draws.setdefault(what, {})[name] = context
-        answers: dict[tuple[str, int], str] = {}
-        for (_task, cap, n), prompts in draws.items():
-            answers |= {(found.problem, found.chain): found.text for found in self._completions(cap, prompts, n)}
+            asked.setdefault(what, {})[name] = request.args[0]
+        artifacts = [self._completions(cap, contexts, n) for (_, cap, n), contexts in asked.items()]
+        for artifact in artifacts:
+            check_prompts(artifact, self._context.runtime.max_prompt_tokens)
+        drawn: list[Completion] = [answer for artifact in artifacts for answer in self._context.get(artifact)]
+        texts = {(answer.problem, answer.chain): answer.text for answer in drawn}
         return [
-            _until(answers[item], request.args[1].get("until")) for item, request in zip(items, requests, strict=True)
+            _until(texts[item], request.args[1].get("until")) for item, request in zip(items, requests, strict=True)
         ]
 
-    def _completions(self, cap: int | None, prompts: dict[str, str], n_chains: int) -> list[Completion]:
-        """The answers to `prompts`, by name, from the store, or drawn now."""
+    def _completions(self, cap: int | None, contexts: dict[str, str], n_chains: int) -> Completions:
+        """The answers to `contexts`, by name, as any arm's."""
         experiment = self._experiment(cap)
         self._check_fits(experiment)
-        recipe = self._recipe(experiment, prompts, n_chains)
-
-        def draw(folder: Path) -> None:
-            log = RunLog(self._store.log_path(recipe))
-            encoded = {name: self._model.encode(text) for name, text in prompts.items()}
-            try:
-                found, _ = draw_completions(
-                    self._model, experiment.sampler, encoded, (0, n_chains), experiment.seed,
-                    lambda text: _vote(experiment, text), self._shape, log, experiment.runtime.checkpoint_seconds,
-                    lambda _: None,
-                )  # fmt: skip
-            finally:
-                log.close()
-            write_lines(folder / "completions.jsonl", [completion.dumps() for completion in found])
-
-        folder = self._store.get_or_build(recipe, draw)
-        return [Completion.from_json(line) for line in read_lines(folder / "completions.jsonl")]
-
-    def _recipe(self, experiment: Experiment, prompts: dict[str, str], n_chains: int) -> CompletionsRecipe:
-        pair, sampler = experiment.model_pair, experiment.sampler
-        return CompletionsRecipe(
+        pair, sampler, benchmark = experiment.model_pair, experiment.sampler, experiment.benchmark
+        asked = Contexts(
+            n_problems=None, max_new_tokens=benchmark.max_new_tokens, texts=tuple(contexts.items()), read_by=benchmark
+        )
+        return Completions(
             name=f"{pair.name}-{self._role}-{type(sampler).__name__}-lm_eval".lower(),
-            model=pair.source(self._role).identity(),
+            caption="lm-eval",
+            model=pair.source(self._role),
             dtype=pair.dtype,
-            steering=NoSteering(),
+            law=None,
             sampler=sampler,
-            prompts=prompts_digest(list(prompts.items())),
+            problems=ProblemSet(asked),
             seed=experiment.seed,
             chains=(0, n_chains),
         )
@@ -165,7 +190,7 @@ class LabLM(TemplateLM):
     def _forced(self, pairs: Sequence[tuple[tuple[int, ...], tuple[int, ...]]]) -> Iterator[tuple[int, Chain]]:
         """Per pair of prompt ids and ids its number and the forced chain, with the most probable id at each."""
         tasks = ((number, _scored(*pair)) for number, pair in enumerate(pairs))
-        return run(self._model.policy, tasks, self._shape.rows, self.max_length)
+        return run(self._model.policy, tasks, self._context.shape.rows, self.max_length)
 
     def loglikelihood_rolling(self, requests: list[Any], disable_tqdm: bool = False) -> list[float]:
         """Log-likelihood of each text, in windows of all positions, after the prefix token."""
@@ -206,7 +231,7 @@ class LabLM(TemplateLM):
     @property
     def max_length(self) -> int:
         """Positions, prompt included."""
-        return self._shape.max_prompt_tokens + self.experiment.sampler.max_new_tokens
+        return self._context.shape.max_prompt_tokens + self.experiment.sampler.max_new_tokens
 
     @property
     def tokenizer_name(self) -> str:
@@ -225,25 +250,12 @@ class LabLM(TemplateLM):
         pair, sampler = self.experiment.model_pair, self.experiment.sampler
         return {"model_dtype": pair.dtype, "model_role": self._role, "sampler": repr(sampler), "note": pair.note}
 
-    @property
-    def _shape(self) -> Shape:
-        return Shape(self.experiment.runtime.rows, self.experiment.runtime.max_prompt_tokens)
-
     def _check_fits(self, experiment: Experiment) -> None:
-        limit, most = self._shape.max_prompt_tokens, self._model.reader.context_length
+        limit, most = self._context.shape.max_prompt_tokens, self._model.reader.context_length
         if limit + experiment.sampler.max_new_tokens > most:
             raise ValueError(
                 f"runtime.max_prompt_tokens={limit} + max_new_tokens={experiment.sampler.max_new_tokens} exceed the "
                 f"{most} positions of the {self._role} model; lower either in overrides, or the task's max_gen_toks."
-            )
-
-    def _check_context(self, context: str) -> None:
-        reader, limit = self._model.reader, self._shape.max_prompt_tokens
-        reader.check_round_trip(context)
-        if not 0 < (n := len(reader.encode(context))) <= limit:
-            raise ValueError(
-                f"a context has {n} tokens, runtime.max_prompt_tokens={limit}: must be 1 to that many; raise it in "
-                f"overrides, or give fewer examples. The context begins {context[:40]!r}."
             )
 
 
@@ -251,8 +263,7 @@ def _checked(experiment: Experiment) -> Experiment:
     """The experiment, where it has no more than a sampler on a model as it is."""
     if not isinstance(experiment.steering, NoSteering):
         raise ValueError("steering: a steered model's vectors belong to a run; set steering=none in overrides.")
-    matched = getattr(getattr(experiment.sampler, "pool", experiment.sampler), "tokens_matched_to", None)
-    if matched is not None:
+    if (matched := experiment.sampler.matched_to) is not None:
         raise ValueError(f"tokens_matched_to={matched}: there is no other arm here; set n or budget in overrides.")
     return experiment
 
@@ -271,12 +282,6 @@ def _until(text: str, until: str | Sequence[str] | None) -> str:
     """The text before the first stop text."""
     stops = [until] if isinstance(until, str) else until or []
     return text[: min((at for stop in stops if stop and (at := text.find(stop)) >= 0), default=len(text))]
-
-
-def _vote(experiment: Experiment, text: str) -> str | None:
-    """The answer in the form in which it votes, read as the config's benchmark reads it."""
-    answer = experiment.benchmark.answer(text)
-    return None if answer is None else experiment.benchmark.canonical(answer)
 
 
 def _scored(prompt: tuple[int, ...], ids: tuple[int, ...]) -> Any:

@@ -20,7 +20,7 @@ ALLOWED = {
     "model_pair": FREE | {"engine"},
     "judge": FREE | {"engine", "model_pair"},
     "taxonomy": FREE | {"engine", "model_pair", "judge", "statistics"},
-    "steering": FREE | {"engine", "model_pair", "taxonomy"},
+    "steering": FREE | {"engine", "model_pair", "sampler", "taxonomy"},
     "training": FREE | {"engine", "benchmark"},
     "experiment": FREE | GROUPS,
     "artifacts": FREE | GROUPS | {"engine", "experiment", "launch"},

@@ -2,12 +2,12 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, final
 
+from reasoning_lab.checks import require_one_of
 from reasoning_lab.steering.gate import Place
 
 Hold = Literal["token", "sentence"]
-HOLDS = ("token", "sentence")
 
 
 class CategoryRule(ABC):
@@ -30,11 +30,7 @@ class CategoryRule(ABC):
         """A new choice at this place."""
 
 
-def _check_hold(hold: str) -> None:
-    if hold not in HOLDS:
-        raise ValueError(f"hold={hold}: must be token or sentence; token is the paper's.")
-
-
+@final
 @dataclass(frozen=True)
 class Argmax(CategoryRule):
     """The category of the thinking model's stream: the argmax of the clusters' scores, always one (no threshold)."""
@@ -43,13 +39,14 @@ class Argmax(CategoryRule):
     scored = True
 
     def __post_init__(self) -> None:
-        _check_hold(self.hold)
+        require_one_of(Hold, "hold", self.hold)
 
     def choose(self, place: Place, n: int) -> int:
-        """The place's argmax."""
+        """The argmax itself, whatever n is: the clusters have no more."""
         return place.picked
 
 
+@final
 @dataclass(frozen=True)
 class RandomCategory(CategoryRule):
     """Each category with probability 1/n, keyed by (seed, prompt, position)."""
@@ -58,25 +55,8 @@ class RandomCategory(CategoryRule):
     hold: Hold = "token"
 
     def __post_init__(self) -> None:
-        _check_hold(self.hold)
+        require_one_of(Hold, "hold", self.hold)
 
     def choose(self, place: Place, n: int) -> int:
         """floor(n u) of the place's uniform u."""
         return int(place.uniform(self.seed, "category") * n)
-
-
-@dataclass(frozen=True)
-class FixedCategory(CategoryRule):
-    """The same category everywhere."""
-
-    index: int
-
-    def __post_init__(self) -> None:
-        if self.index < 0:
-            raise ValueError(f"index={self.index}: must be at least 0; categories count from 0.")
-
-    def choose(self, place: Place, n: int) -> int:
-        """The index; ValueError beyond the last category."""
-        if self.index >= n:
-            raise ValueError(f"index={self.index}: the taxonomy has categories 0 ... {n - 1}; choose one of them.")
-        return self.index

@@ -1,13 +1,14 @@
 """How strongly to steer: the factor of the vector that is added."""
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from itertools import product
+from typing import final
+
+from reasoning_lab.checks import require
 
 AUTHORS_VALUES = tuple(round(0.1 * n, 1) for n in range(1, 11))
-"""Coefficients that the published runs of the small pairs try (hybrid_steering 3.1)."""
+"""Coefficients that the published runs of the small pairs try (released code)."""
 AUTHORS_WINDOWS = (0, 1, 15, 50, 100)
 """Windows that they try, 0 being all positions."""
 
@@ -21,6 +22,7 @@ class CoefficientRule(ABC):
         """Whether the rule ends in a token and not in a law: greedy only."""
 
 
+@final
 @dataclass(frozen=True)
 class Fixed(CoefficientRule):
     """One number for all places."""
@@ -34,6 +36,7 @@ class Fixed(CoefficientRule):
         return False
 
 
+@final
 @dataclass(frozen=True)
 class Learned(CoefficientRule):
     """alpha(h, c) = softplus(head_c(GELU(trunk(h)))) of the base model's unsteered residual h at the steering layer:
@@ -45,6 +48,7 @@ class Learned(CoefficientRule):
         return False
 
 
+@final
 @dataclass(frozen=True)
 class Candidates(CoefficientRule):
     """Every (value, window) gives a candidate, the greedy token of the base model steered so; the thinking model takes
@@ -59,15 +63,15 @@ class Candidates(CoefficientRule):
     windows: tuple[int, ...] = AUTHORS_WINDOWS
     """Steered positions: the last w, 0 all."""
     include_unsteered: bool = True
-    """False: the base model's own token is no candidate, as in the authors' code (hybrid_steering B4)."""
+    """False: the base model's own token is no candidate, as in the authors' code (departures B4)."""
 
     def __post_init__(self) -> None:
         # A config's lists become tuples, so that the object can be hashed.
         object.__setattr__(self, "values", tuple(map(float, self.values)))
         object.__setattr__(self, "windows", tuple(self.windows))
         for name in ("values", "windows"):
-            if not getattr(self, name):
-                raise ValueError(f"coefficient.{name}=[]: must hold at least one; the authors' are the default.")
+            held = getattr(self, name)
+            require(len(held) > 0, f"coefficient.{name}", held, "at least one number", "the authors' are the default")
         for window in self.windows:
             check_window(window, "coefficient.windows")
 
@@ -88,9 +92,6 @@ class Candidates(CoefficientRule):
 
 
 def check_window(window: int, name: str) -> None:
-    """A window is a number of last positions, or 0."""
-    if window < 0:
-        raise ValueError(
-            f"{name}={window}: must be at least 0 (0 steers all positions, w the last w); the authors write "
-            f"{window} for {-window}."
-        )
+    """ValueError unless a window is a number of last positions, or 0."""
+    advice = f"0 steers all positions and w the last w; the authors write {window} for {-window}"
+    require(window >= 0, name, window, "at least 0", advice)

@@ -1,14 +1,20 @@
 """Controls: each stands beside a steering and differs from it in one thing.
 
-The random ones are keyed by their `draw`; several draws of a control are several controls.
+The random ones are keyed by their `draw`; several draws of a control are several controls (`draws`), whose answers make
+up one row of the table.
 """
 
 from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from typing import Literal, final
 
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from reasoning_lab.checks import require, require_count, require_one_of
 from reasoning_lab.engine.rng import Key, uniform
 from reasoning_lab.steering.category import RandomCategory
 from reasoning_lab.steering.coefficient import Fixed
@@ -16,8 +22,7 @@ from reasoning_lab.steering.gate import RandomPositions
 from reasoning_lab.steering.steering import Steering, SteeringRule
 from reasoning_lab.steering.vectors.base import VectorSet
 
-if TYPE_CHECKING:
-    import torch
+Norm = Literal["matched", "unit"]
 
 
 class Control(SteeringRule):
@@ -36,6 +41,23 @@ class Control(SteeringRule):
 
 
 @dataclass(frozen=True)
+class RandomControl(Control):
+    """A control that is drawn: number `draw` of it, or `n_draws` of them from there on."""
+
+    of: Steering
+    draw: int = 0
+    n_draws: int = 1
+
+    def __post_init__(self) -> None:
+        require_count(self, "n_draws")
+
+    def draws(self) -> tuple[SteeringRule, ...]:
+        """One rule per draw."""
+        return tuple(replace(self, draw=self.draw + number, n_draws=1) for number in range(self.n_draws))
+
+
+@final
+@dataclass(frozen=True)
 class BiasOnly(Control):
     """Same gate and coefficient, but all categories get the bias alone: is it the category that helps?"""
 
@@ -52,20 +74,18 @@ class BiasOnly(Control):
         return replace(vectors, vectors=vectors.vectors * 0)
 
 
+@final
 @dataclass(frozen=True)
-class RandomVectors(Control):
+class RandomVectors(RandomControl):
     """Vectors of random direction, independent of each other; the bias stays: is it the direction that helps?"""
 
-    of: Steering
-    draw: int = 0
-    n_draws: int = 1
-    norm: Literal["matched", "unit"] = "matched"
+    norm: Norm = "matched"
     """matched: each as long as the vector that it stands for. unit: of length 1, which beside learned norms of 40 and a
-    bias of 151 is hardly there at all (the authors' B5)."""
+    bias of 151 is hardly there at all (departures B5)."""
 
     def __post_init__(self) -> None:
-        if self.norm not in ("matched", "unit"):
-            raise ValueError(f"norm={self.norm}: must be matched or unit; unit is the authors'.")
+        super().__post_init__()
+        require_one_of(Norm, "norm", self.norm)
 
     def resolve(self) -> Steering:
         """The steering as it is."""
@@ -78,42 +98,35 @@ class RandomVectors(Control):
         return replace(vectors, vectors=directions / directions.norm(dim=1, keepdim=True) * lengths[:, None])
 
 
-def _gaussian(draw: int, like: torch.Tensor) -> torch.Tensor:
+def _gaussian(draw: int, like: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
     """Independent standard normal entries in the shape of `like`, the same on every device."""
-    import torch
-
     seed = int(uniform(Key(draw, ""), 0, "random vectors") * 2**52)
     drawn = torch.randn(like.shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     return drawn.to(like)
 
 
+@final
 @dataclass(frozen=True)
-class RandomCategories(Control):
+class RandomCategories(RandomControl):
     """The trained vectors, but a random one at each choice: is it the right category that helps?"""
-
-    of: Steering
-    draw: int = 0
-    n_draws: int = 1
 
     def resolve(self) -> Steering:
         """Random category, held as the steering's is."""
         return replace(self.of, category=RandomCategory(self.draw, self.of.category.hold))
 
 
+@final
 @dataclass(frozen=True)
-class RandomFiring(Control):
+class RandomFiring(RandomControl):
     """The trained vectors at random positions: is it the moment that helps?"""
 
-    of: Steering
-    draw: int = 0
-    n_draws: int = 1
     rate: float | None = None
     """Share of positions; null: that of the arm rate_matched_to."""
     rate_matched_to: str | None = None
     """Arm whose steered fraction is the rate."""
 
     def matched(self, rate: float) -> RandomFiring:
-        """At a measured steered fraction, where no rate is given."""
+        """At a measured steered fraction, unless a rate is given."""
         return self if self.rate is not None else replace(self, rate=rate)
 
     def resolve(self) -> Steering:
@@ -123,6 +136,7 @@ class RandomFiring(Control):
         return replace(self.of, gate=RandomPositions(self.rate, self.draw))
 
 
+@final
 @dataclass(frozen=True)
 class NoVector(Control):
     """The gate fires and nothing is added: the base model, by the steered path."""
@@ -138,20 +152,20 @@ class NoVector(Control):
         return replace(vectors, vectors=vectors.vectors * 0)
 
 
+@final
 @dataclass(frozen=True)
 class ThinkingChoice(Control):
     """No steering: where the gate fires, the thinking model's law on the base model's `top_k` most probable ids.
 
     The published method lets the thinking model choose among steered candidates; this is what that choice is worth
-    alone (hybrid_steering B4), and no null control but a competitor.
+    alone (departures B4), and no null control but a competitor.
     """
 
     of: Steering
     top_k: int
 
     def __post_init__(self) -> None:
-        if self.top_k < 1:
-            raise ValueError(f"top_k={self.top_k}: must be at least 1; 1 leaves the base model's own choice.")
+        require(self.top_k >= 1, "top_k", self.top_k, "at least 1", "1 leaves the base model's own choice")
 
     def resolve(self) -> Steering:
         """The steering's gate and category; of a coefficient or a window nothing is used."""
@@ -159,5 +173,5 @@ class ThinkingChoice(Control):
 
     @property
     def thinking_top_k(self) -> int:
-        """top_k."""
+        """As SteeringRule.thinking_top_k."""
         return self.top_k

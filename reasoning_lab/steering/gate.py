@@ -2,7 +2,9 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import final
 
+from reasoning_lab.checks import require
 from reasoning_lab.engine.rng import Key, uniform
 
 
@@ -43,6 +45,7 @@ class Gate(ABC):
         """Whether to steer."""
 
 
+@final
 @dataclass(frozen=True)
 class Disagreement(Gate):
     """Fires where the most probable tokens of base and thinking model differ (Venhoff et al. 2025, section 4; both
@@ -51,10 +54,11 @@ class Disagreement(Gate):
     compares = True
 
     def fires(self, place: Place) -> bool:
-        """Whether the choices differ."""
+        """Base choice ≠ thinking choice."""
         return place.base_choice != place.thinking_choice
 
 
+@final
 @dataclass(frozen=True)
 class Always(Gate):
     """Fires at every token."""
@@ -66,6 +70,7 @@ class Always(Gate):
         return True
 
 
+@final
 @dataclass(frozen=True)
 class Never(Gate):
     """Fires nowhere: the base model as it is, seen through the taxonomy."""
@@ -75,6 +80,7 @@ class Never(Gate):
         return False
 
 
+@final
 @dataclass(frozen=True)
 class Boundary(Gate):
     """Fires where a sentence begins: at the prompt's last token and at tokens that end a sentence."""
@@ -84,6 +90,7 @@ class Boundary(Gate):
         return place.ends_sentence
 
 
+@final
 @dataclass(frozen=True)
 class RandomPositions(Gate):
     """Fires at each position independently with probability `rate`."""
@@ -93,8 +100,7 @@ class RandomPositions(Gate):
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if not 0 <= self.rate <= 1:
-            raise ValueError(f"rate={self.rate}: must be from 0 to 1; use the steered fraction to be matched.")
+        require(0 <= self.rate <= 1, "rate", self.rate, "from 0 to 1", "use the steered fraction to be matched")
 
     def fires(self, place: Place) -> bool:
         """Whether the place's uniform falls below the rate."""

@@ -8,6 +8,8 @@ import torch
 from transformers import AutoModelForCausalLM, LlamaConfig, Qwen3Config
 
 from reasoning_lab.engine.transformers import PREFILL_WIDTH, HuggingFacePolicy
+from reasoning_lab.steering.category import CategoryRule
+from reasoning_lab.steering.gate import Place
 from reasoning_lab.steering.hybrid.policy import HybridPolicy
 from reasoning_lab.steering.hybrid.vocabulary import VocabularyMap
 from reasoning_lab.steering.steering import SteeringRule
@@ -33,6 +35,17 @@ class Given(VectorMethod):
     def fit(self, *_args: Any, **_options: Any) -> Any:
         """Not called here."""
         raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class FixedCategory(CategoryRule):
+    """The same category everywhere: a rule of a user's own."""
+
+    index: int
+
+    def choose(self, place: Place, n: int) -> int:
+        """The index."""
+        return self.index
 
 
 def clusters(width: int, dtype: torch.dtype, n: int = N, spread: float = 1.0) -> TopKClusters:

@@ -22,7 +22,7 @@ from reasoning_lab.steering.controls import (
     ThinkingChoice,
 )
 from reasoning_lab.steering.gate import Disagreement, RandomPositions
-from reasoning_lab.steering.steering import Steering
+from reasoning_lab.steering.steering import NoSteering, Steering
 from tests.steering.pairs import LAYER, STOP, Given, random_pair, vectors
 
 OF = Steering(Given(), LAYER, Disagreement(), Argmax("sentence"), Fixed(1.0), use_bias=False)
@@ -47,6 +47,19 @@ def test_each_differs_in_one_thing() -> None:
     assert RandomFiring(OF, 2, rate=0.1).matched(0.3).resolve().gate == RandomPositions(0.1, 2)
     assert differing(NoVector(replace(OF, use_bias=True))) == set()
     assert ThinkingChoice(OF, 4).resolve().gate == OF.gate
+
+
+def test_a_row_of_several_draws_is_as_many_rules() -> None:
+    control = RandomFiring(OF, 2, 3, rate_matched_to="hybrid")
+    one, two, three = control.draws()
+    assert [one, two, three] == [RandomFiring(OF, draw, rate_matched_to="hybrid") for draw in (2, 3, 4)]
+    assert one.draws() == (one,)
+    assert RandomVectors(OF, 1, 2, "unit").draws() == (RandomVectors(OF, 1, 1, "unit"), RandomVectors(OF, 2, 1, "unit"))
+    for rule in (OF, NoSteering(), BiasOnly(OF), ThinkingChoice(OF, 2)):
+        assert rule.draws() == (rule,)
+        assert rule.matched(0.3) is rule
+    with pytest.raises(ValueError, match="n_draws=0: must be a whole number of at least 1"):
+        RandomCategories(OF, 0, 0)
 
 
 def test_vectors_of_the_controls() -> None:

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from reasoning_lab.steering.category import Argmax, FixedCategory, RandomCategory
+from reasoning_lab.steering.category import Argmax, RandomCategory
 from reasoning_lab.steering.gate import Always, Boundary, Disagreement, Never, Place, RandomPositions
 
 HERE = Place("a", 3, False, picked=2, held=4, base_choice=7, thinking_choice=8)
@@ -26,7 +26,6 @@ def test_categories_are_picked_at_every_token_or_held_through_a_sentence() -> No
     assert [Argmax().category(place, 5) for place in (HERE, ending)] == [2, 2]
     assert [Argmax("sentence").category(place, 5) for place in (HERE, ending)] == [4, 2]
     assert RandomCategory(0, "sentence").category(HERE, 5) == 4
-    assert FixedCategory(1).category(HERE, 5) == 1
 
 
 def places(n: int, prompt: str = "a") -> list[Place]:
@@ -65,7 +64,3 @@ def test_bad_settings_are_refused() -> None:
     for rate in (-0.1, 1.5, float("nan")):
         with pytest.raises(ValueError, match=r"rate=.*: must be from 0 to 1"):
             RandomPositions(rate)
-    with pytest.raises(ValueError, match="index=-1"):
-        FixedCategory(-1)
-    with pytest.raises(ValueError, match=r"index=9: the taxonomy has categories 0 \.\.\. 4"):
-        FixedCategory(9).category(HERE, 5)

@@ -208,8 +208,6 @@ def _check(parts: Parts) -> None:
         )
     if isinstance(steering.coefficient, Learned) and vectors.mlp is None:
         raise ValueError("coefficient=learned: these vectors have no coefficient network; use venhoff2026 vectors.")
-    # A fixed category out of range is refused by its rule.
-    steering.category.choose(Place("", 0, True, 0, 0), vectors.n_categories)
     sizes = len(parts.vocabulary.to_thinking), len(parts.vocabulary.to_base)
     if sizes != (parts.base.policy.vocab_size, parts.thinking.policy.vocab_size):
         raise ValueError(

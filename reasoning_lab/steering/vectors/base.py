@@ -6,17 +6,16 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from jaxtyping import Float, Int
+from torch import Tensor
+from torch.nn import functional
 
+from reasoning_lab.checks import require, require_count
+from reasoning_lab.model_pair.residual import Decoder
 from reasoning_lab.records import Record
-from reasoning_lab.steering.vectors.examples import LabelledTrace, Sentence, sentences
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from reasoning_lab.model_pair.residual import Decoder
+from reasoning_lab.steering.vectors.examples import LabelledTrace, Sentence, usable_sentences
 
 Progress = Callable[[str, int, int], None]
 """Hears of a phase's name, and how much of it is done, of how much."""
@@ -32,8 +31,8 @@ class VectorSet:
     """The stream is the output of this decoder layer, counted from 0."""
     vectors: Float[Tensor, "n d"]
     """Zero rows belong to categories that had too few examples."""
-    bias: Float[Tensor, " d"] | None = None
-    """Added beside every vector; in training with coefficient 1."""
+    bias: Float[Tensor, " width"] | None = None
+    """As wide as the vectors; added beside every vector; in training with coefficient 1."""
     mlp: dict[str, Tensor] | None = None
     """Coefficient network (Venhoff et al. 2026): trunk.weight [hidden, d], trunk.bias, heads.weight [n, hidden],
     heads.bias."""
@@ -91,8 +90,8 @@ class VectorSet:
 
     def tensors(self) -> dict[str, Tensor]:
         """All tensors by name, as safetensors takes them."""
-        found = {"vectors": self.vectors} | ({} if self.bias is None else {"bias": self.bias})
-        return found | {f"mlp.{name}": tensor for name, tensor in (self.mlp or {}).items()}
+        named = {"vectors": self.vectors} | ({} if self.bias is None else {"bias": self.bias})
+        return named | {f"mlp.{name}": tensor for name, tensor in (self.mlp or {}).items()}
 
     def metadata(self) -> dict[str, str]:
         """The rest, as safetensors takes it."""
@@ -114,8 +113,6 @@ def coefficients(
     mlp: Mapping[str, Tensor], hidden: Float[Tensor, "position d"], categories: Int[Tensor, " position"]
 ) -> Float[Tensor, " position"]:
     """softplus(heads[c] · GELU(trunk h)) for each position: never negative (Venhoff et al. 2026)."""
-    from torch.nn import functional
-
     inner = functional.gelu(
         functional.linear(hidden.to(mlp["trunk.weight"].dtype), mlp["trunk.weight"], mlp["trunk.bias"])
     )
@@ -206,14 +203,19 @@ class VectorMethod(ABC):
     """Fewest training examples of a category; one with fewer gets no vector and is listed."""
 
     def __post_init__(self) -> None:
-        require_positive(self, "min_tokens", "max_positions", "min_examples")
+        require_count(self, "min_tokens", "max_positions", "min_examples")
         share = self.heldout_share
         require(0 < share < 1, "heldout_share", share, "between 0 and 1", "0.2 is usual")
+
+    @property
+    def has_bias(self) -> bool:
+        """Whether its sets have a bias vector."""
+        return False
 
     def usable(self, decoder: Decoder, traces: Sequence[LabelledTrace], min_tokens: int) -> list[Sentence]:
         """The sentences of `min_tokens` or more that pass the other filters and fit into the base model's context."""
         longest = min(self.max_positions, decoder.policy.context_length)
-        return sentences(traces, min_tokens, self.correct_only, longest)
+        return usable_sentences(traces, min_tokens, self.correct_only, longest)
 
     @abstractmethod
     def fit(
@@ -230,19 +232,6 @@ class VectorMethod(ABC):
         A function of the arguments before `on_progress` alone. Categories with too few examples get a zero vector and
         are listed in the log; ValueError if all have.
         """
-
-
-def require(condition: bool, name: str, value: object, bound: str, advice: str) -> None:
-    """Raise the ValueError that every bad parameter gets: name, value, bound, next move."""
-    if not condition:
-        raise ValueError(f"{name}={value}: must be {bound}; {advice}.")
-
-
-def require_positive(owner: Any, *names: str) -> None:
-    """Each named field is above 0."""
-    for name in names:
-        value = getattr(owner, name)
-        require(value > 0, name, value, "above 0", f"set {name} to a positive number")
 
 
 def refuse_if_empty(logs: Sequence[CategoryLog]) -> None:

@@ -4,8 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import final
 
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from reasoning_lab.checks import require_positive
+from reasoning_lab.model_pair.residual import Decoder
 from reasoning_lab.steering.vectors.base import (
     CategoryLog,
     Progress,
@@ -14,7 +20,6 @@ from reasoning_lab.steering.vectors.base import (
     VectorMethod,
     VectorSet,
     refuse_if_empty,
-    require_positive,
 )
 from reasoning_lab.steering.vectors.examples import (
     Example,
@@ -26,15 +31,11 @@ from reasoning_lab.steering.vectors.examples import (
     heldout_traces,
     sentence_example,
 )
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from reasoning_lab.model_pair.residual import Decoder
-    from reasoning_lab.steering.vectors.optimise import Task
-    from reasoning_lab.steering.vectors.streams import Streams
+from reasoning_lab.steering.vectors.optimise import Packed, VectorTask, frozen, heldout_pairs, vector_dtype
+from reasoning_lab.steering.vectors.streams import Streams, read_streams, residual_norm, tokens_of
 
 
+@final
 @dataclass(frozen=True, kw_only=True)
 class DiffOfMeans(VectorMethod):
     """v_c = mean of the base model's residual over the steered positions of category c's sentences, less the mean over
@@ -60,9 +61,6 @@ class DiffOfMeans(VectorMethod):
         on_progress: Progress = lambda *_: None,
     ) -> VectorFit:
         """As VectorMethod.fit."""
-        from reasoning_lab.steering.vectors.optimise import Packed, frozen, heldout_pairs
-        from reasoning_lab.steering.vectors.streams import read_streams, residual_norm, tokens_of
-
         decoder.check_layer(layer)
         check_labels(traces, n_categories)
         usable = self.usable(decoder, traces, max(self.min_tokens, 2 if self.positions == "targets" else 1))
@@ -84,20 +82,17 @@ class DiffOfMeans(VectorMethod):
         )
         return VectorFit(VectorSet(layer, vectors), VectorLog(type(self).__name__, layer, length, 0.0, tuple(done)))
 
-    def _planned(self, task: Task) -> CategoryLog:
+    def _planned(self, task: VectorTask) -> CategoryLog:
         n_train, n_heldout = len(task.train), len(task.heldout)
         few = n_train < self.min_examples
         skipped = f"{n_train} training sentences, below min_examples={self.min_examples}" if few else ""
         return CategoryLog(task.row, n_train + n_heldout, n_train, n_heldout, skipped)
 
     def _vectors(
-        self, streams: Streams, examples: Sequence[Example], tasks: Sequence[Task], logs: Sequence[CategoryLog],
+        self, streams: Streams, examples: Sequence[Example], tasks: Sequence[VectorTask], logs: Sequence[CategoryLog],
         length: float,
-    ) -> Tensor:  # fmt: skip
+    ) -> Float[Tensor, "n d"]:  # fmt: skip
         """Differences of the means, in the vectors' dtype, each of the one length."""
-        import torch
-
-        from reasoning_lab.steering.vectors.optimise import vector_dtype
 
         def mean(rows: Iterable[int]) -> Tensor:
             at = [streams.offsets[examples[row].trace] + p for row in rows for p, _ in examples[row].steered]
@@ -112,9 +107,7 @@ class DiffOfMeans(VectorMethod):
         return (self.norm * length * directions).to(vector_dtype(streams.hidden.dtype))
 
 
-def _task(usable: Sequence[Sentence], kept_back: frozenset[int], category: int) -> Task:
-    from reasoning_lab.steering.vectors.optimise import Task
-
+def _task(usable: Sequence[Sentence], kept_back: frozenset[int], category: int) -> VectorTask:
     own = [row for row, sentence in enumerate(usable) if sentence.category == category]
     held = tuple(row for row in own if usable[row].trace in kept_back)
-    return Task(category, tuple(row for row in own if usable[row].trace not in kept_back), held)
+    return VectorTask(category, tuple(row for row in own if usable[row].trace not in kept_back), held)

@@ -111,7 +111,7 @@ def check_labels(traces: Sequence[LabelledTrace], n_categories: int) -> None:
                 )
 
 
-def sentences(
+def usable_sentences(
     traces: Sequence[LabelledTrace], min_tokens: int, correct_only: bool, max_positions: int
 ) -> list[Sentence]:
     """All sentences that may be used: long enough, of a trace that may be used, and ending within `max_positions`.

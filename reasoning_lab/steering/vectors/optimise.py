@@ -11,10 +11,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from math import ceil, cos, pi
 from statistics import NormalDist
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
 from transformers.cache_utils import Cache
@@ -23,39 +23,14 @@ from reasoning_lab.engine.rng import Key, uniform
 from reasoning_lab.model_pair.residual import Decoder, causal_mask
 from reasoning_lab.steering.vectors.base import Progress
 from reasoning_lab.steering.vectors.examples import Example
-from reasoning_lab.steering.vectors.streams import Context, Streams, record_states
+from reasoning_lab.steering.vectors.streams import PrefixStates, Streams, record_states
 
 NO_ROW = -1
 """Where no vector is added, or no prediction is scored."""
+SelectOn = Literal["heldout", "train"]
+"""The loss that picks the moment whose vector is kept."""
 PASS_CELLS = {"cpu": 2**18, "cuda": 2**22}
 """Largest pass (`Packed.passes`) by kind of device: on a CPU larger ones fall out of its cache and are slower."""
-
-
-def teacher_forced_logits(
-    decoder: Decoder,
-    layer: int,
-    ids: Int[Tensor, "row width"],
-    steered: Bool[Tensor, "row width"],
-    vectors: Float[Tensor, "row #width d"],
-) -> Float[Tensor, "row width vocab"]:
-    """Logits of right-padded texts when `vectors` are added to the output of `layer` at the `steered` positions.
-
-    Later positions see the steered ones: what generation with memory="steered" computes when its gate fires exactly
-    there. Nothing is cached; `position_losses`, which trains, gives the same numbers by the same layers. `layer` -1 is
-    the input of layer 0.
-    """
-    positions = torch.arange(ids.shape[1], device=ids.device).expand_as(ids)
-    mask = causal_mask(ids.shape[1], decoder.policy.dtype, ids.device)
-    hidden = decoder.layers(decoder.embed(ids), 0, layer, positions, mask)
-    return decoder.head(_above(decoder, layer, hidden, steered[..., None] * vectors, positions, mask, None))
-
-
-def _above(
-    decoder: Decoder, layer: int, hidden: Tensor, added: Tensor, positions: Tensor, mask: Tensor, cache: Any
-) -> Tensor:
-    """The one place where a vector meets the stream."""
-    steered = hidden + added.to(hidden.dtype)
-    return decoder.layers(steered, layer + 1, decoder.n_layers - 1, positions, mask, cache)
 
 
 @contextmanager
@@ -86,7 +61,7 @@ def random_direction(seed: int, name: str, width: int) -> Float[Tensor, " d"]:
 # --- batches of examples and their losses ---------------------------------------------------------------------
 
 
-class Batch(NamedTuple):
+class ExampleBatch(NamedTuple):
     """Examples side by side; a row's window holds every position that its vectors can change and that counts."""
 
     context: Int[Tensor, "row context"]
@@ -132,7 +107,7 @@ class Packed:
             targets[row, : len(following)] = torch.tensor(following)
         self._steered, self._scored, self._targets = steered.to(device), scored.to(device), targets.to(device)
 
-    def batch(self, rows: Sequence[int]) -> Batch:
+    def batch(self, rows: Sequence[int]) -> ExampleBatch:
         """The examples `rows`, padded no further than they need."""
         device = self._start.device
         index = torch.tensor(list(rows), device=device)
@@ -141,7 +116,7 @@ class Packed:
         context = torch.arange(longest, device=device)
         columns = torch.arange(width, device=device)
         positions = start[:, None] + torch.minimum(columns, self._width[index, None] - 1)
-        return Batch(
+        return ExampleBatch(
             offset + torch.minimum(context, (start[:, None] - 1).clamp(min=0)),
             offset + positions,
             start,
@@ -171,7 +146,7 @@ class Packed:
 
 
 def position_losses(
-    decoder: Decoder, streams: Streams, batch: Batch, added: Float[Tensor, "row width d"]
+    decoder: Decoder, streams: Streams, batch: ExampleBatch, added: Float[Tensor, "row width d"]
 ) -> Float[Tensor, " scored"]:
     """-log p of the next token [nats] at the scored positions, row by row, with `added` put on the window's stream."""
     width, device = batch.window.shape[1], batch.window.device
@@ -181,16 +156,19 @@ def position_losses(
     in_context.masked_fill_(behind, torch.finfo(decoder.policy.dtype).min)
     mask = torch.cat((in_context.expand(-1, -1, width, -1), in_window), dim=-1)
     cache = Cache(layers=list(_contexts(decoder, streams, batch)))
-    hidden = _above(decoder, streams.layer, streams.hidden[batch.window], added, batch.positions, mask, cache)
+    window = streams.hidden[batch.window]
+    steered = window + added.to(window.dtype)
+    last = decoder.n_layers - 1
+    hidden = decoder.layers(steered, streams.layer + 1, last, batch.positions, mask, cache)
     counts = batch.scored != NO_ROW
     logits = decoder.head(hidden[counts][None])[0]
     return functional.cross_entropy(logits, batch.targets[counts], reduction="none")
 
 
 @torch.no_grad()
-def _contexts(decoder: Decoder, streams: Streams, batch: Batch) -> list[Context]:
+def _contexts(decoder: Decoder, streams: Streams, batch: ExampleBatch) -> list[PrefixStates]:
     """Keys and values of the contexts: from the store, or from one more unsteered pass over them."""
-    below = [Context() for _ in range(streams.layer + 1)]
+    below = [PrefixStates() for _ in range(streams.layer + 1)]
     if streams.states:
         states = [(k[batch.context].transpose(1, 2), v[batch.context].transpose(1, 2)) for k, v in streams.states]
     else:
@@ -198,11 +176,11 @@ def _contexts(decoder: Decoder, streams: Streams, batch: Batch) -> list[Context]
         positions = torch.arange(length, device=batch.context.device).expand_as(batch.context)
         mask = causal_mask(length, decoder.policy.dtype, batch.context.device)
         states = record_states(decoder, streams.layer, streams.hidden[batch.context], positions, mask) if length else []
-    above = [Context(keys, values) for keys, values in states]
-    return below + (above or [Context() for _ in range(decoder.n_layers - len(below))])
+    above = [PrefixStates(keys, values) for keys, values in states]
+    return below + (above or [PrefixStates() for _ in range(decoder.n_layers - len(below))])
 
 
-Adder = Callable[[Streams, Batch], Tensor]
+Adder = Callable[[Streams, ExampleBatch], Tensor]
 """What is added to a batch's windows, [row, width, d]."""
 
 
@@ -231,7 +209,7 @@ def mean_losses(
 # --- training a table of vectors ------------------------------------------------------------------------------
 
 
-class Task(NamedTuple):
+class VectorTask(NamedTuple):
     """One vector to train."""
 
     row: int
@@ -258,20 +236,20 @@ class Schedule:
     """Evaluations without an improvement of `min_delta` after which a vector's training ends."""
     min_delta: float
     """[nats per token]"""
-    select_on: Literal["heldout", "train"]
+    select_on: SelectOn
     max_norm: float | None
 
-    def steps_of(self, task: Task) -> int:
+    def steps_of(self, task: VectorTask) -> int:
         """Steps that the task may take."""
         if self.steps is not None:
             return self.steps
         return ceil((self.epochs or 0) * len(task.train) / self.size_of(task))
 
-    def size_of(self, task: Task) -> int:
+    def size_of(self, task: VectorTask) -> int:
         """Examples of each of its minibatches."""
         return min(self.minibatch, len(task.train))
 
-    def every(self, task: Task) -> int:
+    def every(self, task: VectorTask) -> int:
         """Steps between its evaluations."""
         return self.eval_every or ceil(len(task.train) / self.size_of(task))
 
@@ -279,7 +257,7 @@ class Schedule:
 class _Training:
     """One vector's course: its optimiser, its order of examples, its losses, and the best moment so far."""
 
-    def __init__(self, task: Task, start: Tensor, schedule: Schedule, key: Key) -> None:
+    def __init__(self, task: VectorTask, start: Tensor, schedule: Schedule, key: Key) -> None:
         self.task, self.schedule, self.key = task, schedule, key
         self.parameter = torch.nn.Parameter(start.clone())
         self.optimiser = torch.optim.Adam([self.parameter], lr=schedule.learning_rate)
@@ -360,7 +338,7 @@ def train_table(
     decoder: Decoder,
     streams: Streams,
     packed: Packed,
-    tasks: Sequence[Task],
+    tasks: Sequence[VectorTask],
     start: Float[Tensor, "n d"],
     fixed: Float[Tensor, " d"] | None,
     schedule: Schedule,
@@ -432,7 +410,7 @@ def _trained(course: _Training) -> Trained:
 
 
 def heldout_pairs(
-    decoder: Decoder, streams: Streams, packed: Packed, tasks: Sequence[Task], table: Float[Tensor, "n d"],
+    decoder: Decoder, streams: Streams, packed: Packed, tasks: Sequence[VectorTask], table: Float[Tensor, "n d"],
     fixed: Float[Tensor, " d"] | None,
 ) -> dict[int, tuple[float | None, float | None]]:  # fmt: skip
     """Held-out loss by row of the table, without its vector (`fixed` stays) and with it."""

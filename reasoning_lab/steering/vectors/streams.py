@@ -20,7 +20,7 @@ READ_TOKENS = 8192
 """Tokens, padding included, of one unsteered pass over whole traces."""
 
 
-class Context(CacheLayerMixin):
+class PrefixStates(CacheLayerMixin):
     """One layer's keys and values of the positions before the window, put before those that a pass computes.
 
     Nothing is kept but by `record`.
@@ -147,13 +147,13 @@ def record_states(
     decoder: Decoder, layer: int, hidden: Tensor, positions: Tensor, mask: Tensor
 ) -> list[tuple[Tensor, Tensor]]:
     """Keys and values [row, kv_head, width, dim] of the layers above `layer`."""
-    layers = [Context(record=True) for _ in range(decoder.n_layers)]
+    layers = [PrefixStates(record=True) for _ in range(decoder.n_layers)]
     decoder.layers(hidden, layer + 1, decoder.n_layers - 1, positions, mask, Cache(layers=list(layers)))
     found = [(above.keys, above.values) for above in layers[layer + 1 :]]
     return [(keys, values) for keys, values in found if keys is not None and values is not None]
 
 
-class Reading(NamedTuple):
+class Predictions(NamedTuple):
     """What the unsteered base model makes of one trace, by position."""
 
     losses: tuple[float, ...]
@@ -165,7 +165,7 @@ class Reading(NamedTuple):
 @torch.no_grad()
 def read_predictions(
     decoder: Decoder, traces: Mapping[int, tuple[int, ...]], on_progress: Progress = lambda *_: None
-) -> dict[int, Reading]:
+) -> dict[int, Predictions]:
     """One teacher-forced pass over each trace: it gives the loss of all of its sentences, each given its context."""
     found = {}
     last = decoder.n_layers - 1
@@ -175,7 +175,7 @@ def read_predictions(
             n = len(traces[index]) - 1
             logits = decoder.head(hidden[row : row + 1, :n])[0]
             losses = functional.cross_entropy(logits, ids[row, 1 : n + 1], reduction="none")
-            found[index] = Reading(tuple(losses.tolist()), tuple(logits.argmax(-1).tolist()))
+            found[index] = Predictions(tuple(losses.tolist()), tuple(logits.argmax(-1).tolist()))
     return found
 
 

@@ -4,8 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import Literal, NamedTuple, final
 
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from reasoning_lab.checks import require, require_count, require_one_of, require_positive
+from reasoning_lab.model_pair.residual import Decoder
 from reasoning_lab.steering.vectors.base import (
     CategoryLog,
     Progress,
@@ -14,8 +20,6 @@ from reasoning_lab.steering.vectors.base import (
     VectorMethod,
     VectorSet,
     refuse_if_empty,
-    require,
-    require_positive,
 )
 from reasoning_lab.steering.vectors.examples import (
     ACTIVATION_POOL,
@@ -32,13 +36,23 @@ from reasoning_lab.steering.vectors.examples import (
     sentence_example,
     text_example,
 )
+from reasoning_lab.steering.vectors.optimise import (
+    Packed,
+    Schedule,
+    SelectOn,
+    Trained,
+    VectorTask,
+    frozen,
+    heldout_pairs,
+    random_direction,
+    train_table,
+    vector_dtype,
+)
+from reasoning_lab.steering.vectors.streams import read_predictions, read_streams, residual_norm, tokens_of
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from reasoning_lab.model_pair.residual import Decoder
-    from reasoning_lab.steering.vectors.optimise import Schedule, Trained
-    from reasoning_lab.steering.vectors.streams import Streams
+Choice = Literal["venhoff2025", "random"]
+Split = Literal["problems", "ranked_after"]
+Hook = Literal["output", "input"]
 
 
 class Chosen(NamedTuple):
@@ -49,6 +63,7 @@ class Chosen(NamedTuple):
     n_candidates: int
 
 
+@final
 @dataclass(frozen=True, kw_only=True)
 class Venhoff2025(VectorMethod):
     """One vector per category, and one bias vector for all, that minimise the base model's loss on sentences.
@@ -58,8 +73,8 @@ class Venhoff2025(VectorMethod):
 
     Defaults are the paper's and its code's but for the held-out split, on which the best moment is chosen, and for the
     positions and the layer, which are those of generation. The authors' ways: heldout="ranked_after" with
-    select_on="train" (hybrid_steering B9: the held-out sentences are easier and unused), positions="targets" (B3),
-    hook="input" (B2).
+    select_on="train" (departures B9: the held-out sentences are easier and unused), positions="targets" (departures
+    B3), hook="input" (departures B2).
     """
 
     min_tokens: int = 7
@@ -68,13 +83,13 @@ class Venhoff2025(VectorMethod):
     """Most sentences per category to train on, and most texts for the bias."""
     n_heldout: int = 512
     """Most sentences per category, and texts for the bias, to hold out."""
-    selection: Literal["venhoff2025", "random"] = "venhoff2025"
+    selection: Choice = "venhoff2025"
     """venhoff2025: of the 4n most active sentences the n of highest perplexity under the base model."""
-    heldout: Literal["problems", "ranked_after"] = "problems"
+    heldout: Split = "problems"
     """problems: sentences of other problems, chosen in the same way; ranked_after: those ranked after the training
     sentences, of any problem."""
     positions: Positions = "sentence"
-    hook: Literal["output", "input"] = "output"
+    hook: Hook = "output"
     """input: train at the input of the layer at whose output generation adds."""
     bias: bool = True
     learning_rate: float | None = 1e-2
@@ -92,7 +107,7 @@ class Venhoff2025(VectorMethod):
     """Evaluations without improvement that end a vector's training."""
     min_delta: float = 1e-3
     """Least improvement [nats per token]; the paper's 1e-3 is of its loss, divided by ln 10."""
-    select_on: Literal["heldout", "train"] = "heldout"
+    select_on: SelectOn = "heldout"
     """Which loss chooses the moment whose vector is kept."""
     starting_norm: float = 1.0
     max_norm: float | None = None
@@ -103,12 +118,24 @@ class Venhoff2025(VectorMethod):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        positive = ("n_train", "n_heldout", "minibatch", "patience", "starting_norm")
-        optional = ("learning_rate", "learning_rate_of_norm", "epochs", "steps", "eval_every", "max_norm")
-        require_positive(self, *positive, *(name for name in optional if getattr(self, name) is not None))
+        require_count(self, "n_train", "n_heldout", "minibatch", "patience", *self._given("steps", "eval_every"))
+        optional = self._given("learning_rate", "learning_rate_of_norm", "epochs", "max_norm")
+        require_positive(self, "starting_norm", *optional)
+        for choices, name in ((Choice, "selection"), (Split, "heldout"), (Hook, "hook"), (SelectOn, "select_on")):
+            require_one_of(choices, name, getattr(self, name))
+        require_one_of(Positions, "positions", self.positions)
         for pair in (("learning_rate", "learning_rate_of_norm"), ("epochs", "steps")):
-            given = [name for name in pair if getattr(self, name) is not None]
+            given = self._given(*pair)
             require(len(given) == 1, " and ".join(pair), given, "given one of the two", "set the other to null")
+
+    def _given(self, *names: str) -> list[str]:
+        """Those of the fields that are not null."""
+        return [name for name in names if getattr(self, name) is not None]
+
+    @property
+    def has_bias(self) -> bool:
+        """Whether its sets have a bias vector: as the field says."""
+        return self.bias
 
     def fit(
         self,
@@ -120,8 +147,6 @@ class Venhoff2025(VectorMethod):
         on_progress: Progress = lambda *_: None,
     ) -> VectorFit:
         """As VectorMethod.fit."""
-        from reasoning_lab.steering.vectors.optimise import frozen
-
         decoder.check_layer(layer)
         check_labels(traces, n_categories)
         with frozen(decoder):
@@ -131,8 +156,8 @@ class Venhoff2025(VectorMethod):
             run = _Run(self, decoder, traces, chosen, texts, logs, layer, seed, on_progress)
             bias, bias_log = run.bias() if self.bias else (None, None)
             vectors, logs = run.categories(bias)
-        found = VectorLog(type(self).__name__, run.streams.layer, run.norm, run.schedule.learning_rate, logs, bias_log)
-        return VectorFit(VectorSet(layer, vectors, bias), found)
+        log = VectorLog(type(self).__name__, run.streams.layer, run.norm, run.schedule.learning_rate, logs, bias_log)
+        return VectorFit(VectorSet(layer, vectors, bias), log)
 
     # --- what is trained on ---------------------------------------------------------------------------------------
 
@@ -160,8 +185,6 @@ class Venhoff2025(VectorMethod):
         self, decoder: Decoder, traces: Sequence[LabelledTrace], usable: list[Sentence], on_progress: Progress
     ) -> dict[Sentence, float]:
         """Mean loss of each sentence given its context [nats per token]: log perplexity."""
-        from reasoning_lab.steering.vectors.streams import read_predictions, tokens_of
-
         stops = {index: max(sentence.last for sentence in own) for index, own in by_trace(usable).items()}
         read = read_predictions(decoder, tokens_of(decoder, traces, stops), on_progress)
         return {s: sum(read[s.trace].losses[s.first - 1 : s.last - 1]) / (s.last - s.first) for s in usable}
@@ -204,8 +227,6 @@ class _Run:
         texts: tuple[list[Example], list[Example]], logs: Sequence[CategoryLog], layer: int, seed: int,
         on_progress: Progress,
     ) -> None:  # fmt: skip
-        from reasoning_lab.steering.vectors.streams import read_streams, residual_norm, tokens_of
-
         self.method, self.decoder, self.seed, self.on_progress = method, decoder, seed, on_progress
         self.logs, self.texts = logs, texts
         self.examples = [
@@ -222,13 +243,11 @@ class _Run:
             stops[example.trace] = max(stops.get(example.trace, 0), example.stop + 1)
         at = layer - 1 if method.hook == "input" else layer
         tokens = tokens_of(decoder, traces, stops)
-        self.streams: Streams = read_streams(decoder, at, tokens, method.cache_context, on_progress)
+        self.streams = read_streams(decoder, at, tokens, method.cache_context, on_progress)
         self.norm = residual_norm(self.streams, trained)
         self.schedule = self._schedule()
 
     def _schedule(self) -> Schedule:
-        from reasoning_lab.steering.vectors.optimise import Schedule
-
         m = self.method
         rate = m.learning_rate if m.learning_rate is not None else (m.learning_rate_of_norm or 0.0) * self.norm
         return Schedule(
@@ -236,7 +255,7 @@ class _Run:
             m.max_norm,
         )  # fmt: skip
 
-    def bias(self) -> tuple[Tensor, CategoryLog]:
+    def bias(self) -> tuple[Float[Tensor, " d"], CategoryLog]:
         """The bias vector, trained on whole texts."""
         train, heldout = self.texts
         log = CategoryLog(-1, len(train) + len(heldout), len(train), len(heldout))
@@ -248,32 +267,21 @@ class _Run:
         table, logs = self._train("bias", [(train, heldout)], [log], None)
         return table[0], logs[0]
 
-    def categories(self, bias: Tensor | None) -> tuple[Tensor, tuple[CategoryLog, ...]]:
+    def categories(self, bias: Float[Tensor, " d"] | None) -> tuple[Float[Tensor, "n d"], tuple[CategoryLog, ...]]:
         """The table of vectors, all categories trained together beside the frozen bias."""
         return self._train("category", self.examples, self.logs, bias)
 
     def _train(
         self, name: str, examples: Sequence[tuple[list[Example], list[Example]]], logs: Sequence[CategoryLog],
-        fixed: Tensor | None,
-    ) -> tuple[Tensor, tuple[CategoryLog, ...]]:  # fmt: skip
-        import torch
-
-        from reasoning_lab.steering.vectors.optimise import (
-            Packed,
-            Task,
-            heldout_pairs,
-            random_direction,
-            train_table,
-            vector_dtype,
-        )
-
+        fixed: Float[Tensor, " d"] | None,
+    ) -> tuple[Float[Tensor, "n d"], tuple[CategoryLog, ...]]:  # fmt: skip
         packed_examples: list[Example] = []
         tasks = []
         for row, ((train, heldout), log) in enumerate(zip(examples, logs, strict=True)):
             if not log.skipped:
                 first, border = len(packed_examples), len(packed_examples) + len(train)
                 packed_examples += train + heldout
-                tasks.append(Task(row, tuple(range(first, border)), tuple(range(border, len(packed_examples)))))
+                tasks.append(VectorTask(row, tuple(range(first, border)), tuple(range(border, len(packed_examples)))))
         packed = Packed(packed_examples, self.streams)
         drawn = [random_direction(self.seed, f"{name} {row}", self.decoder.width) for row in range(len(logs))]
         stream = self.streams.hidden

@@ -1,6 +1,6 @@
 """Vectors that correct a base model where it disagrees with the thinking model, scaled by a small network.
 
-The later form of the method (ICML 2026 code of Venhoff et al.; hybrid_steering 2.3).
+The later form of the method (ICML 2026 code of Venhoff et al.).
 """
 
 from __future__ import annotations
@@ -8,9 +8,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import sqrt
-from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple, final
 
+import torch
+from torch import Tensor
+
+from reasoning_lab.checks import require_count, require_one_of, require_positive
 from reasoning_lab.engine.rng import Key, uniform
+from reasoning_lab.model_pair.residual import Decoder
 from reasoning_lab.steering.vectors.base import (
     CategoryLog,
     Progress,
@@ -20,7 +25,6 @@ from reasoning_lab.steering.vectors.base import (
     VectorSet,
     coefficients,
     refuse_if_empty,
-    require_positive,
 )
 from reasoning_lab.steering.vectors.examples import (
     Example,
@@ -31,18 +35,30 @@ from reasoning_lab.steering.vectors.examples import (
     heldout_traces,
     sampled,
 )
+from reasoning_lab.steering.vectors.optimise import (
+    NO_ROW,
+    Adder,
+    ExampleBatch,
+    Packed,
+    frozen,
+    mean_losses,
+    position_losses,
+    vector_dtype,
+)
+from reasoning_lab.steering.vectors.streams import (
+    Streams,
+    read_predictions,
+    read_streams,
+    residual_norm,
+    tokens_of,
+)
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from reasoning_lab.model_pair.residual import Decoder
-    from reasoning_lab.steering.vectors.optimise import Adder, Batch, Packed
-    from reasoning_lab.steering.vectors.streams import Streams
-
+Memory = Literal["steered", "plain"]
 INITIAL_BIAS = 0.5
 """Of both layers of the coefficient network."""
 
 
+@final
 @dataclass(frozen=True, kw_only=True)
 class Venhoff2026(VectorMethod):
     """One vector per category and a network of coefficients, trained where the base model's choice is not the trace's.
@@ -59,7 +75,7 @@ class Venhoff2026(VectorMethod):
     """Share of the problems that are held out; the paper has 995 of 10,789."""
     most_per_trace: int = 64
     """Positions of each category and trace that are sampled."""
-    memory: Literal["steered", "plain"] = "steered"
+    memory: Memory = "steered"
     """steered: all sampled positions of a trace are steered in one pass, and later ones see it; plain: each by itself
     in an unsteered context, as generation with memory=plain does."""
     hidden: int = 512
@@ -82,10 +98,9 @@ class Venhoff2026(VectorMethod):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require_positive(
-            self, "most_per_trace", "hidden", "learning_rate", "mlp_learning_rate", "clip", "batch", "epochs",
-            "patience",
-        )  # fmt: skip
+        require_count(self, "most_per_trace", "hidden", "batch", "epochs", "patience")
+        require_positive(self, "learning_rate", "mlp_learning_rate", "clip")
+        require_one_of(Memory, "memory", self.memory)
         if self.learning_rate_of_norm is not None:
             require_positive(self, "learning_rate_of_norm")
 
@@ -99,9 +114,6 @@ class Venhoff2026(VectorMethod):
         on_progress: Progress = lambda *_: None,
     ) -> VectorFit:
         """As VectorMethod.fit."""
-        from reasoning_lab.steering.vectors.optimise import Packed, frozen
-        from reasoning_lab.steering.vectors.streams import read_streams, residual_norm, tokens_of
-
         decoder.check_layer(layer)
         check_labels(traces, n_categories)
         with frozen(decoder):
@@ -126,19 +138,17 @@ class Venhoff2026(VectorMethod):
         self, decoder: Decoder, traces: Sequence[LabelledTrace], seed: int, on_progress: Progress
     ) -> tuple[dict[int, tuple[tuple[int, int], ...]], frozenset[int], dict[int, int]]:
         """Sampled (position, category) by trace, the traces held out, and the number of disagreements by category."""
-        from reasoning_lab.steering.vectors.streams import read_predictions, tokens_of
-
         usable = self.usable(decoder, traces, self.min_tokens)
         own = by_trace(usable)
         kept_back = heldout_traces(traces, own, self.heldout_share, seed)
         stops = {index: sentences[-1].last for index, sentences in own.items()}
         read = read_predictions(decoder, tokens_of(decoder, traces, stops), on_progress)
-        found = disagreements(traces, usable, {index: reading.choices for index, reading in read.items()})
+        disagreeing = disagreements(traces, usable, {index: each.choices for index, each in read.items()})
         counts: dict[int, int] = {}
-        for positions in found.values():
+        for positions in disagreeing.values():
             for _, category in positions:
                 counts[category] = counts.get(category, 0) + 1
-        picked = {i: sampled(positions, self.most_per_trace, traces[i], seed) for i, positions in found.items()}
+        picked = {i: sampled(positions, self.most_per_trace, traces[i], seed) for i, positions in disagreeing.items()}
         return picked, kept_back, counts
 
     def _planned(
@@ -167,15 +177,14 @@ class Venhoff2026(VectorMethod):
 
 def _rows(groups: Mapping[int, Sequence[Example]]) -> dict[int, list[int]]:
     """Indices of each trace's examples in the flat list."""
-    found, n = {}, 0
+    rows, n = {}, 0
     for index, own in groups.items():
-        found[index], n = list(range(n, n + len(own))), n + len(own)
-    return found
+        rows[index], n = list(range(n, n + len(own))), n + len(own)
+    return rows
 
 
 def initial_mlp(seed: int, width: int, hidden: int, n_categories: int) -> dict[str, Tensor]:
     """Xavier-uniform weights by keyed draws, each category's head a layer of one output; biases 0.5."""
-    import torch
 
     def xavier(name: str, rows: int, columns: int, fan_out: int) -> Tensor:
         key, bound = Key(seed, name), sqrt(6 / (columns + fan_out))
@@ -192,9 +201,8 @@ def initial_mlp(seed: int, width: int, hidden: int, n_categories: int) -> dict[s
 
 def scaled_vectors(weights: Mapping[str, Tensor]) -> Adder:
     """alpha(h, c) V[c] at the steered positions, h the unsteered residual there."""
-    from reasoning_lab.steering.vectors.optimise import NO_ROW
 
-    def adder(streams: Streams, batch: Batch) -> Tensor:
+    def adder(streams: Streams, batch: ExampleBatch) -> Tensor:
         at = batch.steered != NO_ROW
         categories, vectors = batch.steered[at], weights["vectors"]
         factors = coefficients(weights, streams.hidden[batch.window[at]], categories)
@@ -217,10 +225,6 @@ class _Run:
         self, method: Venhoff2026, decoder: Decoder, streams: Streams, packed: Packed, rows: Mapping[int, list[int]],
         traces: Sequence[LabelledTrace], kept_back: frozenset[int], logs: Sequence[CategoryLog], rate: float, seed: int,
     ) -> None:  # fmt: skip
-        import torch
-
-        from reasoning_lab.steering.vectors.optimise import vector_dtype
-
         self.method, self.decoder, self.streams, self.packed, self.logs = method, decoder, streams, packed, logs
         self.n, self.seed, self.rows = len(logs), seed, rows
         self.train_traces = [index for index in rows if index not in kept_back]
@@ -259,10 +263,6 @@ class _Run:
 
     def _step(self, indices: Sequence[int]) -> None:
         """One step on the balanced loss of a batch of traces."""
-        import torch
-
-        from reasoning_lab.steering.vectors.optimise import position_losses
-
         chosen = [row for index in indices for row in self.rows[index]]
         scored = [0] * self.n
         for row in chosen:
@@ -287,11 +287,10 @@ class _Run:
 
     def _moment(self) -> _Best:
         """The held-out loss, balanced over the trained categories, and a copy of the weights."""
-        from reasoning_lab.steering.vectors.optimise import mean_losses
-
         weights = {name: weight.detach().clone() for name, weight in self.weights.items()}
-        found = mean_losses(self.decoder, self.streams, self.packed, self.heldout_rows, self.n, scaled_vectors(weights))
-        losses = {category: loss for category, loss in enumerate(found) if loss is not None}
+        adder = scaled_vectors(weights)
+        means = mean_losses(self.decoder, self.streams, self.packed, self.heldout_rows, self.n, adder)
+        losses = {category: loss for category, loss in enumerate(means) if loss is not None}
         for category, loss in losses.items():
             self.heldout_losses[category].append((self.steps, loss))
         return _Best(sum(losses.values()) / len(losses), self.steps, weights)

@@ -9,21 +9,22 @@ import torch
 from torch.nn import functional
 
 from reasoning_lab.engine.rng import Key
-from reasoning_lab.steering.vectors.base import CategoryLog, VectorLog, VectorSet, coefficients, optimise, vectors_from
-from reasoning_lab.steering.vectors.examples import sentence_example, sentences
+from reasoning_lab.steering.vectors import optimise
+from reasoning_lab.steering.vectors.base import CategoryLog, VectorLog, VectorSet, coefficients, vectors_from
+from reasoning_lab.steering.vectors.examples import sentence_example, usable_sentences
 from reasoning_lab.steering.vectors.optimise import (
     Packed,
     Schedule,
-    Task,
+    VectorTask,
     from_table,
     frozen,
     mean_losses,
     position_losses,
     random_direction,
-    teacher_forced_logits,
     train_table,
 )
 from reasoning_lab.steering.vectors.streams import read_predictions, read_streams, residual_norm, tokens_of
+from tests.steering.teacher_forced import teacher_forced_logits
 from tests.steering.toy import CONTEXT, LAYERS, VOCABULARY, WIDTH, toy_decoder, toy_traces, trace
 
 # --- the set ----------------------------------------------------------------------------------------------------
@@ -107,7 +108,7 @@ def test_the_log_goes_through_json():
 def prepared(layer=1, cache_context=True, positions="sentence", seed=0):
     """Decoder, streams, packed examples and the examples of all sentences of two tokens or more."""
     traces, decoder = toy_traces(seed=seed), toy_decoder()
-    usable = sentences(traces, 2, False, CONTEXT)
+    usable = usable_sentences(traces, 2, False, CONTEXT)
     examples = [sentence_example(s, positions, s.category) for s in usable]
     stops = {e.trace: len(traces[e.trace].tokens) for e in examples}
     streams = read_streams(decoder, layer, tokens_of(decoder, traces, stops), cache_context)
@@ -251,7 +252,7 @@ def test_streams_are_the_residuals():
         expected = decoder.read(torch.tensor([t.tokens]), (2,))[2][0]
         at = streams.offsets[index]
         torch.testing.assert_close(streams.hidden[at : at + len(t.tokens)], expected)
-    example = sentence_example(sentences(traces, 2, False, CONTEXT)[0], "sentence", 0)
+    example = sentence_example(usable_sentences(traces, 2, False, CONTEXT)[0], "sentence", 0)
     positions = [streams.offsets[example.trace] + p for p, _ in example.scored]
     expected = streams.hidden[positions].norm(dim=1).mean().item()
     assert residual_norm(streams, [example, example]) == pytest.approx(expected)
@@ -290,7 +291,7 @@ def schedule(**changes) -> Schedule:
 def tasks_of(examples, n=3):
     """Every fourth example of a category is held out."""
     own = [[row for row, e in enumerate(examples) if e.scored[0][1] == category] for category in range(n)]
-    return [Task(c, tuple(r for i, r in enumerate(o) if i % 4), tuple(o[::4])) for c, o in enumerate(own)]
+    return [VectorTask(c, tuple(r for i, r in enumerate(o) if i % 4), tuple(o[::4])) for c, o in enumerate(own)]
 
 
 def start(n=3):
@@ -382,7 +383,7 @@ def test_max_norm():
 
 
 def test_minibatches_are_keyed_shuffles_laid_end_to_end():
-    task = Task(0, tuple(range(10, 17)), ())
+    task = VectorTask(0, tuple(range(10, 17)), ())
     course = optimise._Training(task, torch.zeros(2), schedule(minibatch=3, steps=7), Key(0, "a"))
     seen = []
     for _ in range(7):
@@ -396,7 +397,7 @@ def test_minibatches_are_keyed_shuffles_laid_end_to_end():
     assert again.minibatch() == seen[9:12]
     epochs = schedule(minibatch=3, steps=None, epochs=2.0, eval_every=None)
     assert (epochs.steps_of(task), epochs.every(task)) == (5, 3)
-    assert epochs.size_of(Task(0, (1, 2), ())) == 2
+    assert epochs.size_of(VectorTask(0, (1, 2), ())) == 2
 
 
 def test_random_directions():

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from reasoning_lab.steering.vectors.diff_of_means import DiffOfMeans
-from reasoning_lab.steering.vectors.examples import heldout_traces, sentence_example, sentences
+from reasoning_lab.steering.vectors.examples import heldout_traces, sentence_example, usable_sentences
 from tests.steering.toy import CONTEXT, toy_decoder, toy_traces
 from tests.steering.vectors.test_base import slow_losses
 
@@ -18,7 +18,7 @@ SMALL = DiffOfMeans(min_examples=2, norm=0.25, min_tokens=2)
 def test_by_hand(positions):
     traces, decoder, layer = toy_traces(), toy_decoder(), 2
     found = replace(SMALL, positions=positions).fit(decoder, traces, 3, layer, 0)
-    usable = sentences(traces, 2, False, CONTEXT)
+    usable = usable_sentences(traces, 2, False, CONTEXT)
     held = heldout_traces(traces, {s.trace for s in usable}, 0.2, 0)
     streams = [decoder.read(torch.tensor([t.tokens]), (layer,))[layer][0] for t in traces]
     of = {
@@ -40,7 +40,7 @@ def test_by_hand(positions):
 def test_held_out_losses():
     traces, decoder, layer = toy_traces(), toy_decoder(), 2
     found = SMALL.fit(decoder, traces, 3, layer, 0)
-    usable = sentences(traces, 2, False, CONTEXT)
+    usable = usable_sentences(traces, 2, False, CONTEXT)
     held = heldout_traces(traces, {s.trace for s in usable}, 0.2, 0)
 
     class Streams:

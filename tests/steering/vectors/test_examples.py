@@ -18,9 +18,9 @@ from reasoning_lab.steering.vectors.examples import (
     heldout_traces,
     sampled,
     sentence_example,
-    sentences,
     text_example,
     token_categories,
+    usable_sentences,
 )
 from tests.steering.toy import toy_traces, trace
 
@@ -28,16 +28,16 @@ from tests.steering.toy import toy_traces, trace
 def test_sentences_by_hand():
     """Prompt of 2, sentences of 3, 1, 2 tokens."""
     whole = trace([5, 6], [[7, 8, 9], [3], [4, 4]], [1, 0, 2], [0.5, 0.25, 0.125])
-    assert sentences([whole], 1, False, 99) == [
+    assert usable_sentences([whole], 1, False, 99) == [
         Sentence(0, 0, 1, 0.5, 2, 5), Sentence(0, 1, 0, 0.25, 5, 6), Sentence(0, 2, 2, 0.125, 6, 8),
     ]  # fmt: skip
-    assert [s.span for s in sentences([whole], 2, False, 99)] == [0, 2]
-    assert [s.span for s in sentences([whole], 1, False, 6)] == [0, 1]
-    assert [s.span for s in sentences([replace(whole, cut=True)], 1, False, 99)] == [0, 1]
+    assert [s.span for s in usable_sentences([whole], 2, False, 99)] == [0, 2]
+    assert [s.span for s in usable_sentences([whole], 1, False, 6)] == [0, 1]
+    assert [s.span for s in usable_sentences([replace(whole, cut=True)], 1, False, 99)] == [0, 1]
     wrong = replace(whole, verdict="wrong")
-    assert {s.trace for s in sentences([wrong, whole], 1, True, 99)} == {1}
+    assert {s.trace for s in usable_sentences([wrong, whole], 1, True, 99)} == {1}
     with pytest.raises(ValueError, match=r"correct_only=True, .* leave no sentence of 1 traces \(0 correct\)"):
-        sentences([wrong], 1, True, 99)
+        usable_sentences([wrong], 1, True, 99)
 
 
 def test_positions_by_hand():
@@ -117,7 +117,7 @@ def test_ranking_by_hand():
 
 def test_random_choice_is_keyed_and_uniform():
     traces = toy_traces(4, chains=1)
-    found = sentences(traces, 1, False, 99)
+    found = usable_sentences(traces, 1, False, 99)
     chosen = at_random(found, 5, traces, 1)
     assert len(set(chosen)) == 5
     assert at_random(found[::-1], 5, traces, 1) == chosen
@@ -137,11 +137,11 @@ def test_disagreements_by_hand():
     its own."""
     whole = trace([5, 6], [[7, 8], [9]], [1, 0])
     choices = {0: (4, 7, 3, 3)}
-    assert disagreements([whole], sentences([whole], 1, False, 99), choices) == {0: [(2, 1), (3, 0)]}
-    assert disagreements([whole], sentences([whole], 2, False, 99), choices) == {0: [(2, 1)]}
+    assert disagreements([whole], usable_sentences([whole], 1, False, 99), choices) == {0: [(2, 1), (3, 0)]}
+    assert disagreements([whole], usable_sentences([whole], 2, False, 99), choices) == {0: [(2, 1)]}
     token_by_token = replace(whole, token_labels=(0, 2, 1))
-    assert disagreements([token_by_token], sentences([whole], 1, False, 99), choices) == {0: [(2, 2), (3, 1)]}
-    assert disagreements([whole], sentences([whole], 1, False, 99), {0: (0, 7, 8, 9)}) == {}
+    assert disagreements([token_by_token], usable_sentences([whole], 1, False, 99), choices) == {0: [(2, 2), (3, 1)]}
+    assert disagreements([whole], usable_sentences([whole], 1, False, 99), {0: (0, 7, 8, 9)}) == {}
 
 
 def test_categories_of_positions():

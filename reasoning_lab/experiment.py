@@ -8,7 +8,6 @@ from reasoning_lab.benchmark.base import Benchmark
 from reasoning_lab.checks import require_count, require_positive
 from reasoning_lab.judge.base import Judge, JudgeOption
 from reasoning_lab.model_pair.pair import ModelPair, Role
-
 from reasoning_lab.sampler.base import Sampler
 from reasoning_lab.steering.controls import BiasOnly
 from reasoning_lab.steering.steering import NoSteering, SteeringRule
@@ -17,7 +16,6 @@ from reasoning_lab.taxonomy.naming import Naming
 from reasoning_lab.taxonomy.scoring import Scoring
 from reasoning_lab.taxonomy.spans import Pooling
 from reasoning_lab.training.thinking import ThinkingRecipe
-
 
 Stage = Literal[
     "traces",
@@ -191,7 +189,7 @@ class Experiment:
     published: tuple[dict[str, Any], ...] = ()
     """Rows of the paper to print beside ours: arm, value, source, reason for a difference."""
     metric: str | None = None
-    """What a sweeper optimises, a name among the run's metrics; None: the accuracy (score, win rate) of the studied arm."""
+    """What a sweeper optimises, a name among the run's metrics; None: the studied arm's accuracy."""
 
     def __post_init__(self) -> None:
         require_count(self, "n_samples")

@@ -15,7 +15,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
-
 from reasoning_lab.artifacts.completions import Completions, ProblemSet
 from reasoning_lab.artifacts.preflight import check_prompts
 from reasoning_lab.benchmark.base import Benchmark, Finish

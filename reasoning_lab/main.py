@@ -30,7 +30,9 @@ def main() -> None:
         if arguments.help:
             return show_help(arguments)
         if arguments.experimental_rerun:
-            raise ConfigError("--experimental-rerun reads a pickle, which could run code; give the same overrides again.")
+            raise ConfigError(
+                "--experimental-rerun reads a pickle, which could run code; give the same overrides again."
+            )
         if arguments.cfg or arguments.info or arguments.shell_completion or arguments.hydra_help:
             return show_config()
         launch = check(arguments)

@@ -15,9 +15,8 @@ from typing import Any
 import torch
 
 from reasoning_lab.artifacts.arms import Arms, Categories, arms_of, cold_start
-from reasoning_lab.artifacts.base import Artifact
+from reasoning_lab.artifacts.base import Artifact, Context
 from reasoning_lab.artifacts.console import show_plan
-from reasoning_lab.artifacts.context import Context
 from reasoning_lab.artifacts.preferences import Preferences
 from reasoning_lab.artifacts.preflight import preflight
 from reasoning_lab.artifacts.schedule import build, build_banks, build_shared, completions_behind, missing

@@ -7,8 +7,7 @@ from typing import ClassVar
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from reasoning_lab.artifacts.base import Artifact
-from reasoning_lab.artifacts.context import Context
+from reasoning_lab.artifacts.base import Artifact, Context
 from reasoning_lab.artifacts.traces import Traces
 from reasoning_lab.model_pair.pair import ModelSource
 from reasoning_lab.taxonomy.activations import Activations, Shard, collect, merge, shard_from

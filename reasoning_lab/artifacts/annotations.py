@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from reasoning_lab.artifacts.base import Artifact
+from reasoning_lab.artifacts.base import Artifact, Context
 from reasoning_lab.artifacts.completions import Completions, Law, ProblemSet
-from reasoning_lab.artifacts.context import Context
 from reasoning_lab.artifacts.files import read_records, write_records
 from reasoning_lab.artifacts.vectors import SteeringVectors, vocabulary
 from reasoning_lab.records import Annotation

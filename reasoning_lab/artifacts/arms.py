@@ -163,9 +163,7 @@ def _row(experiment: Experiment, name: str) -> Row:
     if not isinstance(experiment.taxonomy, Taxonomy) or isinstance(experiment.steering, NoSteering):
         return row
     answers, is_own = draws[0].completions, arm.taxonomy is not None
-    return replace(
-        row, drawn=_drawn(experiment, answers), common=_common(experiment, answers), has_own_taxonomy=is_own
-    )
+    return replace(row, drawn=_drawn(experiment, answers), common=_common(experiment, answers), has_own_taxonomy=is_own)
 
 
 def _answers(experiment: Experiment, completions: Completions) -> Answers:
@@ -197,7 +195,15 @@ def _plain(
     pair = experiment.model_pair
     names = (pair.name, writer or role, type(sampler).__name__, type(problems.benchmark).__name__)
     return Completions(
-        "-".join(names).lower(), caption, pair.source(role), pair.dtype, None, sampler, problems, experiment.seed, (0, 1)
+        "-".join(names).lower(),
+        caption,
+        pair.source(role),
+        pair.dtype,
+        None,
+        sampler,
+        problems,
+        experiment.seed,
+        (0, 1),
     )
 
 
@@ -269,5 +275,3 @@ def describe(sampler: Sampler) -> str:
             continue
         shown.append(f"{field.name}={describe(value) if isinstance(value, Sampler) else value}")
     return f"{type(sampler).__name__}({', '.join(shown)})"
-
-

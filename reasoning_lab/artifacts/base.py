@@ -1,55 +1,34 @@
-"""An artifact is one class: what determines a result, how it is built and how it is read, in one frozen dataclass.
+"""An artifact is one class: what determines a result, how it is built and how it is read, in one frozen dataclass; and
+the context that it is built with: the store, the runtime, the models loaded so far, and who hears of progress."""
 
-Its key is the sha256 of its canonical form: the class with its module, `version`, and the fields that differ from
-their defaults, upstream artifacts by their keys. A field that is annotated `Annotated[X, Enters(f)]` enters as f(value)
-(of a benchmark its rendered prompts, of a model the content of its files); `Annotated[X, APART]` keeps a field out (a
-label). A field added later gets the default that reproduces the old behaviour, so old keys stay; a change of meaning
-bumps `version`. Device, rows, threads and logging belong to the runtime and can be no field.
-"""
-
-import hashlib
-import json
-import typing
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass
-from functools import cache, cached_property
+from abc import abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
-if TYPE_CHECKING:  # The context reads artifacts, and they are built with it.
-    from reasoning_lab.artifacts.context import Context
+import torch
+from rich.console import Console
+
+from reasoning_lab.artifacts.key import Keyed
+from reasoning_lab.artifacts.sampling import Shape
+from reasoning_lab.artifacts.store import RunLog, Store
+from reasoning_lab.experiment import Runtime
+from reasoning_lab.judge.base import Chat, JudgeOption
+from reasoning_lab.model_pair.pair import LoadedModel, ModelSource, load, resolve_device
 
 T = TypeVar("T")
+OnProgress = Callable[[str, int, int, int], None]
+"""Hears of a label, how many answers (sentences, steps) there are in all, how many are done, and tokens so far."""
 
 
-@dataclass(frozen=True)
-class Enters:
-    """Annotation of a field: what of its value enters the key, as plain data."""
-
-    what: Callable[[Any], Any]
+def silent(label: str, total: int, done: int, tokens: int) -> None:
+    """Nobody listens."""
 
 
-@dataclass(frozen=True)
-class Apart:
-    """Annotation of a field that can't change the result and does not enter the key."""
-
-
-APART = Apart()
-
-
-class Artifact(ABC, Generic[T]):
-    """Base of the artifacts; subclasses are frozen dataclasses whose fields are real objects and other artifacts."""
-
-    kind: ClassVar[str]
-    """The folder below outputs/artifacts."""
-    version: ClassVar[int]
-    """Bumped when the same fields come to mean another result."""
-
-    @property
-    @abstractmethod
-    def slug(self) -> str:
-        """Readable beginning of the folder's name."""
+class Artifact(Keyed, Generic[T]):
+    """Base of the artifacts, whose value is a T."""
 
     @abstractmethod
     def build(self, context: "Context", folder: Path) -> None:
@@ -59,62 +38,15 @@ class Artifact(ABC, Generic[T]):
     def read(self, folder: Path) -> T:
         """The result from its files."""
 
-    @cached_property
-    def key(self) -> str:
-        """sha256 of the canonical form."""
-        return digest(self.canonical())
-
-    def canonical(self) -> dict[str, Any]:
-        """Plain data that identifies the result."""
-        return {"kind": self.kind, "version": self.version} | _fields_form(self)
-
     def upstream(self) -> tuple["Artifact[Any]", ...]:
         """The artifacts that it is made of, at first hand."""
         return tuple(_artifacts_within(_values(self)))
 
 
-def canonical_form(value: Any) -> Any:
-    """Plain data that identifies a value: dataclasses by class and fields, artifacts by their keys alone, so that a key
-    says all that a result is made of in one line."""
-    if isinstance(value, Artifact):
-        return {"key": value.key}
-    if isinstance(value, Mapping):
-        return {str(name): canonical_form(item) for name, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [canonical_form(item) for item in value]
-    if isinstance(value, (set, frozenset)):
-        return sorted(map(canonical_form, value))
-    return _fields_form(value) if is_dataclass(value) and not isinstance(value, type) else value
-
-
-def _fields_form(value: Any) -> dict[str, Any]:
-    """The class with its module, and the fields that differ from their defaults and enter."""
-    cls = type(value)
-    form: dict[str, Any] = {"class": f"{cls.__module__}.{cls.__qualname__}"}
-    marks = _marks(cls)
-    for field in fields(value):
-        item, mark = getattr(value, field.name), marks.get(field.name)
-        if item != field.default and not isinstance(mark, Apart):
-            form[field.name] = canonical_form(mark.what(item) if mark is not None else item)
-    return form
-
-
-@cache
-def _marks(cls: type) -> dict[str, Enters | Apart]:
-    """By field name how the field enters the key, where its annotation says so."""
-    hints = typing.get_type_hints(cls, include_extras=True)
-    return {
-        name: mark
-        for name, hint in hints.items()
-        for mark in getattr(hint, "__metadata__", ())
-        if isinstance(mark, (Enters, Apart))
-    }
-
-
 def _artifacts_within(values: Sequence[Any]) -> Iterator["Artifact[Any]"]:
     """Artifacts among values and, where a value is a plain dataclass, among its fields."""
     for value in values:
-        if isinstance(value, Artifact):
+        if isinstance(value, Keyed):
             yield value
         elif is_dataclass(value) and not isinstance(value, type):
             yield from _artifacts_within(_values(value))
@@ -124,6 +56,79 @@ def _values(value: Any) -> list[Any]:
     return [getattr(value, field.name) for field in fields(value)]
 
 
-def digest(value: Any) -> str:
-    """sha256 of plain data."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True, ensure_ascii=True).encode()).hexdigest()
+@dataclass
+class Context:
+    """Finds artifacts or builds them, once per process; values are shared by all who ask and not to be changed."""
+
+    store: Store
+    runtime: Runtime
+    console: Console
+    on_progress: OnProgress = silent
+    _values: dict[str, Any] = field(default_factory=dict)
+    """By key, what was read so far."""
+    _models: dict[tuple[ModelSource, str], LoadedModel] = field(default_factory=dict)
+    _chats: dict[JudgeOption, Chat | None] = field(default_factory=dict)
+
+    def get(self, artifact: Artifact[T]) -> T:
+        """The artifact's value: read from its verified folder, built now where there is none."""
+        if artifact.key not in self._values:
+            self._values[artifact.key] = artifact.read(self.folder(artifact))
+        return self._values[artifact.key]
+
+    def folder(self, artifact: Artifact[Any]) -> Path:
+        """The artifact's folder, verified, built now where there is none."""
+        return self.store.find_or_build(artifact, lambda folder: artifact.build(self, folder))
+
+    def is_built(self, artifact: Artifact[Any]) -> bool:
+        """Whether the store has it."""
+        return self.store.find(artifact) is not None
+
+    @contextmanager
+    def log(self, artifact: Artifact[Any]) -> Iterator[RunLog]:
+        """The run log of an artifact that is being built: what an earlier attempt left, and where to append."""
+        with self.store.log(artifact) as log:
+            yield log
+
+    def model(self, source: ModelSource, dtype: str) -> LoadedModel:
+        """Weights and tokenizer on the runtime's device, loaded once."""
+        if (source, dtype) not in self._models:
+            if self.runtime.threads:
+                torch.set_num_threads(self.runtime.threads)
+            self._models[source, dtype] = load(source, dtype, self.device)
+        return self._models[source, dtype]
+
+    def chat(self, option: JudgeOption) -> Chat | None:
+        """A judge's chat model, one for all that is asked in this process: its cap is the run's."""
+        if option not in self._chats:
+            self._chats[option] = option.chat(self.replies, self.runtime.device)
+        return self._chats[option]
+
+    @property
+    def device(self) -> str:
+        """Where models run: cpu, cuda, cuda:N."""
+        return resolve_device(self.runtime.device)
+
+    @property
+    def replies(self) -> Path:
+        """Folder of the judges' cached replies."""
+        return self.store.root / "replies"
+
+    @property
+    def shape(self) -> Shape:
+        """Physical shape of every pass."""
+        return Shape(self.runtime.rows, self.runtime.max_prompt_tokens)
+
+    def tell(self, line: str) -> None:
+        """Print a line as it is, however long."""
+        self.console.print(line, highlight=False, soft_wrap=True)
+
+    def counted(self, label: str, items: Sequence[T]) -> Iterator[T]:
+        """The items, each reported when the next one is asked for."""
+        for done, item in enumerate(items, start=1):
+            yield item
+            self.on_progress(label, len(items), done, 0)
+
+    def forget(self) -> None:
+        """Free models and values, for processes that start next to this one."""
+        self._models.clear()
+        self._values.clear()

@@ -8,9 +8,9 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
-from reasoning_lab.artifacts.base import APART, Artifact, Enters, digest
-from reasoning_lab.artifacts.context import Context
+from reasoning_lab.artifacts.base import Artifact, Context
 from reasoning_lab.artifacts.files import read_records, write_records
+from reasoning_lab.artifacts.key import APART, Enters, digest
 from reasoning_lab.artifacts.sampling import draw_completions
 from reasoning_lab.benchmark.base import Benchmark
 from reasoning_lab.engine.policy import Policy

@@ -15,8 +15,8 @@ from rich.progress import (
 from rich.table import Table
 
 from reasoning_lab.artifacts.arms import describe
+from reasoning_lab.artifacts.base import Context, silent
 from reasoning_lab.artifacts.completions import Completions
-from reasoning_lab.artifacts.context import Context, silent
 
 
 def show_plan(title: str, answers: Sequence[Completions], typical_length: float, context: Context) -> None:

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
-from reasoning_lab.artifacts.base import Artifact, Enters
+from reasoning_lab.artifacts.base import Artifact, Context
 from reasoning_lab.artifacts.completions import Completions
-from reasoning_lab.artifacts.context import Context
 from reasoning_lab.artifacts.files import read_records, write_records
 from reasoning_lab.artifacts.judged import tell_cost
+from reasoning_lab.artifacts.key import Enters
 from reasoning_lab.artifacts.preferences import Preferences
 from reasoning_lab.benchmark.alpaca_eval import AlpacaEval, judged
 from reasoning_lab.judge.base import JudgeOption

@@ -1,6 +1,6 @@
 """What questions to a judge cost, told before the first and checked after the last."""
 
-from reasoning_lab.artifacts.context import Context
+from reasoning_lab.artifacts.base import Context
 from reasoning_lab.judge.base import Usage
 
 

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, ClassVar, NamedTuple
 
-from reasoning_lab.artifacts.base import Artifact, Enters
-from reasoning_lab.artifacts.context import Context
+from reasoning_lab.artifacts.base import Artifact, Context
 from reasoning_lab.artifacts.files import read_lines, read_records, write_lines, write_records
 from reasoning_lab.artifacts.judged import require_replies, tell_cost
+from reasoning_lab.artifacts.key import Enters
 from reasoning_lab.artifacts.taxonomy import TaxonomyClusters
 from reasoning_lab.judge.base import JudgeOption
 from reasoning_lab.taxonomy.naming import CategorySet, Naming, name_categories

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
-from reasoning_lab.artifacts.base import Artifact, Enters, digest
+from reasoning_lab.artifacts.base import Artifact, Context
 from reasoning_lab.artifacts.completions import Completions
-from reasoning_lab.artifacts.context import Context
 from reasoning_lab.artifacts.files import read_records, write_records
 from reasoning_lab.artifacts.judged import require_replies, tell_cost
+from reasoning_lab.artifacts.key import Enters, digest
 from reasoning_lab.judge.preference import (
     Pair,
     Preference,

@@ -30,14 +30,14 @@ def check_prompts(completions: Completions, limit: int) -> None:
         n = len(reader.encode(text))
         if not 0 < n <= limit:
             raise ValueError(
-                f"problem {problem.id}: its prompt has {n} tokens, runtime.max_prompt_tokens={limit}: must be 1 to that "
-                f"many; raise it to the longest prompt's length. The prompt begins {text[:40]!r}."
+                f"problem {problem.id}: its prompt has {n} tokens, runtime.max_prompt_tokens={limit}: must be 1 to "
+                f"that many; raise it to the longest prompt's length. The prompt begins {text[:40]!r}."
             )
     longest = completions.sampler.max_new_tokens
     if limit + longest > reader.context_length:
         raise ValueError(
-            f"runtime.max_prompt_tokens={limit} + max_new_tokens={longest} exceed the {reader.context_length} positions "
-            f"of the model {completions.model.path}; lower benchmark.max_new_tokens to at most "
+            f"runtime.max_prompt_tokens={limit} + max_new_tokens={longest} exceed the {reader.context_length} "
+            f"positions of the model {completions.model.path}; lower benchmark.max_new_tokens to at most "
             f"{reader.context_length - limit}."
         )
 

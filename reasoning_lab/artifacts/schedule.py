@@ -11,10 +11,9 @@ from typing import Any
 from rich.console import Console
 
 from reasoning_lab.artifacts.annotations import Annotations, HybridLaw
-from reasoning_lab.artifacts.base import Artifact
+from reasoning_lab.artifacts.base import Artifact, Context, OnProgress
 from reasoning_lab.artifacts.completions import Completions
 from reasoning_lab.artifacts.console import progress
-from reasoning_lab.artifacts.context import Context, OnProgress
 from reasoning_lab.artifacts.preflight import preflight
 from reasoning_lab.artifacts.store import Store
 from reasoning_lab.artifacts.taxonomy import TaxonomyClusters, build_bank

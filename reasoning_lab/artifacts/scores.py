@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, ClassVar
 
-from reasoning_lab.artifacts.base import Artifact, Enters
+from reasoning_lab.artifacts.base import Artifact, Context
 from reasoning_lab.artifacts.completions import Completions
-from reasoning_lab.artifacts.context import Context
 from reasoning_lab.artifacts.files import read_lines, write_lines
+from reasoning_lab.artifacts.key import Enters
 from reasoning_lab.artifacts.sampling import AnswerId, score_texts
 from reasoning_lab.model_pair.pair import ModelSource
 

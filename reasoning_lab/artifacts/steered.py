@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 from reasoning_lab.artifacts.annotations import Annotations, HybridLaw
+from reasoning_lab.artifacts.base import Context
 from reasoning_lab.artifacts.completions import ProblemSet
-from reasoning_lab.artifacts.context import Context
 from reasoning_lab.artifacts.vectors import SteeringVectors, vocabulary
 from reasoning_lab.steering.hybrid.policy import HybridPolicy
 from reasoning_lab.steering.steering import SteeringRule

@@ -1,9 +1,9 @@
 """Write-once results, named by what they are; and the log that lets a killed build go on.
 
 outputs/artifacts/<kind>/<slug>-<key12>/ holds a result's files and manifest.json. It is built in a folder of its own,
-the manifest is written last, and a rename publishes it: a crash leaves nothing that looks finished. It is believed where
-its manifest names its own key and exactly its files with their hashes. Locks only save work; where they do nothing
-(some network file systems) two jobs build the same bytes and one is dropped.
+the manifest is written last, and a rename publishes it: a crash leaves nothing that looks finished. It is believed
+where its manifest names its own key and exactly its files with their hashes. Locks only save work; where they do
+nothing (some network file systems) two jobs build the same bytes and one is dropped.
 """
 
 import contextlib
@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from reasoning_lab.artifacts.base import Artifact
+from reasoning_lab.artifacts.key import Keyed
 
 FSYNC_SECONDS = 1.0
 """Most time between two fsyncs of a run log. Written lines survive the death of the process at once; an fsync guards
@@ -38,11 +38,11 @@ class Store:
         self._verified: set[str] = set()
         """Keys of artifacts that this process has verified or built: each is hashed once."""
 
-    def folder(self, artifact: Artifact[Any]) -> Path:
+    def folder(self, artifact: Keyed) -> Path:
         """Where the artifact is or will be."""
         return self.root / artifact.kind / f"{artifact.slug}-{artifact.key[:12]}"
 
-    def find(self, artifact: Artifact[Any]) -> Path | None:
+    def find(self, artifact: Keyed) -> Path | None:
         """The finished artifact's folder, verified, or None. A corrupt one is set aside, never used."""
         folder = self.folder(artifact)
         if artifact.key in self._verified:
@@ -58,7 +58,7 @@ class Store:
         self.note(f"{folder} is corrupt ({fault}); set aside as {aside.name} and built again")
         return None
 
-    def find_or_build(self, artifact: Artifact[Any], build: Callable[[Path], None]) -> Path:
+    def find_or_build(self, artifact: Keyed, build: Callable[[Path], None]) -> Path:
         """The artifact's folder; `build(folder)` writes its files where it does not exist yet."""
         if (folder := self.find(artifact)) is not None:
             return folder
@@ -70,7 +70,7 @@ class Store:
             self._build(artifact, build, final)
         return final
 
-    def _build(self, artifact: Artifact[Any], build: Callable[[Path], None], final: Path) -> None:
+    def _build(self, artifact: Keyed, build: Callable[[Path], None], final: Path) -> None:
         partial = final.with_name(f"{final.name}.partial-{uuid.uuid4().hex[:8]}")
         partial.mkdir()
         started = time.time()
@@ -94,13 +94,13 @@ class Store:
             shutil.rmtree(partial, ignore_errors=True)
         self.log_path(artifact).unlink(missing_ok=True)
 
-    def log_path(self, artifact: Artifact[Any]) -> Path:
+    def log_path(self, artifact: Keyed) -> Path:
         """The run log of an artifact under construction."""
         final = self.folder(artifact)
         return final.with_name(final.name + ".log")
 
     @contextlib.contextmanager
-    def log(self, artifact: Artifact[Any]) -> Iterator["RunLog"]:
+    def log(self, artifact: Keyed) -> Iterator["RunLog"]:
         """The run log, open while the artifact is built."""
         log = RunLog(self.log_path(artifact))
         try:

@@ -10,9 +10,9 @@ from typing import Any, ClassVar, NamedTuple
 from safetensors.torch import load_file, save_file
 
 from reasoning_lab.artifacts.activations import SentenceActivations
-from reasoning_lab.artifacts.base import Artifact, digest
-from reasoning_lab.artifacts.context import Context
+from reasoning_lab.artifacts.base import Artifact, Context
 from reasoning_lab.artifacts.files import read_json
+from reasoning_lab.artifacts.key import digest
 from reasoning_lab.artifacts.traces import Traces
 from reasoning_lab.model_pair.pair import ModelSource
 from reasoning_lab.records import Trace

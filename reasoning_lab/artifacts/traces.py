@@ -4,9 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from reasoning_lab.artifacts.base import Artifact
+from reasoning_lab.artifacts.base import Artifact, Context
 from reasoning_lab.artifacts.completions import Completions
-from reasoning_lab.artifacts.context import Context
 from reasoning_lab.artifacts.files import read_records, write_records
 from reasoning_lab.artifacts.grades import Grades
 from reasoning_lab.model_pair.pair import load_reader

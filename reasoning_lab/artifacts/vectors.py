@@ -8,9 +8,9 @@ from typing import Annotated, ClassVar, Literal, NamedTuple
 import torch
 from safetensors import safe_open
 
-from reasoning_lab.artifacts.base import Artifact, Enters, digest
-from reasoning_lab.artifacts.context import Context
+from reasoning_lab.artifacts.base import Artifact, Context
 from reasoning_lab.artifacts.files import read_json
+from reasoning_lab.artifacts.key import Enters, digest
 from reasoning_lab.artifacts.taxonomy import TaxonomyClusters
 from reasoning_lab.model_pair.pair import LoadedModel, ModelSource
 from reasoning_lab.model_pair.residual import Decoder
@@ -114,9 +114,7 @@ class SteeringVectors(Artifact[TrainedVectors]):
         return [_labels_of(trace, Decoder(thinking.policy), clusters, layer, self.normalise) for trace in traces]
 
 
-def _labels_of(
-    trace: Trace, decoder: Decoder, clusters: Clusters, layer: int, normalise: bool
-) -> tuple[int, ...]:
+def _labels_of(trace: Trace, decoder: Decoder, clusters: Clusters, layer: int, normalise: bool) -> tuple[int, ...]:
     ids = torch.tensor([trace.prompt + trace.ids[:-1]], device=decoder.policy.device)
     with torch.inference_mode():
         stream = decoder.read(ids, (layer,))[layer][0, len(trace.prompt) - 1 :]

@@ -15,7 +15,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from rich.console import Console
 
-from reasoning_lab.artifacts.context import Context
+from reasoning_lab.artifacts.base import Context
 from reasoning_lab.artifacts.store import Store
 from reasoning_lab.experiment import Experiment
 from reasoning_lab.launch.errors import ConfigError

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 import yaml
 from omegaconf import OmegaConf
-
 from reasoning_lab.artifacts.recipes import canonical
-from reasoning_lab.experiment import Experiment, Taxonomy
 from reasoning_lab.launch.config import Composer, ConfigError, build, conf_dir, lab_root
 from reasoning_lab.launch.config import _target as target
+
+from reasoning_lab.experiment import Experiment, Taxonomy
 from reasoning_lab.report.inputs import Published
 from reasoning_lab.steering.coefficient import Candidates
 

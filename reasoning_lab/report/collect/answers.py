@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from reasoning_lab.artifacts.arms import Answers, Arms, Row
+from reasoning_lab.artifacts.base import Context
 from reasoning_lab.artifacts.completions import Completions
-from reasoning_lab.artifacts.context import Context
 from reasoning_lab.artifacts.scores import Scores
 from reasoning_lab.benchmark.base import Benchmark
 from reasoning_lab.model_pair.pair import load_reader

@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import Any
 
 from reasoning_lab.artifacts.arms import Arms, Categories, Row
-from reasoning_lab.artifacts.context import Context
+from reasoning_lab.artifacts.base import Context
 from reasoning_lab.benchmark.base import Benchmark
 from reasoning_lab.model_pair.pair import Reader, load_reader
 from reasoning_lab.records import Annotation
@@ -93,9 +93,7 @@ def _vector_views(arms: Arms, context: Context) -> tuple[VectorView, ...]:
     assert arms.vectors is not None
     log = context.get(arms.vectors).log
     rows = [*([log.bias] if log.bias else []), *log.categories]
-    return tuple(
-        VectorView(r.category, r.norm, r.heldout_without, r.heldout_with, r.n_train, r.skipped) for r in rows
-    )
+    return tuple(VectorView(r.category, r.norm, r.heldout_without, r.heldout_with, r.n_train, r.skipped) for r in rows)
 
 
 def _truths(benchmark: Benchmark, results: Sequence[ArmResult]) -> dict[str, dict[str, float]]:
@@ -109,9 +107,7 @@ def _truths(benchmark: Benchmark, results: Sequence[ArmResult]) -> dict[str, dic
     return shares
 
 
-def _shares(
-    arms: Arms, categories: Categories, reader: Reader, context: Context
-) -> dict[str, tuple[float, ...]]:
+def _shares(arms: Arms, categories: Categories, reader: Reader, context: Context) -> dict[str, tuple[float, ...]]:
     """Share of each category at the sentences' beginnings, seen by the taxonomy alone, for the arms that are no
     control."""
     ends, shares = ending_ids(reader), {}

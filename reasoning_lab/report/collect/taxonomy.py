@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from reasoning_lab.artifacts.arms import Categories
-from reasoning_lab.artifacts.context import Context
+from reasoning_lab.artifacts.base import Context
 from reasoning_lab.artifacts.naming import NamedCategories
 from reasoning_lab.benchmark.base import Benchmark
 from reasoning_lab.report.hybrid_inputs import CategoryView, TaxonomyView

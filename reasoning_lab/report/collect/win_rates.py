@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from reasoning_lab.artifacts.context import Context
+from reasoning_lab.artifacts.base import Context
 from reasoning_lab.artifacts.preferences import Preferences
 from reasoning_lab.benchmark.alpaca_eval import AlpacaEval, instruction_index
 from reasoning_lab.judge.preference import ANNOTATOR

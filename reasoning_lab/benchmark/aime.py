@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, final
 
-from reasoning_lab.benchmark.base import is_count, require
 from reasoning_lab.benchmark.grading.extraction import Answer
 from reasoning_lab.benchmark.mathematics import MathBenchmark, amount_of
 from reasoning_lab.benchmark.rows import text_field
+from reasoning_lab.checks import is_count, require
 from reasoning_lab.records import Problem
 
 _ANSWER = re.compile(r"\s*(\d{1,3})\s*", re.ASCII)
@@ -30,9 +30,9 @@ class Aime(MathBenchmark):
     """Of the examination; the ids begin with it."""
 
     def __post_init__(self) -> None:
-        """Check the bounds; a ValueError names the field, its value and what is allowed."""
         super().__post_init__()
-        require(is_count(self.year, 1983) and self.year <= 2100, "year", self.year, "must be 1983 or later.")
+        known = is_count(self.year, 1983) and self.year <= 2100
+        require(known, "year", self.year, "from 1983, the first one's, to 2100", "set it to the examination's")
 
     def problem(self, row: Mapping[str, Any], index: int, where: str) -> Problem:
         """Fields problem and answer (a number or its text), and id where there."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, final
 
-from reasoning_lab.benchmark.base import Finish, RowBenchmark, require
+from reasoning_lab.benchmark.base import Finish, RowBenchmark, require_names
 from reasoning_lab.benchmark.rows import OnBad, Row, rows, text_field
 from reasoning_lab.records import Grade, Problem
 
@@ -38,9 +38,7 @@ class AlpacaEval(RowBenchmark):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for field in ("reference_path", "lc_tables"):
-            value = getattr(self, field)
-            require(value is None or bool(value.strip()), field, value, "must name a file or folder, or be null.")
+        require_names(self, "reference_path", "lc_tables", or_null=True)
 
     def rows(self, on_bad: OnBad) -> Iterator[Row]:
         """The rows, each with the reference's output in place of its own."""

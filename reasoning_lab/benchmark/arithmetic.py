@@ -4,10 +4,12 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal, final
 
 from reasoning_lab.benchmark import grammar
-from reasoning_lab.benchmark.base import Benchmark, Finish, is_count, require, require_one_of
+from reasoning_lab.benchmark.base import Benchmark, Finish, require_seed
 from reasoning_lab.benchmark.grading.last_number import NOTE, grade_by_last_number
+from reasoning_lab.checks import require_count, require_one_of
 from reasoning_lab.records import Grade, Problem
 
+Split = Literal["heldout", "train"]
 ArithmeticGrader = Literal["conclusion", "venhoff2025"]
 
 
@@ -28,17 +30,16 @@ class Arithmetic(Benchmark):
     """How many problems; at least 1."""
     problem_seed: int
     """Which problems of the split are made."""
-    split: Literal["heldout", "train"] = "heldout"
+    split: Split = "heldout"
     """heldout: the test side, for every accuracy; train: the training side, for taxonomies and vectors."""
     grader: ArithmeticGrader = "conclusion"
     """conclusion: the integer that the last sentence concludes; venhoff2025: a chat model's word, else the last number
     (`last_number.py`), for comparison."""
 
     def __post_init__(self) -> None:
-        """Check the bounds; a ValueError names the field, its value and what is allowed."""
-        require(is_count(self.n_problems, 1), "n_problems", self.n_problems, "must be ≥ 1; the problems are endless.")
-        require(is_count(self.problem_seed, 0), "problem_seed", self.problem_seed, "must be an integer ≥ 0.")
-        require(self.split in ("heldout", "train"), "split", self.split, "must be heldout or train.")
+        require_count(self, "n_problems")  # no null here: the problems are endless
+        require_seed(self, "problem_seed")
+        require_one_of(Split, "split", self.split)
         require_one_of(ArithmeticGrader, "grader", self.grader)
         super().__post_init__()
 

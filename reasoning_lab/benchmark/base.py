@@ -4,31 +4,15 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Any, ClassVar, Literal, final, get_args
+from typing import Any, ClassVar, Literal, final
 
 from reasoning_lab.benchmark.rows import OnBad, Row, rows, stop
+from reasoning_lab.checks import is_count, require, require_count, require_one_of
 from reasoning_lab.records import Grade, Problem
 
 Finish = Literal["stop", "cap"]
 """How a completion ended: by itself, or cut off at `max_new_tokens`."""
 OnBadRow = Literal["stop", "skip"]
-
-
-def require(holds: bool, field: str, value: object, rule: str) -> None:
-    """A ValueError that names the field, its value and the rule, unless the rule holds."""
-    if not holds:
-        raise ValueError(f"benchmark.{field}={value!r}: {rule}")
-
-
-def require_one_of(choices: object, field: str, value: object) -> None:
-    """A ValueError that names the field, its value and the choices, unless the value is one of a Literal's."""
-    known = get_args(choices)
-    require(value in known, field, value, f"must be one of {', '.join(map(str, known))}.")
-
-
-def is_count(value: object, at_least: int) -> bool:
-    """Whether the value is an int (no bool) of at least `at_least`."""
-    return isinstance(value, int) and not isinstance(value, bool) and value >= at_least
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,19 +36,25 @@ class Benchmark(ABC):
     """Cap on the length of a completion [tokens]."""
 
     def __post_init__(self) -> None:
-        """Check the bounds; a ValueError names the field, its value and what is allowed."""
-        require(
-            self.n_problems is None or is_count(self.n_problems, 1),
-            "n_problems",
-            self.n_problems,
-            "must be ≥ 1; null takes all.",
-        )
-        require(is_count(self.max_new_tokens, 1), "max_new_tokens", self.max_new_tokens, "must be ≥ 1 token.")
+        n = self.n_problems
+        require(n is None or is_count(n, 1), "n_problems", n, "a whole number of at least 1", "null takes all")
+        require_count(self, "max_new_tokens")
 
     @property
     def grading(self) -> str:
-        """Identity of the grading: class and version here, and whatever field else can change a verdict."""
-        return f"{type(self).__name__} {self.version}"
+        """Identity of all that can change the verdict on a text, its problem given: module, class and version here, and
+        by its subclass every field that `grade` reads."""
+        return self._class_and_version
+
+    @property
+    def reading(self) -> str:
+        """Identity of all that can change the answer by which a text votes: module, class and version here, and by its
+        subclass every field that `answer` or `canonical` reads."""
+        return self._class_and_version
+
+    @property
+    def _class_and_version(self) -> str:
+        return f"{type(self).__module__}.{type(self).__qualname__} {self.version}"
 
     @abstractmethod
     def load(self) -> list[Problem]:
@@ -136,16 +126,11 @@ class RowBenchmark(Benchmark):
     """stop: a bad row is an error; skip: it is left out, and named by `skipped`."""
 
     def __post_init__(self) -> None:
-        """Check the bounds; a ValueError names the field, its value and what is allowed."""
         super().__post_init__()
-        path_ok = self.path is None or (isinstance(self.path, str) and bool(self.path.strip()))
-        require(path_ok, "path", self.path, "must name a file; null reads the hub.")
-        for field in ("hub_id", "revision", "split"):
-            value = getattr(self, field)
-            named = isinstance(value, str) and bool(value.strip())
-            require(named or (field == "hub_id" and value is None), field, value, "must be a name, not empty.")
+        require_names(self, "revision", "split")
+        require_names(self, "path", "hub_id", or_null=True)
         require_one_of(OnBadRow, "on_bad_row", self.on_bad_row)
-        require(is_count(self.subset_seed, 0), "subset_seed", self.subset_seed, "must be an integer ≥ 0.")
+        require_seed(self, "subset_seed")
 
     @abstractmethod
     def problem(self, row: Mapping[str, Any], index: int, where: str) -> Problem:
@@ -172,13 +157,11 @@ class RowBenchmark(Benchmark):
         problems = self.eligible(self._read([]))
         if not problems:
             raise ValueError(f"{self.path or self.hub_id}: no problem is in it; is it the right file or split?")
-        require(
-            self.n_problems is None or self.n_problems <= len(problems),
-            "n_problems",
-            self.n_problems,
-            f"there are {len(problems)} problems; set at most that, or null for all.",
-        )
-        return problems if self.n_problems is None else subset(problems, self.n_problems, self.subset_seed)
+        if self.n_problems is None:
+            return problems
+        most = f"at most {len(problems)}, the number of problems"
+        require(self.n_problems <= len(problems), "benchmark.n_problems", self.n_problems, most, "null takes all")
+        return subset(problems, self.n_problems, self.subset_seed)
 
     @final
     def skipped(self) -> tuple[str, ...]:
@@ -190,18 +173,34 @@ class RowBenchmark(Benchmark):
 
     def _read(self, skipped: list[str]) -> list[Problem]:
         on_bad = skipped.append if self.on_bad_row == "skip" else stop
-        found: dict[str, Problem] = {}
+        problems: dict[str, Problem] = {}
         for row in self.rows(on_bad):
             try:
                 problem = self.problem(row.data, row.number, row.where)
             except ValueError as error:
                 on_bad(str(error))
                 continue
-            if problem.id in found:
+            if problem.id in problems:
                 on_bad(f"{row.where}: problem id {problem.id!r} was met before; ids must be different.")
             else:
-                found[problem.id] = problem
-        return list(found.values())
+                problems[problem.id] = problem
+        return list(problems.values())
+
+
+def require_names(benchmark: Benchmark, *fields: str, or_null: bool = False) -> None:
+    """Each of the fields is a text that is not blank."""
+    bound = "a name, or null" if or_null else "a name"
+    for field in fields:
+        value = getattr(benchmark, field)
+        named = isinstance(value, str) and bool(value.strip())
+        require(named or (or_null and value is None), field, value, bound, f"an empty one names nothing: set {field}")
+
+
+def require_seed(benchmark: Benchmark, field: str, or_null: bool = False) -> None:
+    """The field is a whole number of at least 0."""
+    value = getattr(benchmark, field)
+    bound = "a whole number of at least 0, or null" if or_null else "a whole number of at least 0"
+    require(is_count(value, 0) or (or_null and value is None), field, value, bound, "any such number will do")
 
 
 def subset(problems: Sequence[Problem], n: int, seed: int) -> list[Problem]:

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, final
 
-from reasoning_lab.benchmark.base import require
 from reasoning_lab.benchmark.multiple_choice import MultipleChoice
 from reasoning_lab.benchmark.rows import text_field
+from reasoning_lab.checks import require
 from reasoning_lab.records import Problem
 
 _OPTIONS = ("Correct Answer", "Incorrect Answer 1", "Incorrect Answer 2", "Incorrect Answer 3")
@@ -26,10 +26,9 @@ class Gpqa(MultipleChoice):
     licence: ClassVar[str] = "CC BY 4.0"
 
     def __post_init__(self) -> None:
-        """Check the bounds; a ValueError names the field, its value and what is allowed."""
         super().__post_init__()
-        unshuffled = "must be a number; in the data's own order the right option always comes first."
-        require(self.option_seed is not None, "option_seed", self.option_seed, unshuffled)
+        unshuffled = "in the data's own order the right option always comes first"
+        require(self.option_seed is not None, "option_seed", self.option_seed, "a number", unshuffled)
 
     def problem(self, row: Mapping[str, Any], index: int, where: str) -> Problem:
         """Fields Question, Correct Answer, Incorrect Answer 1 to 3; Record ID and High-level domain where there."""

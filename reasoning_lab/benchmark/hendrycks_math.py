@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, final
 from unicodedata import normalize
 
-from reasoning_lab.benchmark.base import require, require_one_of
+from reasoning_lab.benchmark.base import require_names
 from reasoning_lab.benchmark.grading.extraction import last_boxed
 from reasoning_lab.benchmark.math500 import level_tag, subject_tag
 from reasoning_lab.benchmark.mathematics import MathBenchmark
 from reasoning_lab.benchmark.rows import OnBad, Row, rows, text_field
+from reasoning_lab.checks import require_one_of
 from reasoning_lab.records import Problem
 
 Disjointness = Literal["text", "id", "none"]
@@ -45,13 +46,10 @@ class HendrycksMath(MathBenchmark):
     """Its commit."""
 
     def __post_init__(self) -> None:
-        """Check the bounds; a ValueError names the field, its value and what is allowed."""
         super().__post_init__()
         require_one_of(Disjointness, "disjoint_by", self.disjoint_by)
-        for field in ("math500_path", "math500_hub_id", "math500_revision"):
-            value = getattr(self, field)
-            named = isinstance(value, str) and bool(value.strip())
-            require(named or (field == "math500_path" and value is None), field, value, "must be a name, not empty.")
+        require_names(self, "math500_hub_id", "math500_revision")
+        require_names(self, "math500_path", or_null=True)
 
     def rows(self, on_bad: OnBad) -> Iterator[Row]:
         """Those of the file, or of all subjects on the hub (each is a configuration) where `hub_config` is None."""

@@ -5,12 +5,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, NamedTuple, final
 
-from reasoning_lab.benchmark.base import Finish, RowBenchmark, is_count, require, require_one_of
+from reasoning_lab.benchmark.base import Finish, RowBenchmark
 from reasoning_lab.benchmark.grading.programs import canonical, cut, extract
 from reasoning_lab.benchmark.rows import text_field
 from reasoning_lab.benchmark.sandbox.check import Checked, open_sandbox
 from reasoning_lab.benchmark.sandbox.execution import Task
 from reasoning_lab.benchmark.sandbox.levels import Limits
+from reasoning_lab.checks import is_count, require, require_count, require_one_of
 from reasoning_lab.records import Grade, Problem, Verdict
 
 PromptStyle = Literal["karan2025", "plain"]
@@ -57,24 +58,23 @@ class HumanEval(RowBenchmark):
     """Run model code with limits alone where there is no sandbox."""
 
     def __post_init__(self) -> None:
-        """Check the bounds; a ValueError names the field, its value and what is allowed."""
         super().__post_init__()
         require_one_of(PromptStyle, "prompt_style", self.prompt_style)
-        require(is_count(self.cpu_limit_s, 1), "cpu_limit_s", self.cpu_limit_s, "must be a whole number ≥ 1 [s].")
-        require(
-            isinstance(self.wall_limit_s, float) and self.cpu_limit_s <= self.wall_limit_s <= 3600.0,
-            "wall_limit_s", self.wall_limit_s, "must be from cpu_limit_s to 3600 [s].",
-        )  # fmt: skip
-        require(is_count(self.memory_limit_mib, 128), "memory_limit_mib", self.memory_limit_mib, "must be ≥ 128 [MiB].")
-        require(
-            isinstance(self.allow_unsandboxed, bool), "allow_unsandboxed", self.allow_unsandboxed, "must be a boolean."
-        )
+        require_count(self, "cpu_limit_s")
+        wall, memory, allow = self.wall_limit_s, self.memory_limit_mib, self.allow_unsandboxed
+        fits = isinstance(wall, float) and self.cpu_limit_s <= wall <= 3600.0
+        bound = f"a float from cpu_limit_s={self.cpu_limit_s} to 3600 [s]"
+        require(fits, "wall_limit_s", wall, bound, "a program that waits spends no CPU time")
+        enough = "Python itself takes some of it"
+        require(is_count(memory, 128), "memory_limit_mib", memory, "a whole number of at least 128 [MiB]", enough)
+        require(isinstance(allow, bool), "allow_unsandboxed", allow, "true or false", "false keeps the sandbox")
 
     @property
     def grading(self) -> str:
-        """The class, its version, and the limits, which can change a verdict."""
-        limits = f"{self.cpu_limit_s} s CPU, {self.wall_limit_s:g} s, {self.memory_limit_mib} MiB"
-        return f"{super().grading}, {limits}"
+        """The class, its version, the limits, and whether a program may do without a sandbox: each can change a
+        verdict."""
+        limits = f"{self.cpu_limit_s} s CPU, {self.wall_limit_s!r} s, {self.memory_limit_mib} MiB"
+        return f"{super().grading}, {limits}" + (", unsandboxed allowed" if self.allow_unsandboxed else "")
 
     def problem(self, row: Mapping[str, Any], index: int, where: str) -> Problem:
         """Fields task_id, prompt, entry_point, canonical_solution and test; `index` is not used."""

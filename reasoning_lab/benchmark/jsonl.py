@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, final
 
-from reasoning_lab.benchmark.base import Finish, RowBenchmark, require, require_one_of
+from reasoning_lab.benchmark.base import Finish, RowBenchmark, require_names
 from reasoning_lab.benchmark.grading.choices import LETTERS, chosen
 from reasoning_lab.benchmark.grading.equality import shared_pool
 from reasoning_lab.benchmark.grading.extraction import extract
@@ -13,6 +13,7 @@ from reasoning_lab.benchmark.grading.normal_form import canonical, normal_form, 
 from reasoning_lab.benchmark.mathematics import PROMPTS, PromptStyle, amount_of, why_none
 from reasoning_lab.benchmark.multiple_choice import ChoiceProblem
 from reasoning_lab.benchmark.rows import text_field
+from reasoning_lab.checks import require, require_one_of
 from reasoning_lab.records import Grade, Problem
 
 Grader = Literal["math", "integer", "exact", "choice"]
@@ -47,22 +48,23 @@ class Jsonl(RowBenchmark):
     r"""karan2025 and model_card ask for a \boxed answer in the words that MATH500 has; plain: the question alone."""
 
     def __post_init__(self) -> None:
-        """Check the bounds; a ValueError names the field, its value and what is allowed."""
         super().__post_init__()
         require_one_of(Grader, "grader", self.grader)
         require_one_of(PromptStyle, "prompt_style", self.prompt_style)
-        for field in ("id_field", "question_field", "answer_field", "options_field"):
-            value = getattr(self, field)
-            optional = field in ("id_field", "options_field")
-            named = isinstance(value, str) and bool(value.strip())
-            require(named or (optional and value is None), field, value, "must be the name of a field, not empty.")
-        only_choice = "is for grader=choice; set it to null."
-        require(self.options_field is None or self.grader == "choice", "options_field", self.options_field, only_choice)
+        require_names(self, "question_field", "answer_field")
+        require_names(self, "id_field", "options_field", or_null=True)
+        field, grader = self.options_field, self.grader
+        require(field is None or grader == "choice", "options_field", field, f"null for grader={grader}", "set it so")
 
     @property
     def grading(self) -> str:
         """The class, its version, and the grader."""
         return f"{super().grading} {self.grader}"
+
+    @property
+    def reading(self) -> str:
+        """The class, its version, and the grader, which has rules of extraction and a canonical form of its own."""
+        return f"{super().reading} {self.grader}"
 
     def problem(self, row: Mapping[str, Any], index: int, where: str) -> Problem:
         """The fields that the names point to."""

@@ -4,12 +4,13 @@ import re
 from dataclasses import dataclass
 from typing import Literal, final
 
-from reasoning_lab.benchmark.base import Finish, RowBenchmark, require_one_of
+from reasoning_lab.benchmark.base import Finish, RowBenchmark
 from reasoning_lab.benchmark.grading import reference
 from reasoning_lab.benchmark.grading.equality import shared_pool
 from reasoning_lab.benchmark.grading.extraction import Answer, extract
 from reasoning_lab.benchmark.grading.last_number import NOTE, grade_by_last_number
 from reasoning_lab.benchmark.grading.normal_form import canonical, normal_form
+from reasoning_lab.checks import require_one_of
 from reasoning_lab.records import Grade, Problem
 
 PromptStyle = Literal["karan2025", "model_card", "plain"]
@@ -43,7 +44,6 @@ class MathBenchmark(RowBenchmark):
     venhoff2025: a chat model's word, else the last number (`last_number.py`), for comparison."""
 
     def __post_init__(self) -> None:
-        """Check the bounds; a ValueError names the field, its value and what is allowed."""
         super().__post_init__()
         require_one_of(PromptStyle, "prompt_style", self.prompt_style)
         require_one_of(MathGrader, "grader", self.grader)

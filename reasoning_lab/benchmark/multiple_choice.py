@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal, final
 
-from reasoning_lab.benchmark.base import Finish, RowBenchmark, is_count, require, require_one_of
+from reasoning_lab.benchmark.base import Finish, RowBenchmark, require_seed
 from reasoning_lab.benchmark.grading import reference
 from reasoning_lab.benchmark.grading.choices import LETTERS, chosen
 from reasoning_lab.benchmark.mathematics import why_none
+from reasoning_lab.checks import require_one_of
 from reasoning_lab.engine.rng import Key, uniform
 from reasoning_lab.records import Grade, Problem
 
@@ -56,12 +57,10 @@ class MultipleChoice(RowBenchmark):
     """choice: the rules of `choices.py`; reference: the authors' rule with its known defects, for comparison."""
 
     def __post_init__(self) -> None:
-        """Check the bounds; a ValueError names the field, its value and what is allowed."""
         super().__post_init__()
         require_one_of(PromptStyle, "prompt_style", self.prompt_style)
         require_one_of(ChoiceGrader, "grader", self.grader)
-        seed_ok = self.option_seed is None or is_count(self.option_seed, 0)
-        require(seed_ok, "option_seed", self.option_seed, "must be an integer ≥ 0; null keeps the data's order.")
+        require_seed(self, "option_seed", or_null=True)
 
     @property
     def grading(self) -> str:

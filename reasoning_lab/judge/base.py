@@ -17,12 +17,6 @@ class JudgeError(ValueError):
     """The judge can't work at all (unreachable, key refused, no such model): one line with the next move."""
 
 
-def require(holds: bool, name: str, value: object, bound: str, advice: str) -> None:
-    """A ValueError that names the field, its value, the bound and the next move, unless the bound holds."""
-    if not holds:
-        raise ValueError(f"{name}={value}: must be {bound}; {advice}.")
-
-
 @dataclass(frozen=True)
 class Title(Record):
     """What a judge calls a category."""
@@ -132,6 +126,11 @@ class JudgeOption(ABC):
     def chat(self, cache: Path, device: str) -> "Chat | None":
         """The chat model behind it; None where there is none."""
         return None
+
+    def limited(self, max_tokens: int) -> "JudgeOption":
+        """The option with replies of at most `max_tokens` [tokens]; itself where replies have no length."""
+        del max_tokens
+        return self
 
     @abstractmethod
     def identity(self) -> dict[str, Any]:

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from reasoning_lab.judge.base import Category, Judge, JudgeOption, Title, TitleRequest, Usage, require
+from reasoning_lab.checks import require_count
+from reasoning_lab.judge.base import Category, Judge, JudgeOption, Title, TitleRequest, Usage
 
 TERM = r"[^\W\d_]+(?:'[^\W\d_]+)?|0|[^\w\s]"
 """A word, a number (each is a 0 by then) or a mark."""
@@ -31,8 +32,7 @@ class Lexical(JudgeOption):
     """Words and marks of a term, at most."""
 
     def __post_init__(self) -> None:
-        for field in ("title_terms", "longest_term"):
-            require(getattr(self, field) >= 1, field, getattr(self, field), "at least 1", f"raise judge.{field}")
+        require_count(self, "title_terms", "longest_term")
 
     def open(self, cache: Path, device: str) -> "LexicalJudge":
         """The judge; it needs neither."""

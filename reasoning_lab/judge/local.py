@@ -1,13 +1,14 @@
 """A judge that runs here: a hub model (or local folder) through the lab's own policy and engine, greedily."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from reasoning_lab.checks import require, require_count
 from reasoning_lab.engine.policy import Chain, Request
 from reasoning_lab.engine.rng import Key
-from reasoning_lab.judge.base import ChatRequest, CountingChat, JudgeOption, Reply, Usage, require
+from reasoning_lab.judge.base import ChatRequest, CountingChat, JudgeOption, Reply, Usage
 from reasoning_lab.judge.chat import ChatJudge
 from reasoning_lab.model_pair.pair import DTYPES, LoadedModel, ModelSource, load, load_reader, resolve_device
 
@@ -28,9 +29,8 @@ class Local(JudgeOption):
     """Longest reply."""
 
     def __post_init__(self) -> None:
-        require(self.dtype in DTYPES, "dtype", self.dtype, f"one of {', '.join(DTYPES)}", "set judge.dtype to one")
-        for field in ("rows", "max_prompt_tokens", "max_tokens"):
-            require(getattr(self, field) >= 1, field, getattr(self, field), "at least 1", f"raise judge.{field}")
+        require(self.dtype in DTYPES, "dtype", self.dtype, f"one of {', '.join(DTYPES)}", "set dtype to one of them")
+        require_count(self, "rows", "max_prompt_tokens", "max_tokens")
 
     def open(self, cache: Path, device: str) -> ChatJudge:
         """The judge, its weights loaded. Greedy replies need no cache."""
@@ -42,6 +42,10 @@ class Local(JudgeOption):
         model = load(self.model, self.dtype, resolve_device(device))
         name = f"{self.model.gguf_file or self.model.path} (run here)"
         return LocalChat(model, name, self.rows, self.max_prompt_tokens, self.max_tokens)
+
+    def limited(self, max_tokens: int) -> "Local":
+        """As JudgeOption.limited."""
+        return replace(self, max_tokens=max_tokens)
 
     def identity(self) -> dict[str, Any]:
         """The model and the limits that shape its answers."""

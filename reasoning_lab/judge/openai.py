@@ -5,13 +5,14 @@ import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
+from reasoning_lab.checks import require, require_count, require_positive
 from reasoning_lab.engine.rng import Key, uniform
-from reasoning_lab.judge.base import ChatRequest, CountingChat, JudgeError, JudgeOption, Reply, Usage, require
+from reasoning_lab.judge.base import ChatRequest, CountingChat, JudgeError, JudgeOption, Reply, Usage
 from reasoning_lab.judge.chat import ChatJudge
 from reasoning_lab.judge.client.budget import Budget
 from reasoning_lab.judge.client.cache import ReplyCache, digest
@@ -68,11 +69,9 @@ class OpenAI(JudgeOption):
                 "not shown, for it may be a key); export the key in the shell and name its variable."
             )
         require(bool(self.model.strip()), "model", repr(self.model), "a model's name", "set it as the server calls it")
-        for field in ("max_tokens", "concurrency"):
-            require(getattr(self, field) >= 1, field, getattr(self, field), "at least 1", f"raise {field}")
+        require_count(self, "max_tokens", "concurrency")
         require(self.retries >= 0, "retries", self.retries, "at least 0", "0 tries once")
-        for field in ("timeout_s", "first_wait_s", "longest_wait_s"):
-            require(getattr(self, field) > 0, field, getattr(self, field), "above 0", "set it in seconds")
+        require_positive(self, "timeout_s", "first_wait_s", "longest_wait_s")
         t = self.temperature
         require(t is None or t >= 0, "temperature", t, "at least 0 or null", "null leaves it to the server")
         taken = sorted(_RESERVED & set(self.extra))
@@ -93,16 +92,12 @@ class OpenAI(JudgeOption):
         for field in ("price_input", "price_output", "cap_dollars", "cap_tokens"):
             value = getattr(self, field)
             require(value is None or value >= 0, field, value, "at least 0 or null", "null is unknown")
-        if (self.cap_dollars is None) == (self.cap_tokens is None):
-            raise ValueError(
-                f"cap_dollars={self.cap_dollars}: exactly one of cap_dollars and cap_tokens ({self.cap_tokens}) must "
-                "be set; set the other to null."
-            )
-        if self.cap_dollars is not None and None in (self.price_input, self.price_output):
-            raise ValueError(
-                f"cap_dollars={self.cap_dollars}: needs price_input and price_output; set both, or set cap_dollars to "
-                "null and cap_tokens to a number."
-            )
+        cap, other = self.cap_dollars, self.cap_tokens
+        one = (cap is None) != (other is None)
+        require(one, "cap_dollars", cap, f"null exactly where cap_tokens={other} is not", "set one cap")
+        prices = f"price_input={self.price_input} or price_output={self.price_output}"
+        known = cap is None or None not in (self.price_input, self.price_output)
+        require(known, "cap_dollars", cap, f"null where {prices} is", "set both prices, or cap_tokens instead")
 
     @property
     def url(self) -> str:
@@ -122,6 +117,10 @@ class OpenAI(JudgeOption):
     def chat(self, cache: Path, device: str) -> "OpenAIChat":
         """The model; nothing is sent before its first question."""
         return OpenAIChat(self, cache)
+
+    def limited(self, max_tokens: int) -> "OpenAI":
+        """As JudgeOption.limited."""
+        return replace(self, max_tokens=max_tokens)
 
     def identity(self) -> dict[str, Any]:
         """Address, model and parameters."""

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from reasoning_lab.checks import require
 from reasoning_lab.engine.rng import Key, uniform
 from reasoning_lab.judge.base import Chat, ChatRequest
 from reasoning_lab.judge.chat import ChatJudge
@@ -60,10 +61,9 @@ class PreferenceOption(OpenAI):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.extra.get("logprobs") or not self.extra.get("top_logprobs"):
-            raise ValueError(
-                f"extra={self.extra}: must have logprobs: true and top_logprobs: 5, by which preferences are weighted."
-            )
+        weighed = self.extra.get("logprobs") and self.extra.get("top_logprobs")
+        names = "logprobs: true and top_logprobs: 5"
+        require(bool(weighed), "extra", self.extra, f"parameters with {names}", "preferences are weighted by them")
 
     def open(self, cache: Path, device: str) -> ChatJudge:
         """Refused: it says which of two outputs is better, and nothing else."""

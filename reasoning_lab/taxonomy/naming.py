@@ -9,8 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from reasoning_lab.checks import require
 from reasoning_lab.engine.rng import Key, uniform
-from reasoning_lab.judge.base import Category, Judge, TitleRequest, require
+from reasoning_lab.judge.base import Category, Judge, TitleRequest
 from reasoning_lab.records import Record
 
 

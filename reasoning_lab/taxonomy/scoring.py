@@ -19,8 +19,9 @@ from itertools import combinations
 from statistics import fmean, stdev
 from typing import Literal, NamedTuple
 
+from reasoning_lab.checks import require
 from reasoning_lab.engine.rng import Key
-from reasoning_lab.judge.base import Category, Judge, Usage, require
+from reasoning_lab.judge.base import Category, Judge, Usage
 from reasoning_lab.records import Record
 from reasoning_lab.taxonomy.naming import CategorySet, LabelledSentence, Naming, members, name_categories, sample
 

@@ -39,7 +39,7 @@ def test_only_the_last_sentence_concludes(text: str, answer: str | None) -> None
 
 def test_another_seed_gives_other_problems() -> None:
     assert build("arithmetic", problem_seed=1).load() != build("arithmetic").load()
-    with pytest.raises(ValueError, match=r"^benchmark\.problem_seed=-1: "):
+    with pytest.raises(ValueError, match=r"^problem_seed=-1: must be a whole number"):
         build("arithmetic", problem_seed=-1)
     with pytest.raises(WRONG_TYPE, match="n_problems"):
         build("arithmetic", n_problems=None)

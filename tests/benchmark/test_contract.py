@@ -6,7 +6,7 @@ import subprocess
 import sys
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import pytest
 import yaml
@@ -155,7 +155,7 @@ def test_reading_and_voting_never_raise(text: str) -> None:
     [("n_problems", -3), ("n_problems", 0), ("n_problems", True), ("max_new_tokens", 0)],
 )
 def test_a_value_out_of_bounds_is_named(name: str, field: str, value: object) -> None:
-    with pytest.raises(ValueError, match=rf"^benchmark\.{field}={value!r}: must be ≥ 1"):
+    with pytest.raises(ValueError, match=rf"^{field}={value!r}: must be a whole number of at least 1"):
         build(name, **{field: value})
 
 
@@ -163,6 +163,18 @@ def test_a_value_out_of_bounds_is_named(name: str, field: str, value: object) ->
 def test_a_value_of_another_type_is_named(name: str, field: str, value: object) -> None:
     with pytest.raises(WRONG_TYPE, match=field):
         build(name, **{field: value})
+
+
+def test_grading_and_reading_are_named_by_all_that_can_change_them_and_nothing_else(name: str) -> None:
+    benchmark = build(name)
+    cls = type(benchmark)
+    for identity in (benchmark.grading, benchmark.reading):
+        assert identity.startswith(f"{cls.__module__}.{cls.__qualname__} {cls.version}")
+    smaller = build(name, n_problems=2, max_new_tokens=7)
+    assert (smaller.grading, smaller.reading) == (benchmark.grading, benchmark.reading)
+    graders = get_args(get_type_hints(cls).get("grader"))
+    named = [build(name, grader=grader) for grader in graders]
+    assert len({each.grading for each in named}) == len(graders)
 
 
 def test_importing_is_light() -> None:

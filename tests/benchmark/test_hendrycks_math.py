@@ -42,7 +42,7 @@ def test_the_holdout_is_counted_after_math500_is_out(tmp_path: Path) -> None:
     rows = [ROW | {"problem": f"What is ${n}$?"} for n in range(6)]
     given = files(tmp_path, rows, [MATH500 | {"problem": f"What is ${n}$?"} for n in range(2)])
     assert len(build("hendrycks_math", n_problems=4, **given).load()) == 4
-    with pytest.raises(ValueError, match=r"n_problems=5: there are 4 problems"):
+    with pytest.raises(ValueError, match=r"n_problems=5: must be at most 4, the number of problems"):
         build("hendrycks_math", n_problems=5, **given).load()
 
 

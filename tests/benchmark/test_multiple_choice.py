@@ -65,7 +65,7 @@ def test_without_a_seed_the_data_keep_their_order() -> None:
         assert isinstance(problem, ChoiceProblem)
         assert problem.options == tuple(option for option in row["options"] if option != "N/A")
         assert problem.gold == row["answer"]
-    with pytest.raises(ValueError, match=r"^benchmark\.option_seed=None: must be a number"):
+    with pytest.raises(ValueError, match=r"^option_seed=None: must be a number"):
         gpqa(option_seed=None)
 
 

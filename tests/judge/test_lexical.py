@@ -124,5 +124,5 @@ def test_any_text_has_an_answer_of_the_right_form(sentences: Sequence[str]) -> N
 def test_categories_without_examples_are_refused() -> None:
     with pytest.raises(ValueError, match="category 4 .'x'. has no examples: a lexical judge needs"):
         JUDGE.belongs([], [Category(4, "x", "")])
-    with pytest.raises(ValueError, match="title_terms=0: must be at least 1"):
+    with pytest.raises(ValueError, match="title_terms=0: must be a whole number of at least 1"):
         Lexical(0, 3)

@@ -63,7 +63,8 @@ def test_the_whole_judge_runs_and_what_can_not_be_read_is_none() -> None:
 def test_bad_fields_are_named() -> None:
     with pytest.raises(ValueError, match="dtype=int8: must be one of float32"):
         Local(SOURCE, "int8", 1, 10, 10)
-    with pytest.raises(ValueError, match="rows=0: must be at least 1"):
+    assert Local(SOURCE, "float32", 1, 10, 10).limited(7) == Local(SOURCE, "float32", 1, 10, 7)
+    with pytest.raises(ValueError, match="rows=0: must be a whole number of at least 1"):
         Local(SOURCE, "float32", 0, 10, 10)
     with pytest.raises(ValueError, match="max_prompt_tokens=500: must be at most 412, the model's 512 positions"):
         Local(SOURCE, "float32", 1, 500, 100).check()

@@ -481,15 +481,18 @@ def test_a_proxy_of_the_environment_is_not_asked_for_this_machine(
     [
         ({"base_url": "api.example.org/v1"}, "base_url=api.example.org/v1: must be http://HOST... or https://HOST"),
         ({"model": " "}, "model=' ': must be a model's name"),
-        ({"concurrency": 0}, "concurrency=0: must be at least 1"),
-        ({"max_tokens": 0}, "max_tokens=0: must be at least 1"),
+        ({"concurrency": 0}, "concurrency=0: must be a whole number of at least 1"),
+        ({"max_tokens": 0}, "max_tokens=0: must be a whole number of at least 1"),
         ({"retries": -1}, "retries=-1: must be at least 0"),
         ({"timeout_s": 0.0}, "timeout_s=0.0: must be above 0"),
         ({"temperature": -1.0}, "temperature=-1.0: must be at least 0"),
         ({"extra": {"stream": True}}, "extra=stream: must be parameters without a field of their own"),
-        ({"cap_dollars": 1.0}, "cap_dollars=1.0: exactly one"),
-        ({"cap_tokens": None}, "cap_dollars=None: exactly one"),
-        ({"cap_dollars": 1.0, "cap_tokens": None}, "cap_dollars=1.0: needs price_input and price_output"),
+        ({"cap_dollars": 1.0}, "cap_dollars=1.0: must be null exactly where cap_tokens="),
+        ({"cap_tokens": None}, "cap_dollars=None: must be null exactly where cap_tokens=None is not"),
+        (
+            {"cap_dollars": 1.0, "cap_tokens": None},
+            "cap_dollars=1.0: must be null where price_input=None or price_output=None is",
+        ),
         ({"price_input": -1.0}, "price_input=-1.0: must be at least 0"),
     ],
 )
@@ -507,6 +510,10 @@ def test_a_key_in_the_wrong_place_is_refused_unseen(change: dict[str, Any]) -> N
     with pytest.raises(ValueError) as caught:
         replace(BASE, **change)
     assert KEY not in str(caught.value) and "environment variable" in str(caught.value)
+
+
+def test_a_limited_option_differs_in_the_length_of_replies_alone() -> None:
+    assert BASE.limited(7) == replace(BASE, max_tokens=7) and type(BASE.limited(7)) is type(BASE)
 
 
 def test_what_determines_an_answer_is_the_identity() -> None:

@@ -231,8 +231,11 @@ MISTAKES = [
         "sampler.block_size=999: must be at most max_new_tokens=192; "
         "lower block_size or raise benchmark.max_new_tokens.",
     ),
-    ("benchmark.max_new_tokens=0", "benchmark.max_new_tokens=0: must be ≥ 1 token."),
-    ("benchmark.n_problems=0", "benchmark.n_problems=0: must be ≥ 1; the problems are endless."),
+    (
+        "benchmark.max_new_tokens=0",
+        "benchmark.max_new_tokens=0: must be a whole number of at least 1; raise max_new_tokens.",
+    ),
+    ("benchmark.n_problems=0", "benchmark.n_problems=0: must be a whole number of at least 1; raise n_problems."),
     ("sampler.stop_rule=never", "sampler.stop_rule='never': must be one of full_ladder, jump_to_final_cap, first_eos."),
     ("tracking.mode=loud", "tracking.mode='loud': must be one of auto, online, offline, disabled."),
     (

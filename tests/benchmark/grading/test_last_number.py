@@ -41,7 +41,7 @@ def test_long_digits_neither_hang_nor_raise() -> None:
 def test_it_is_an_option_of_the_embedded_benchmark_with_a_name_of_its_own() -> None:
     ours = Arithmetic(n_problems=20, problem_seed=777, max_new_tokens=8)
     theirs = Arithmetic(n_problems=20, problem_seed=777, max_new_tokens=8, grader="venhoff2025")
-    assert ours.grading == "Arithmetic 1" and theirs.grading == "Arithmetic 1 venhoff2025"
+    assert theirs.grading == f"{ours.grading} venhoff2025" and theirs.reading == ours.reading
     assert theirs.asks_judge and not ours.asks_judge and theirs.notes() and not ours.notes()
     for problem in ours.load():
         gold = ours.gold_text(problem)

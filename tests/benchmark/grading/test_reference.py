@@ -104,5 +104,5 @@ def test_the_last_letter_of_the_upper_cased_text(text: str, theirs: str | None, 
 @pytest.mark.parametrize("name", ["math500", "gsm8k", "aime2024", "hendrycks_math", "gpqa_diamond", "mmlu_pro"])
 def test_verdicts_of_two_graders_never_share_a_name(name: str) -> None:
     ours, theirs = build(name), build(name, grader="reference")
-    assert ours.grading == f"{type(ours).__name__} {ours.version}"
-    assert theirs.grading == f"{ours.grading} reference"
+    assert ours.grading == ours.reading == f"{type(ours).__module__}.{type(ours).__name__} {ours.version}"
+    assert theirs.grading == f"{ours.grading} reference" and theirs.reading == ours.reading

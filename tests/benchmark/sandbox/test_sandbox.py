@@ -16,10 +16,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reasoning_lab.benchmark.sandbox import check as sandbox_check
+from reasoning_lab.benchmark.sandbox import execution
 from reasoning_lab.benchmark.sandbox.check import Checked, measure_slowdown, open_sandbox, self_test
 from reasoning_lab.benchmark.sandbox.child import MALFORMED, Opaque, pack, reason_of, unpack
 from reasoning_lab.benchmark.sandbox.execution import Task, execute
-from reasoning_lab.benchmark.sandbox.levels import Bubblewrap, Limits, SandboxError, Unsandboxed, execution
+from reasoning_lab.benchmark.sandbox.levels import Bubblewrap, Limits, SandboxError, Unsandboxed
 from reasoning_lab.benchmark.sandbox.seccomp import seccomp_filter
 
 ROOT = Path(__file__).parents[3]

@@ -67,7 +67,8 @@ def vectors_stage(experiment: Experiment, lab: Lab) -> dict[str, float]:
 
 def export_stage(experiment: Experiment, lab: Lab) -> dict[str, float]:
     """Clusters and vectors in the formats of other tools: SAELens, safetensors, GGUF control vectors."""
-    from reasoning_lab.steering.export import control_vectors, safetensors_bytes
+    from reasoning_lab.engine.tensors import safetensors_bytes
+    from reasoning_lab.steering.export import control_vectors
     from reasoning_lab.taxonomy.export import saelens_files
 
     taxonomy_stage(experiment, lab)
@@ -77,7 +78,10 @@ def export_stage(experiment: Experiment, lab: Lab) -> dict[str, float]:
     x = activations(experiment, lab, layer).layers[layer]
     files = saelens_files(taxonomy(experiment, lab), x, pair.source("thinking").path, layer)
     base: Any = model_of(experiment, "base", lab).policy
-    groups = {"sae_lens": files, "vectors": {"vectors.safetensors": safetensors_bytes(found)}}
+    groups = {
+        "sae_lens": files,
+        "vectors": {"vectors.safetensors": safetensors_bytes(found.tensors(), found.metadata())},
+    }
     groups["control_vectors"] = control_vectors(found, base.architecture)
     for name, written in groups.items():
         (folder / name).mkdir(parents=True)

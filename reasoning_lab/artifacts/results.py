@@ -268,8 +268,8 @@ def traces(experiment: Experiment, lab: Lab) -> list[Trace]:
 def activations(experiment: Experiment, lab: Lab, layer: int) -> "Activations":
     """Sentence vectors of one layer; all layers are read when the first is asked for."""
     from safetensors import safe_open
-    from safetensors.torch import save_file
 
+    from reasoning_lab.engine.tensors import write_safetensors
     from reasoning_lab.taxonomy.activations import collect, merge, shard_from
 
     recipe = activations_recipe(experiment)
@@ -280,7 +280,7 @@ def activations(experiment: Experiment, lab: Lab, layer: int) -> "Activations":
         heard = lab.heard("activations", found)
         shards = collect(policy, heard, recipe.layers, recipe.pooling, experiment.runtime.rows, SHARD_SENTENCES)  # pyright: ignore[reportArgumentType]
         for number, shard in enumerate(shards):
-            save_file(shard.tensors(), folder / f"shard-{number:05d}.safetensors")
+            write_safetensors(folder / f"shard-{number:05d}.safetensors", shard.tensors())
 
     folder = lab.store.get_or_build(recipe, build)
     shards = []
@@ -334,10 +334,10 @@ def source(experiment: Experiment) -> str:
 
 def write_fit(fit: "Fit", folder: Path, of: str) -> None:
     """Clusters, `of` which activations, and how their fitting went."""
-    from safetensors.torch import save_file
+    from reasoning_lab.engine.tensors import write_safetensors
 
     clusters = fit.clusters.of_source(of)
-    save_file(clusters.tensors(), folder / "clusters.safetensors")
+    write_safetensors(folder / "clusters.safetensors", clusters.tensors())
     told = {
         "metadata": clusters.metadata(), "n_dead": fit.n_dead, "n_silent": fit.n_silent, "losses": fit.losses,
         "validation_losses": fit.validation_losses, "best_epoch": fit.best_epoch, "validation": fit.validation,
@@ -438,7 +438,7 @@ def vectors(experiment: Experiment, rule: SteeringRule, lab: Lab) -> "tuple[Vect
     """The steering vectors behind a rule, and how their training went."""
     from safetensors import safe_open
 
-    from reasoning_lab.steering.export import safetensors_bytes
+    from reasoning_lab.engine.tensors import write_safetensors
     from reasoning_lab.steering.vectors.base import VectorLog, vectors_from
 
     inner = rule.inner
@@ -453,7 +453,7 @@ def vectors(experiment: Experiment, rule: SteeringRule, lab: Lab) -> "tuple[Vect
             experiment.seed, lambda phase, done, total: lab.on_progress(f"vectors: {phase}", total, done, 0),
         )  # fmt: skip
         found = fit.vector_set.of_base(base_key(experiment))
-        (folder / "vectors.safetensors").write_bytes(safetensors_bytes(found))
+        write_safetensors(folder / "vectors.safetensors", found.tensors(), found.metadata())
         (folder / "log.json").write_text(fit.log.dumps())
 
     folder = lab.store.get_or_build(recipe, build)

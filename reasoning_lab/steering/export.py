@@ -8,7 +8,6 @@ import struct
 
 import torch
 from jaxtyping import Float
-from safetensors.torch import save
 from torch import Tensor
 
 from reasoning_lab.steering.vectors.base import VectorSet
@@ -16,12 +15,6 @@ from reasoning_lab.steering.vectors.base import VectorSet
 ALIGNMENT = 32
 """Of GGUF's tensor data [bytes]; the format's default."""
 _VERSION, _UINT32, _STRING, _F32 = 3, 4, 8, 0
-
-
-def safetensors_bytes(vector_set: VectorSet) -> bytes:
-    """The whole set as one safetensors file; `vectors_from` reads it back."""
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in vector_set.tensors().items()}
-    return save(tensors, vector_set.metadata())
 
 
 def control_vectors(vector_set: VectorSet, model_hint: str) -> dict[str, bytes]:

@@ -4,7 +4,8 @@ import pytest
 import safetensors.torch
 import torch
 
-from reasoning_lab.steering.export import control_vector, control_vectors, safetensors_bytes
+from reasoning_lab.engine.tensors import safetensors_bytes
+from reasoning_lab.steering.export import control_vector, control_vectors
 from reasoning_lab.steering.vectors.base import VectorSet, vectors_from
 
 
@@ -15,7 +16,7 @@ def a_set(layer=2) -> VectorSet:
 
 def test_safetensors_reads_it_back(tmp_path):
     file = tmp_path / "vectors.safetensors"
-    file.write_bytes(safetensors_bytes(a_set()))
+    file.write_bytes(safetensors_bytes(a_set().tensors(), a_set().metadata()))
     with safetensors.safe_open(str(file), "pt") as opened:
         again = vectors_from({name: opened.get_tensor(name) for name in opened.keys()}, opened.metadata())  # noqa: SIM118
     assert (again.layer, again.names, again.base) == (2, a_set().names, "base")

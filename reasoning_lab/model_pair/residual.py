@@ -3,7 +3,7 @@
 A decoder is embedding → layer 0 … layer N-1 → norm → head. "The residual stream at layer L" is, everywhere in this
 project, the *output* of decoder layer L, counted from 0 (transformers: hidden_states[L + 1]). Reading, training and
 generation share this one definition; the authors' code trains at the input of a layer and generates at its output
-(hybrid_steering B2). There are no hooks that could stay behind: the layers are called one by one.
+(departures B2). There are no hooks that could stay behind: the layers are called one by one.
 """
 
 from typing import Any
@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from reasoning_lab.engine.policy import Policy
 from reasoning_lab.engine.transformers import HuggingFacePolicy
 
 PROBE = 5
@@ -21,11 +22,16 @@ PROBE = 5
 class Decoder:
     """A policy's model, cut open at its layers.
 
-    Raises ValueError for a model that is not embedding → layers → norm → head: at construction the composed logits of
-    a short probe are compared with the model's own.
+    Raises ValueError for a policy whose layers can't be reached, and for a model that is not embedding → layers → norm
+    → head: at construction the composed logits of a short probe are compared with the model's own.
     """
 
-    def __init__(self, policy: HuggingFacePolicy) -> None:
+    def __init__(self, policy: Policy) -> None:
+        if not isinstance(policy, HuggingFacePolicy):
+            raise ValueError(
+                f"{type(policy).__name__} does not give access to its layers: the residual stream can be read in "
+                "models of the transformers engine alone; choose that engine."
+            )
         inner = getattr(policy.model, "model", None)
         parts = ("embed_tokens", "layers", "norm", "rotary_emb")
         if missing := [part for part in parts if not hasattr(inner, part)]:

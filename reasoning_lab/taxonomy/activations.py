@@ -15,7 +15,7 @@ from jaxtyping import Float, Float64, Int, Int64
 from torch import Tensor
 from torch.nn.functional import embedding_bag
 
-from reasoning_lab.engine.transformers import HuggingFacePolicy
+from reasoning_lab.engine.policy import Policy
 from reasoning_lab.model_pair.residual import Decoder
 from reasoning_lab.records import Trace
 from reasoning_lab.taxonomy.spans import Pooling
@@ -86,7 +86,7 @@ def merge(shards: Iterable[Shard]) -> Activations:
 
 
 def collect(
-    policy: HuggingFacePolicy,
+    policy: Policy,
     traces: Iterable[Trace],
     layers: tuple[int, ...],
     pooling: Pooling,

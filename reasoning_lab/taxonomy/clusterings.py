@@ -1,23 +1,36 @@
 """The Clustering contract, and the clusterings that scikit-learn computes.
 
-Source: the authors' comparison of clusterings (hybrid_steering 1.8): k-means on unit vectors, Gaussian mixture and
-agglomerative, each with or without PCA before it. Departures: the label of a sentence is always the argmax of the
-fitted clusters' scores, so that sentences seen later are labelled by the same rule; a cluster's centre is the unit mean
-of the sentences labelled so.
+Source: the comparison of clusterings in the released code of Venhoff et al. 2025: k-means on unit vectors, Gaussian
+mixture and agglomerative, each with or without PCA before it. Departures: the label of a sentence is always the argmax
+of the fitted clusters' scores, so that sentences seen later are labelled by the same rule; a cluster's centre is the
+unit mean of the sentences labelled so.
 """
-
-from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, final
+from typing import Any, Literal, final
 
-if TYPE_CHECKING:
-    from jaxtyping import Float, Int
-    from torch import Tensor
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
 
-    from reasoning_lab.taxonomy.clusters import Clusters
+from reasoning_lab.checks import require, require_count, require_one_of
+from reasoning_lab.taxonomy.clusters import (
+    Clusters,
+    CosineClusters,
+    GaussianClusters,
+    Normaliser,
+    check_finite,
+    check_width,
+    unit,
+)
+
+Linkage = Literal["ward", "complete", "average", "single"]
+Covariance = Literal["diag", "full"]
+Rows = np.ndarray[tuple[int, int], np.dtype[np.floating]]
+"""Sentences or prototypes on the host, a row each."""
 
 
 @dataclass(frozen=True)
@@ -48,31 +61,34 @@ class Clustering(ABC):
     """Parameters of a clustering: a frozen dataclass; every yaml of its group builds one."""
 
     @abstractmethod
-    def fit(self, x: Float[Tensor, "m d"], mean: Float[Tensor, " d"], n_clusters: int, seed: int) -> Fit:
+    def fit(
+        self, x: Float[Tensor, "m d"], mean: Float[Tensor, " width"], n_clusters: int, seed: int, device: str = "cpu"
+    ) -> Fit:
         """Cluster raw activations, normalised by `mean` as in `clusters.Normaliser`; a function of its arguments alone.
 
+        Clusterings that train work on `device`, those of scikit-learn on the host; the fit is on the host.
         Raises ValueError for more clusters than sentences or a wrong width, FloatingPointError for a row that is not
         finite.
         """
 
     def fit_bank(
-        self, x: Float[Tensor, "m d"], mean: Float[Tensor, " d"], sizes: Sequence[int], seed: int
+        self,
+        x: Float[Tensor, "m d"],
+        mean: Float[Tensor, " width"],
+        sizes: Sequence[int],
+        seed: int,
+        device: str = "cpu",
     ) -> dict[int, Fit]:
         """`fit` for every number of clusters."""
-        return {n: self.fit(x, mean, n, seed) for n in sizes}
+        return {n: self.fit(x, mean, n, seed, device) for n in sizes}
 
 
-def check_data(x: Float[Tensor, "m d"], mean: Float[Tensor, " d"], sizes: Sequence[int]) -> None:
+def check_data(x: Float[Tensor, "m d"], mean: Float[Tensor, " width"], sizes: Sequence[int]) -> None:
     """The errors that every clustering raises before any work."""
-    from reasoning_lab.taxonomy.clusters import check_finite, check_width
-
-    if not sizes:
-        raise ValueError("n_clusters is empty: name at least one number of clusters.")
+    require(len(sizes) > 0, "n_clusters", list(sizes), "one number of clusters or more", "name at least one")
     for n in sizes:
-        if not 1 <= n <= len(x):
-            raise ValueError(
-                f"n_clusters={n}: must be between 1 and the {len(x)} sentences there are; lower it or take more traces."
-            )
+        bound = f"between 1 and the {len(x)} sentences there are"
+        require(1 <= n <= len(x), "n_clusters", n, bound, "lower it or take more traces")
     check_width(x, len(mean))
     check_finite(x)
     check_finite(mean[None])
@@ -90,13 +106,15 @@ class SphericalKMeans(Clustering):
     """Principal components to reduce to first, and to renormalise in; None: no reduction."""
 
     def __post_init__(self) -> None:
-        _require_positive(self, "n_init", "max_iterations", "n_components")
+        require_count(self, "n_init", "max_iterations", *_given_components(self.n_components))
 
-    def fit(self, x: Float[Tensor, "m d"], mean: Float[Tensor, " d"], n_clusters: int, seed: int) -> Fit:
-        """See Clustering."""
+    def fit(
+        self, x: Float[Tensor, "m d"], mean: Float[Tensor, " width"], n_clusters: int, seed: int, device: str = "cpu"
+    ) -> Fit:
+        """As Clustering.fit."""
         from sklearn.cluster import KMeans
 
-        def prototypes(rows: Any) -> Any:
+        def prototypes(rows: Rows) -> Rows:
             model: Any = KMeans  # Its annotations say that n_init is text.
             model = model(n_clusters, n_init=self.n_init, max_iter=self.max_iterations, random_state=seed)
             return model.fit(rows).cluster_centers_
@@ -112,31 +130,31 @@ class Agglomerative(Clustering):
     Departure: the tree is grown on at most `max_sentences` sentences (its distances need 4 m^2 bytes), drawn by seed.
     """
 
-    linkage: Literal["ward", "complete", "average", "single"] = "ward"
+    linkage: Linkage = "ward"
     max_sentences: int = 5000
     n_components: int | None = None
     """Principal components to reduce to first, and to renormalise in; None: no reduction."""
 
     def __post_init__(self) -> None:
-        _require_positive(self, "max_sentences", "n_components")
-        if self.linkage not in (linkages := ("ward", "complete", "average", "single")):
-            raise ValueError(f"linkage={self.linkage}: must be one of {', '.join(linkages)}.")
+        require_count(self, "max_sentences", *_given_components(self.n_components))
+        require_one_of(Linkage, "linkage", self.linkage)
 
-    def fit(self, x: Float[Tensor, "m d"], mean: Float[Tensor, " d"], n_clusters: int, seed: int) -> Fit:
-        """See Clustering."""
-        import numpy as np
+    def fit(
+        self, x: Float[Tensor, "m d"], mean: Float[Tensor, " width"], n_clusters: int, seed: int, device: str = "cpu"
+    ) -> Fit:
+        """As Clustering.fit."""
         from sklearn.cluster import AgglomerativeClustering
 
         check_data(x, mean, [n_clusters])
-        if n_clusters > self.max_sentences:
-            raise ValueError(f"n_clusters={n_clusters}: above max_sentences={self.max_sentences}; raise that.")
+        bound = f"at most max_sentences={self.max_sentences}"
+        require(n_clusters <= self.max_sentences, "n_clusters", n_clusters, bound, "raise that")
 
-        def prototypes(rows: Any) -> Any:
+        def prototypes(rows: Rows) -> Rows:
             if len(rows) > self.max_sentences:
                 rows = rows[np.sort(np.random.default_rng(seed).choice(len(rows), self.max_sentences, replace=False))]
             model: Any = AgglomerativeClustering(n_clusters, linkage=self.linkage)
-            found = model.fit(rows).labels_
-            return np.stack([rows[found == j].mean(0) for j in range(n_clusters)])
+            labels = model.fit(rows).labels_
+            return np.stack([rows[labels == j].mean(0) for j in range(n_clusters)])
 
         return _fit_cosine("agglomerative", prototypes, x, mean, n_clusters, self.n_components, seed)
 
@@ -146,7 +164,7 @@ class Agglomerative(Clustering):
 class GaussianMixture(Clustering):
     """Mixture of Gaussians on unit vectors, by expectation maximisation; the label is the likeliest component."""
 
-    covariance: Literal["diag", "full"] = "diag"
+    covariance: Covariance = "diag"
     """full has n d^2 / 2 parameters: reduce by n_components first."""
     regularisation: float = 1e-6
     """Added to every variance, in squared units of the normalised activations."""
@@ -157,21 +175,18 @@ class GaussianMixture(Clustering):
     """Principal components to reduce to first; None: no reduction."""
 
     def __post_init__(self) -> None:
-        _require_positive(self, "n_init", "max_iterations", "n_components")
-        if self.covariance not in ("diag", "full"):
-            raise ValueError(f"covariance={self.covariance}: must be diag or full.")
-        if self.regularisation < 0:
-            raise ValueError(f"regularisation={self.regularisation}: must be at least 0; 1e-6 is usual.")
+        require_count(self, "n_init", "max_iterations", *_given_components(self.n_components))
+        require_one_of(Covariance, "covariance", self.covariance)
+        require(self.regularisation >= 0, "regularisation", self.regularisation, "at least 0", "1e-6 is usual")
 
-    def fit(self, x: Float[Tensor, "m d"], mean: Float[Tensor, " d"], n_clusters: int, seed: int) -> Fit:
-        """See Clustering."""
-        import torch
+    def fit(
+        self, x: Float[Tensor, "m d"], mean: Float[Tensor, " width"], n_clusters: int, seed: int, device: str = "cpu"
+    ) -> Fit:
+        """As Clustering.fit."""
         from sklearn.mixture import GaussianMixture as Mixture
 
-        from reasoning_lab.taxonomy.clusters import GaussianClusters
-
         check_data(x, mean, [n_clusters])
-        space = _Space(x, mean, self.n_components, seed)
+        space = _UnitRows(x, mean, self.n_components, seed)
         model: Any = Mixture(
             n_clusters, covariance_type=self.covariance, reg_covar=self.regularisation, n_init=self.n_init,
             max_iter=self.max_iterations, random_state=seed,
@@ -187,14 +202,12 @@ class GaussianMixture(Clustering):
         return _fitted(clusters, space, n_clusters)
 
 
-class _Space:
+class _UnitRows:
     """The sentences, normalised and perhaps reduced, on the host."""
 
-    def __init__(self, x: Float[Tensor, "m d"], mean: Float[Tensor, " d"], n_components: int | None, seed: int) -> None:
-        import torch
-
-        from reasoning_lab.taxonomy.clusters import Normaliser
-
+    def __init__(
+        self, x: Float[Tensor, "m d"], mean: Float[Tensor, " width"], n_components: int | None, seed: int
+    ) -> None:
         dtype = torch.float64 if x.dtype == torch.float64 else torch.float32
         self.normaliser = Normaliser(mean.detach().cpu().to(dtype))
         self.u = self.normaliser(x.detach().cpu())
@@ -203,40 +216,32 @@ class _Space:
             self._reduce(n_components, seed)
 
     def _reduce(self, n_components: int, seed: int) -> None:
-        import torch
         from sklearn.decomposition import PCA
 
-        if n_components > min(self.u.shape):
-            raise ValueError(
-                f"n_components={n_components}: {self.u.shape[0]} sentences of width {self.u.shape[1]} have at most "
-                f"{min(self.u.shape)}; lower it, or null for no reduction."
-            )
-        found = PCA(n_components, random_state=seed).fit(self.u.numpy())
+        (m, d), most = self.u.shape, min(self.u.shape)
+        bound = f"at most {most} for {m} sentences of width {d}"
+        require(n_components <= most, "n_components", n_components, bound, "lower it, or null for no reduction")
+        pca = PCA(n_components, random_state=seed).fit(self.u.numpy())
         # As they will lie once they have been stored: products round by the layout of what they multiply.
         self.components, self.offset = (
-            torch.from_numpy(part).to(self.u.dtype).contiguous() for part in (found.components_, found.mean_)
+            torch.from_numpy(part).to(self.u.dtype).contiguous() for part in (pca.components_, pca.mean_)
         )
         self.reduced = (self.u - self.offset) @ self.components.T
 
 
 def _fit_cosine(
     kind: str,
-    prototypes_of: Callable[[Any], Any],
+    prototypes_of: Callable[[Rows], Rows],
     x: Float[Tensor, "m d"],
-    mean: Float[Tensor, " d"],
+    mean: Float[Tensor, " width"],
     n_clusters: int,
     n_components: int | None,
     seed: int,
 ) -> Fit:
     """Prototypes found on the unit rows of the reduced space, in the clusters that label by cosine."""
-    import torch
-
-    from reasoning_lab.taxonomy.clusters import CosineClusters, unit
-
     check_data(x, mean, [n_clusters])
-    space = _Space(x, mean, n_components, seed)
-    found = prototypes_of(unit(space.reduced).numpy())
-    prototypes = unit(torch.from_numpy(found).to(space.u.dtype))
+    space = _UnitRows(x, mean, n_components, seed)
+    prototypes = unit(torch.from_numpy(prototypes_of(unit(space.reduced).numpy())).to(space.u.dtype))
 
     def clusters(directions: Tensor) -> Clusters:
         return CosineClusters(space.normaliser, directions, space.components, space.offset, prototypes, kind)
@@ -244,20 +249,16 @@ def _fit_cosine(
     return _fitted(clusters, space, n_clusters)
 
 
-def _fitted(clusters_of: Callable[[Any], Clusters], space: _Space, n_clusters: int) -> Fit:
+def _fitted(clusters_of: Callable[[Tensor], Clusters], space: _UnitRows, n_clusters: int) -> Fit:
     """The fit whose directions are the unit means of the sentences that its own rule labels."""
     labels = clusters_of(space.u.new_zeros(n_clusters, space.u.shape[1])).labels(space.u, normalise=False)
     return Fit(clusters_of(_directions(space.u, labels, n_clusters)), n_dead=n_clusters - len(labels.unique()))
 
 
 def _directions(u: Float[Tensor, "m d"], labels: Int[Tensor, " m"], n_clusters: int) -> Float[Tensor, "n d"]:
-    from reasoning_lab.taxonomy.clusters import unit
-
     return unit(u.new_zeros(n_clusters, u.shape[1]).index_add_(0, labels, u))
 
 
-def _require_positive(owner: Any, *names: str) -> None:
-    for name in names:
-        value = getattr(owner, name)
-        if value is not None and value < 1:
-            raise ValueError(f"{name}={value}: must be at least 1; set {name} to a positive number.")
+def _given_components(n_components: int | None) -> tuple[str, ...]:
+    """The field's name, to be checked, where it is given."""
+    return () if n_components is None else ("n_components",)

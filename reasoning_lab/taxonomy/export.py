@@ -14,11 +14,10 @@ Both are stated in cfg.json under metadata.reasoning_lab, the second with its me
 import json
 from typing import Any
 
-import torch
 from jaxtyping import Float
-from safetensors.torch import save
 from torch import Tensor
 
+from reasoning_lab.engine.tensors import safetensors_bytes
 from reasoning_lab.taxonomy.clusters import Clusters, TopKClusters
 
 FORMAT_VERSION = "6.0.0"
@@ -46,8 +45,8 @@ def saelens_files(clusters: Clusters, x: Float[Tensor, "m d"], model_name: str, 
     config = _config(clusters) | {"metadata": _metadata(clusters, x, model_name, layer)}
     return {
         "cfg.json": json.dumps(config, indent=1).encode(),
-        "sae_weights.safetensors": save({name: _plain(tensor) for name, tensor in weights.items()}),
-        "normaliser.safetensors": save({"mean": _plain(clusters.normaliser.mean)}),
+        "sae_weights.safetensors": safetensors_bytes({name: tensor.float() for name, tensor in weights.items()}),
+        "normaliser.safetensors": safetensors_bytes({"mean": clusters.normaliser.mean.float()}),
     }
 
 
@@ -82,7 +81,3 @@ def _metadata(clusters: TopKClusters, x: Float[Tensor, "m d"], model_name: str, 
             "n_sentences": len(x),
         },
     }
-
-
-def _plain(tensor: Tensor) -> Tensor:
-    return tensor.detach().to("cpu", torch.float32).contiguous()

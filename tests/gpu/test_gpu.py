@@ -123,11 +123,11 @@ def test_a_bank_of_autoencoders_on_the_device_is_that_on_the_cpu() -> None:
 
     x, _ = planted(300, 16, 5, noise=0.3)
     sae = TopKSAE(k=2, batch_size=64, max_epochs=8)
-    there, here = (sae.fit_bank(x.to(device), x.mean(0).to(device), [4, 7], 0) for device in ("cuda", "cpu"))
+    there, here = (sae.fit_bank(x, x.mean(0), [4, 7], 0, device) for device in ("cuda", "cpu"))
     for n in (4, 7):
         assert there[n].losses == pytest.approx(here[n].losses, rel=1e-6)
         for name, tensor in here[n].clusters.tensors().items():
-            torch.testing.assert_close(there[n].clusters.tensors()[name].cpu(), tensor, rtol=0, atol=1e-6)
+            torch.testing.assert_close(there[n].clusters.tensors()[name], tensor, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import transformers
 
 from reasoning_lab.engine.transformers import HuggingFacePolicy
 from reasoning_lab.model_pair.residual import Decoder, causal_mask
+from reasoning_lab.model_pair.toy import ToyPolicy
 
 SMALL = {
     "vocab_size": 23, "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 4, "num_attention_heads": 4,
@@ -66,6 +67,11 @@ def test_other_architectures_are_refused():
     )
     with pytest.raises(ValueError, match=r"has no model\.embed_tokens"):
         Decoder(HuggingFacePolicy(transformers.GPTNeoXForCausalLM(config)))
+
+
+def test_a_policy_without_layers_is_refused():
+    with pytest.raises(ValueError, match="ToyPolicy does not give access to its layers"):
+        Decoder(ToyPolicy({}, 2, stop_id=0))
 
 
 def test_a_stack_that_is_more_than_its_layers_is_refused():

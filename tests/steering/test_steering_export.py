@@ -1,10 +1,13 @@
 """Files for other programs, read back by other programs' readers."""
 
+import sys
+
 import pytest
 import safetensors.torch
 import torch
 
-from reasoning_lab.steering.export import control_vector, control_vectors, safetensors_bytes
+from reasoning_lab.engine.tensors import safetensors_bytes
+from reasoning_lab.steering.export import control_vectors
 from reasoning_lab.steering.vectors.base import VectorSet, vectors_from
 
 
@@ -15,10 +18,10 @@ def a_set(layer=2) -> VectorSet:
 
 def test_safetensors_reads_it_back(tmp_path):
     file = tmp_path / "vectors.safetensors"
-    file.write_bytes(safetensors_bytes(a_set()))
+    file.write_bytes(safetensors_bytes(a_set().tensors(), a_set().metadata()))
     with safetensors.safe_open(str(file), "pt") as opened:
         again = vectors_from({name: opened.get_tensor(name) for name in opened.keys()}, opened.metadata())  # noqa: SIM118
-    assert (again.layer, again.names, again.base) == (2, a_set().names, "base")
+    assert (again.layer, again.titles, again.base) == (2, a_set().titles, "base")
     assert torch.equal(again.vectors, a_set().vectors)
     assert again.bias is not None
     assert torch.equal(again.bias, torch.ones(3))
@@ -45,23 +48,12 @@ def test_gguf_reads_the_control_vectors(tmp_path):
         assert tensor.data.tolist() == expected[name]
 
 
-def test_gguf_writes_the_same_bytes(tmp_path):
-    """The reference writer, given the same content."""
-    gguf = pytest.importorskip("gguf")
-    vector = torch.arange(7.0)
-    writer = gguf.GGUFWriter(str(tmp_path / "theirs.gguf"), "controlvector")
-    writer.add_string("controlvector.model_hint", "qwen2")
-    writer.add_uint32("controlvector.layer_count", 1)
-    writer.add_tensor("direction.5", vector.numpy())
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
-    theirs = (tmp_path / "theirs.gguf").read_bytes()
-    ours = control_vector(vector, 5, "qwen2")
-    assert theirs.rstrip(b"\0") == ours.rstrip(b"\0")
+def test_without_the_extra_the_error_names_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "gguf", None)
+    with pytest.raises(ValueError, match=r"need the extra `small`: run `pip install"):
+        control_vectors(a_set(), "llama")
 
 
 def test_layer_0_has_no_control_vector():
-    with pytest.raises(ValueError, match=r"layer=0: .*begin at layer 1"):
+    with pytest.raises(ValueError, match="layer=0: must be at least 1 in llama.cpp's control vectors"):
         control_vectors(a_set(0), "llama")

@@ -191,12 +191,18 @@ def test_reducing_to_every_component_changes_nothing_but_the_centre() -> None:
 @pytest.mark.parametrize(
     ("build", "message"),
     [
-        (lambda: SphericalKMeans(n_init=0), "n_init=0: must be at least 1"),
-        (lambda: Agglomerative(max_sentences=0), "max_sentences=0: must be at least 1"),
-        (lambda: GaussianMixture(n_components=0), "n_components=0: must be at least 1"),
+        (lambda: SphericalKMeans(n_init=0), "n_init=0: must be a whole number of at least 1"),
+        (lambda: Agglomerative(max_sentences=0), "max_sentences=0: must be a whole number of at least 1"),
+        (lambda: GaussianMixture(n_components=0), "n_components=0: must be a whole number of at least 1"),
         (lambda: GaussianMixture(regularisation=-1.0), "regularisation=-1.0: must be at least 0"),
-        (lambda: SphericalKMeans(n_components=13).fit(*data()[:2], 3, 0), "n_components=13: .* have at most 12"),
-        (lambda: Agglomerative(max_sentences=4).fit(*data()[:2], 5, 0), "n_clusters=5: above max_sentences=4"),
+        (
+            lambda: SphericalKMeans(n_components=13).fit(*data()[:2], 3, 0),
+            "n_components=13: must be at most 12 for 300 ",
+        ),
+        (
+            lambda: Agglomerative(max_sentences=4).fit(*data()[:2], 5, 0),
+            "n_clusters=5: must be at most max_s",
+        ),
         (lambda: clusters_from({}, {"kind": "lda"}), "kind=lda: clusters are of kind topk_sae, spherical_kmeans"),
         (lambda: clusters_from({}, {"kind": "topk_sae", "k": "3"}), "topk_sae clusters without normaliser, encoder"),
     ],
@@ -214,8 +220,8 @@ def test_a_cluster_without_a_sentence_has_a_zero_centre_and_counts_as_dead() -> 
     assert sorted(fit.clusters.centres.norm(dim=1).tolist()) == [0.0, 1.0, 1.0]
 
 
-def test_parameters_can_be_built_without_torch_or_scikit_learn() -> None:
-    code = "import sys; sys.modules.update(dict.fromkeys(['torch', 'sklearn', 'numpy', 'jaxtyping']))\n"
+def test_parameters_can_be_built_without_scikit_learn() -> None:
+    code = "import sys; sys.modules['sklearn'] = None\n"
     code += "from reasoning_lab.taxonomy.sae.topk import TopKSAE\n"
     code += "from reasoning_lab.taxonomy.clusterings import Agglomerative, GaussianMixture, SphericalKMeans\n"
     code += "print(TopKSAE().k, Agglomerative(), GaussianMixture(), SphericalKMeans())"

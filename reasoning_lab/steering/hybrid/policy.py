@@ -18,7 +18,6 @@ from jaxtyping import Float
 from torch import Tensor
 
 from reasoning_lab.engine.policy import Policy, Session
-from reasoning_lab.engine.transformers import HuggingFacePolicy
 from reasoning_lab.model_pair.residual import Decoder, causal_mask
 from reasoning_lab.steering.coefficient import Candidates, Learned
 from reasoning_lab.steering.gate import Place
@@ -42,8 +41,8 @@ class HybridPolicy(Policy):
 
     def __init__(
         self,
-        base: HuggingFacePolicy,
-        thinking: HuggingFacePolicy,
+        base: Policy,
+        thinking: Policy,
         clusters: Clusters,
         sae_layer: int,
         vectors: VectorSet,
@@ -54,17 +53,17 @@ class HybridPolicy(Policy):
         base_key: str = "",
         source: str = "",
     ) -> None:
-        rule = steering.resolve()
         cut_base, cut_thinking = Decoder(base), Decoder(thinking)
+        device = cut_base.policy.device
         vectors.check_base(base_key, cut_base.width)
         clusters.check_source(source)
         self.parts = Parts(
             cut_base,
             cut_thinking,
-            clusters.to(base.device),
+            clusters.to(device),
             sae_layer,
-            _on(steering.transform(vectors), base.device),
-            rule,
+            _on(steering.transform(vectors), device),
+            steering.resolve(),
             steering.thinking_top_k,
             frozenset(ends),
             vocabulary,

@@ -36,15 +36,15 @@ class VectorSet:
     mlp: dict[str, Tensor] | None = None
     """Coefficient network (Venhoff et al. 2026): trunk.weight [hidden, d], trunk.bias, heads.weight [n, hidden],
     heads.bias."""
-    names: tuple[str, ...] = ()
+    titles: tuple[str, ...] = ()
     """Of the categories; empty: their numbers."""
     base: str = ""
     """Identity of the base model that the vectors belong to; empty until the caller names it with `of_base`."""
 
     def __post_init__(self) -> None:
         n, width = self.vectors.shape
-        if self.names and len(self.names) != n:
-            raise ValueError(f"names has {len(self.names)} entries for {n} vectors; give one for each.")
+        if self.titles and len(self.titles) != n:
+            raise ValueError(f"titles has {len(self.titles)} entries for {n} vectors; give one for each.")
         if self.bias is not None and tuple(self.bias.shape) != (width,):
             raise ValueError(f"bias has shape {tuple(self.bias.shape)}: the vectors have width {width}.")
         for name, tensor in self.tensors().items():
@@ -66,9 +66,9 @@ class VectorSet:
         """Categories without a vector."""
         return tuple((self.norms == 0).nonzero()[:, 0].tolist())
 
-    def of_base(self, base: str, names: Sequence[str] = ()) -> VectorSet:
-        """The same vectors, tied to a base model's identity and named."""
-        return replace(self, base=base, names=tuple(names) or self.names)
+    def of_base(self, base: str, titles: Sequence[str] = ()) -> VectorSet:
+        """The same vectors, tied to a base model's identity, with the categories' titles where they are given."""
+        return replace(self, base=base, titles=tuple(titles) or self.titles)
 
     def check_base(self, base: str, width: int) -> None:
         """ValueError unless the vectors were made for the base model of this identity and residual width."""
@@ -95,7 +95,7 @@ class VectorSet:
 
     def metadata(self) -> dict[str, str]:
         """The rest, as safetensors takes it."""
-        return {"format": FORMAT, "layer": str(self.layer), "names": json.dumps(self.names), "base": self.base}
+        return {"format": FORMAT, "layer": str(self.layer), "names": json.dumps(self.titles), "base": self.base}
 
 
 def vectors_from(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> VectorSet:

@@ -1,6 +1,6 @@
 """Many Top-K autoencoders trained together: every number of clusters, seed and layer in one bank.
 
-What is trained is defined in `topk_sae`; the bank equals it up to rounding. With W the decoder, y = W (u - b_dec),
+What is trained is defined in `definition`; the bank equals it up to rounding. With W the decoder, y = W (u - b_dec),
 a the kept latents and G = W Wᵀ,
 
     |u - û|² = |u - b_dec|² - 2 a·y + aᵀ G a,
@@ -22,17 +22,16 @@ reductions over latents run along whole rows.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from hashlib import blake2b
 from itertools import accumulate, pairwise
 from math import isfinite
-from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Int
-from torch import Generator, Tensor
+from torch import Tensor
 
 from reasoning_lab.taxonomy.clusterings import Fit
 from reasoning_lab.taxonomy.clusters import Normaliser, TopKClusters, unit
+from reasoning_lab.taxonomy.sae.definition import TopKHyperparameters, batch_orders, data_split, initial_encoder
 
 BETAS = (0.9, 0.999)
 EPSILON = 1e-8
@@ -43,58 +42,10 @@ CHUNK = 4096
 """Sentences that are evaluated at once."""
 
 
-@runtime_checkable
-class Recipe(Protocol):
-    """What training reads of `topk_sae.TopKSAE`, where each field is explained."""
-
-    @property
-    def k(self) -> int: ...
-    @property
-    def batch_size(self) -> int: ...
-    @property
-    def max_epochs(self) -> int: ...
-    @property
-    def patience(self) -> int: ...
-    @property
-    def early_stop_on(self) -> str: ...
-    @property
-    def validation_fraction(self) -> float: ...
-    @property
-    def auxiliary_weight(self) -> float: ...
-    def rate(self, n_latents: int) -> float: ...
-    def check(self, x: Tensor, mean: Tensor, sizes: Sequence[int]) -> None: ...
-
-
-# --- what a seed decides ------------------------------------------------------------------------------------------
-
-
-def _stream(*what: object) -> Generator:
-    """A generator of its own for every purpose: a draw never depends on what else was drawn."""
-    return Generator().manual_seed(int.from_bytes(blake2b(repr(what).encode(), digest_size=7).digest(), "little"))
-
-
-def initial_encoder(n_latents: int, d: int, seed: int) -> Float[Tensor, "n d"]:
-    """Uniform on ±1/√d, as torch initialises a linear layer; float64, a function of (seed, n, d)."""
-    return (torch.rand(n_latents, d, generator=_stream("init", seed, n_latents), dtype=torch.float64) * 2 - 1) * d**-0.5
-
-
-def data_split(m: int, fraction: float, seed: int) -> tuple[Int[Tensor, " train"], Int[Tensor, " validation"]]:
-    """Rows to train on and rows held out, a function of (seed, m, fraction)."""
-    shuffled = torch.randperm(m, generator=_stream("split", seed))
-    n_held_out = round(m * fraction)
-    return shuffled[n_held_out:], shuffled[:n_held_out]
-
-
-def batch_orders(m: int, batch_size: int, seed: int, epoch: int) -> list[Int[Tensor, " b"]]:
-    """The epoch's batches, each of at least two rows, a function of (seed, epoch) and the shapes."""
-    order = torch.randperm(m, generator=_stream("order", seed, epoch))
-    return [rows for rows in order.split(batch_size) if len(rows) > 1]
-
-
 # --- before and after ---------------------------------------------------------------------------------------------
 
 
-def normalised(x: Float[Tensor, "*layer m d"], mean: Float[Tensor, "*layer d"]) -> tuple[Normaliser, Tensor]:
+def normalised_rows(x: Float[Tensor, "*layer m d"], mean: Float[Tensor, "*layer d"]) -> tuple[Normaliser, Tensor]:
     """The normaliser at training precision and the sentences that it gives."""
     dtype = torch.float64 if x.dtype == torch.float64 else torch.float32
     normaliser = Normaliser(mean.to(dtype))
@@ -102,7 +53,7 @@ def normalised(x: Float[Tensor, "*layer m d"], mean: Float[Tensor, "*layer d"]) 
 
 
 def fit_of(
-    sae: Recipe,
+    sae: TopKHyperparameters,
     normaliser: Normaliser,
     u: Float[Tensor, "m d"],
     weights: Sequence[Tensor],
@@ -190,7 +141,7 @@ class TopK:
             self.chosen[:, start:stop].scatter_(1, order, 1.0)
 
 
-class Batch:
+class SentenceBatch:
     """Sentences of each group, with what all its autoencoders share."""
 
     def __init__(self, u: Float[Tensor, "group b d"]) -> None:
@@ -202,7 +153,7 @@ class Batch:
 def bounded_variance(
     square: Float[Tensor, " group"], total: Float[Tensor, "group d"], n: int
 ) -> Float[Tensor, " group"]:
-    """Σ |u - ū|² of n rows from Σ |u|² and Σ u, bounded below as in `topk_sae.batch_variance`."""
+    """Σ |u - ū|² of n rows from Σ |u|² and Σ u, at least 1e-6 n: equal rows have no variance to explain."""
     return (square - total.square().sum(-1) / n).clamp_min(1e-6 * n)
 
 
@@ -240,7 +191,9 @@ class Pass:
         self.top_k = TopK(layout, groups, n_rows, k, flat)
         self.own = [Own(self, start, stop) for start, stop in layout.spans]
 
-    def forward(self, batch: Batch, dead: Float[Tensor, "group latent"] | None = None) -> Float[Tensor, "group size"]:
+    def forward(
+        self, batch: SentenceBatch, dead: Float[Tensor, "group latent"] | None = None
+    ) -> Float[Tensor, "group size"]:
         """Σ |u - û|² of each autoencoder; leaves behind what `descend` needs.
 
         With `dead` latents (1, living ones 0) it also finds their own k largest and what they leave of the residual.
@@ -277,7 +230,7 @@ class Pass:
             left[:, i:j] -= own.gram @ revived[:, i:j]
         return revived, left * mask
 
-    def descend(self, batch: Batch, auxiliary_weight: float) -> None:
+    def descend(self, batch: SentenceBatch, auxiliary_weight: float) -> None:
         """Write -(V/2) times the loss's gradient into the gradient's buffer."""
         layout, n = self.layout, self.layout.n
         used, seen = self.a, self.seen
@@ -304,7 +257,7 @@ class Bank:
     """What training changes: the parameters of every autoencoder with Adam's moments, and which of them still learn."""
 
     def __init__(
-        self, layout: Layout, flat: Float[Tensor, "group p"], rates: Float[Tensor, " size"], sae: Recipe
+        self, layout: Layout, flat: Float[Tensor, "group p"], rates: Float[Tensor, " size"], sae: TopKHyperparameters
     ) -> None:
         self.layout, self.flat, self.rates, self.sae = layout, flat, rates, sae
         self.first, self.second, self.gradient, self.scratch = (torch.zeros_like(flat) for _ in range(4))
@@ -322,11 +275,11 @@ class Bank:
             self._passes[n_rows] = Pass(self.layout, self.flat, self.gradient, n_rows, self.sae.k)
         return self._passes[n_rows]
 
-    def errors(self, batch: Batch) -> Float[Tensor, "group size"]:
+    def errors(self, batch: SentenceBatch) -> Float[Tensor, "group size"]:
         """Σ |u - û|² of each autoencoder."""
         return self.run(batch.n_rows).forward(batch)
 
-    def step(self, batch: Batch) -> tuple[Float[Tensor, "group size"], Float[Tensor, "group latent b"]]:
+    def step(self, batch: SentenceBatch) -> tuple[Float[Tensor, "group size"], Float[Tensor, "group latent b"]]:
         """One step of every live autoencoder; the losses before it, and 1 where a latent was used."""
         run, variance = self.run(batch.n_rows), bounded_variance(batch.square, batch.sum, batch.n_rows)[:, None]
         losses = run.forward(batch, self.dead) / variance
@@ -360,10 +313,10 @@ class Bank:
         return bank
 
 
-class Progress:
+class Course:
     """Losses and best weights of one autoencoder."""
 
-    def __init__(self, sae: Recipe) -> None:
+    def __init__(self, sae: TopKHyperparameters) -> None:
         self.sae = sae
         self.losses: list[float] = []
         self.validation_losses: list[float] = []
@@ -393,7 +346,7 @@ Cell = tuple[int, int, int]
 
 
 def fit_grid(
-    sae: Recipe,
+    sae: TopKHyperparameters,
     x: Float[Tensor, "layer m d"],
     means: Float[Tensor, "layer _"],
     sizes: Sequence[int],
@@ -401,29 +354,31 @@ def fit_grid(
 ) -> dict[Cell, Fit]:
     """Train an autoencoder for every layer, seed and size at once, on the raw activations of the same m sentences.
 
-    Each equals `topk_sae.fit_alone` of its layer, seed and size up to rounding, whoever its neighbours are: starts and
+    Each equals the training of its layer, seed and size alone up to rounding, whoever its neighbours are: starts and
     batches depend on (seed, size) alone, an autoencoder that has stopped stands still, and one that has stopped in
     every group leaves the bank. Memory: the normalised activations once, and per latent and group some
     5 (2 d + batch size + rows of a validation chunk) numbers.
-    Errors: those of TopKSAE.check; FloatingPointError where a loss is no longer finite.
+    Errors: those of TopKHyperparameters.check; FloatingPointError where a loss is no longer finite.
     """
     sizes, seeds = list(dict.fromkeys(sizes)), list(dict.fromkeys(seeds))
     for layer in range(len(x)):
         sae.check(x[layer], means[layer], sizes)
     if not seeds:
         raise ValueError("seeds is empty: name at least one.")
-    layers = [normalised(x[layer], means[layer]) for layer in range(len(x))]
+    layers = [normalised_rows(x[layer], means[layer]) for layer in range(len(x))]
     u = torch.stack([rows for _, rows in layers])
     cells = [[(layer, seed, n) for n in sizes] for layer in range(len(x)) for seed in seeds]
-    progress = {cell: Progress(sae) for group in cells for cell in group}
-    _train(sae, u, cells, progress)
+    courses = {cell: Course(sae) for group in cells for cell in group}
+    _train(sae, u, cells, courses)
     return {
         cell: fit_of(sae, layers[cell[0]][0], u[cell[0]], p.weights, p.losses, p.validation_losses, p.best_epoch)
-        for cell, p in progress.items()
+        for cell, p in courses.items()
     }
 
 
-def _train(sae: Recipe, u: Float[Tensor, "layer m d"], cells: list[list[Cell]], progress: dict[Cell, Progress]) -> None:
+def _train(
+    sae: TopKHyperparameters, u: Float[Tensor, "layer m d"], cells: list[list[Cell]], courses: dict[Cell, Course]
+) -> None:
     """Epochs until every cell has stopped; groups and sizes that are done leave the bank."""
     bank = _initial_bank(sae, u, cells)
     for epoch in range(sae.max_epochs):
@@ -434,9 +389,9 @@ def _train(sae: Recipe, u: Float[Tensor, "layer m d"], cells: list[list[Cell]], 
                 if not bank.live[g, s]:
                     continue
                 _check_loss(losses[g][s], cell, epoch, sae)
-                if progress[cell].note(losses[g][s], None if held_out is None else held_out[g][s]):
-                    progress[cell].weights = tuple(w.clone() for w in bank.layout.weights(bank.flat[g], s))
-                bank.live[g, s] = not progress[cell].stopped
+                if courses[cell].note(losses[g][s], None if held_out is None else held_out[g][s]):
+                    courses[cell].weights = tuple(w.clone() for w in bank.layout.weights(bank.flat[g], s))
+                bank.live[g, s] = not courses[cell].stopped
         if not bank.live.any():
             return
         groups, sizes = bank.live.any(1).nonzero()[:, 0], bank.live.any(0).nonzero()[:, 0]
@@ -445,7 +400,7 @@ def _train(sae: Recipe, u: Float[Tensor, "layer m d"], cells: list[list[Cell]], 
             cells = [[cells[g][s] for s in sizes.tolist()] for g in groups.tolist()]
 
 
-def _initial_bank(sae: Recipe, u: Float[Tensor, "layer m d"], cells: list[list[Cell]]) -> Bank:
+def _initial_bank(sae: TopKHyperparameters, u: Float[Tensor, "layer m d"], cells: list[list[Cell]]) -> Bank:
     sizes = [n for _, _, n in cells[0]]
     layout = Layout(sizes, u.shape[2], u)
     flat = u.new_zeros(len(cells), len(layout.element_owner))
@@ -474,7 +429,9 @@ def _epoch(bank: Bank, u: Float[Tensor, "layer m d"], cells: list[list[Cell]], e
     return (total / n_batches).tolist()
 
 
-def _batches(sae: Recipe, u: Float[Tensor, "layer m d"], cells: list[list[Cell]], epoch: int) -> Iterator[Batch]:
+def _batches(
+    sae: TopKHyperparameters, u: Float[Tensor, "layer m d"], cells: list[list[Cell]], epoch: int
+) -> Iterator[SentenceBatch]:
     """The epoch's batches of every group, side by side."""
     orders = {}
     for seed in {group[0][1] for group in cells}:
@@ -484,10 +441,10 @@ def _batches(sae: Recipe, u: Float[Tensor, "layer m d"], cells: list[list[Cell]]
         yield _gathered(u, [(group[0][0], orders[group[0][1]][i]) for group in cells])
 
 
-def _gathered(u: Float[Tensor, "layer m d"], rows: Sequence[tuple[int, Int[Tensor, " b"]]]) -> Batch:
+def _gathered(u: Float[Tensor, "layer m d"], rows: Sequence[tuple[int, Int[Tensor, " b"]]]) -> SentenceBatch:
     """Per group the given rows of a layer."""
     where = torch.stack([layer * u.shape[1] + chosen for layer, chosen in rows])
-    return Batch(u.flatten(0, 1).index_select(0, where.flatten().to(u.device)).view(*where.shape, -1))
+    return SentenceBatch(u.flatten(0, 1).index_select(0, where.flatten().to(u.device)).view(*where.shape, -1))
 
 
 def _validation(bank: Bank, u: Float[Tensor, "layer m d"], cells: list[list[Cell]]) -> list[list[float]] | None:
@@ -506,7 +463,7 @@ def _validation(bank: Bank, u: Float[Tensor, "layer m d"], cells: list[list[Cell
     return (errors / bounded_variance(square, total, n_rows)[:, None]).tolist()
 
 
-def _check_loss(loss: float, cell: Cell, epoch: int, sae: Recipe) -> None:
+def _check_loss(loss: float, cell: Cell, epoch: int, sae: TopKHyperparameters) -> None:
     if not isfinite(loss):
         layer, seed, n = cell
         raise FloatingPointError(

@@ -44,7 +44,7 @@ def a_set(**changes) -> VectorSet:
 def test_there_and_back(changes):
     before = a_set(**changes).of_base("abc", ("plan", "compute", "check"))
     after = vectors_from(before.tensors(), before.metadata())
-    assert (after.layer, after.names, after.base) == (2, ("plan", "compute", "check"), "abc")
+    assert (after.layer, after.titles, after.base) == (2, ("plan", "compute", "check"), "abc")
     assert before.tensors().keys() == after.tensors().keys()
     for name, tensor in before.tensors().items():
         assert torch.equal(after.tensors()[name], tensor)
@@ -64,8 +64,8 @@ def test_what_does_not_belong_is_refused():
         a_set(vectors=torch.full((3, 4), float("nan")))
     with pytest.raises(ValueError, match="mlp.trunk.bias holds NaN"):
         a_set(mlp=a_set().mlp | {"trunk.bias": torch.full((5,), float("inf"))})
-    with pytest.raises(ValueError, match="names has 2 entries for 3"):
-        a_set(names=("a", "b"))
+    with pytest.raises(ValueError, match="titles has 2 entries for 3"):
+        a_set(titles=("a", "b"))
     named = a_set().of_base("abc")
     named.check_base("abc", 4)
     with pytest.raises(ValueError, match="belong to base model abc, not to abd"):

@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from reasoning_lab.taxonomy.clusterings import Fit
-from reasoning_lab.taxonomy.sae.bank import Bank, Batch, Layout, TopK, fit_grid
-from reasoning_lab.taxonomy.sae.topk import TopKSAE, batch_loss, fit_alone
+from reasoning_lab.taxonomy.sae.bank import Bank, Layout, SentenceBatch, TopK, fit_grid
+from reasoning_lab.taxonomy.sae.topk import TopKSAE
+from tests.taxonomy.sae.plain import batch_loss, fit_alone
 from tests.taxonomy.sae.test_topk import planted
 
 SIZES = [4, 3, 11]
@@ -28,7 +29,7 @@ def equal(bank: Fit, solo: Fit, tolerance: float) -> None:
 
 @pytest.mark.parametrize("weight", [0.0, 0.7])
 def test_errors_and_gradients_are_autograds(weight: float) -> None:
-    """All derivatives written out in `train`, for two groups of three sizes, with dead latents in some."""
+    """All derivatives written out in `bank`, for two groups of three sizes, with dead latents in some."""
     torch.manual_seed(0)
     d, layout = 6, Layout(SIZES, 6, torch.zeros((), dtype=torch.float64))
     flat = torch.randn(2, len(layout.element_owner), dtype=torch.float64) / 2
@@ -38,7 +39,7 @@ def test_errors_and_gradients_are_autograds(weight: float) -> None:
     dead = (torch.rand(2, layout.n) < 0.4).double()
     dead[0, :4] = 0  # an autoencoder that is all alive
     dead[1, 7:] = 1  # and one that is all dead
-    batch, run = Batch(u), bank.run(13)
+    batch, run = SentenceBatch(u), bank.run(13)
     errors = run.forward(batch, dead if weight else None)
     run.descend(batch, weight)
     for g in range(2):

@@ -10,8 +10,9 @@ from torch import Tensor
 
 from reasoning_lab.taxonomy.agreement import agreement
 from reasoning_lab.taxonomy.clusters import TopKClusters
-from reasoning_lab.taxonomy.sae.bank import data_split, initial_encoder
-from reasoning_lab.taxonomy.sae.topk import TopKSAE, batch_loss, fit_alone, largest
+from reasoning_lab.taxonomy.sae.definition import data_split, initial_encoder
+from reasoning_lab.taxonomy.sae.topk import TopKSAE
+from tests.taxonomy.sae.plain import batch_loss, fit_alone, largest
 
 ALL = TopKSAE(batch_size=10**6, early_stop_on="train", validation_fraction=0.0)
 """Every epoch is one step on all sentences."""
@@ -195,11 +196,14 @@ def test_raw_activations_can_be_scored_as_the_authors_did() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"k": 0}, "k=0: must be at least 1"),
+        ({"k": 0}, "k=0: must be a whole number of at least 1"),
         ({"batch_size": 1}, "batch_size=1: must be at least 2"),
         ({"learning_rate": 0.0}, "learning_rate=0.0: must be above 0"),
         ({"validation_fraction": 1.0}, r"validation_fraction=1.0: must be in \[0, 1\)"),
-        ({"validation_fraction": 0.0}, "early_stop_on=validation nothing to look at"),
+        (
+            {"validation_fraction": 0.0},
+            "validation_fraction=0.0: must be above 0, for early_stop_on=validation",
+        ),
         ({"auxiliary_weight": -1.0}, "auxiliary_weight=-1.0: must be at least 0"),
     ],
 )
@@ -216,7 +220,7 @@ def test_bad_data_is_refused_before_training() -> None:
         TopKSAE().fit(x, x.mean(0), 31, 0)
     with pytest.raises(ValueError, match=r"parts 4 sentences into 4 for training and 0 held out"):
         TopKSAE(validation_fraction=0.01).fit(x[:4], x.mean(0), 3, 0)
-    with pytest.raises(ValueError, match="names? at least one"):
+    with pytest.raises(ValueError, match=r"n_clusters=\[\]: must be one number of clusters or more; name at least one"):
         TopKSAE().fit_bank(x, x.mean(0), [], 0)
     x[7, 2] = math.nan
     with pytest.raises(FloatingPointError, match="row 7 of the activations"):

@@ -25,7 +25,8 @@ from reasoning_lab.engine.rng import Key
 from reasoning_lab.engine.scheduler import run
 from reasoning_lab.experiment import Experiment
 from reasoning_lab.launch.config import Composer, build
-from reasoning_lab.model_pair.pair import Role, load, resolve_device
+from reasoning_lab.model_pair.loaded import load_model, resolve_device
+from reasoning_lab.model_pair.pair import Role
 from reasoning_lab.records import Completion
 from reasoning_lab.steering.steering import NoSteering
 
@@ -74,7 +75,7 @@ class LabLM(TemplateLM):
             import torch
 
             torch.set_num_threads(runtime.threads)
-        self._model = load(pair.source(role), pair.dtype, resolve_device(runtime.device))
+        self._model = load_model(pair.source(role), pair.dtype, resolve_device(runtime.device))
         self._store = Store(Path(self.experiment.outputs) / "artifacts")
         self._store.runtime = vars(runtime)
         self.tokenizer = self._model.reader.tokenizer

@@ -162,7 +162,7 @@ def _hybrid_page(experiment: Experiment, lab: Lab, folder: Path) -> dict[str, fl
 def embedded_pair_stage(experiment: Experiment, lab: Lab) -> dict[str, float]:
     """Rebuild the embedded pair from nothing, in the run's folder."""
     from reasoning_lab.benchmark.arithmetic import problem_of
-    from reasoning_lab.model_pair.pair import resolve_device
+    from reasoning_lab.model_pair.loaded import resolve_device
     from reasoning_lab.training.embedded_pair import build_embedded_pair
     from reasoning_lab.training.thinking import graded
 
@@ -180,7 +180,8 @@ def thinking_stage(experiment: Experiment, lab: Lab) -> dict[str, float]:
     """Train a thinking model from the pair's base on the benchmark's problems, in the run's folder."""
     import torch
 
-    from reasoning_lab.model_pair.pair import load_reader, resolve_device
+    from reasoning_lab.model_pair.loaded import resolve_device
+    from reasoning_lab.model_pair.reader import load_reader
     from reasoning_lab.training.thinking import graded, save_model, train_thinking
 
     recipe, problems = experiment.training, problems_of(experiment)

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from reasoning_lab.launch.tracking import Tracker
-    from reasoning_lab.model_pair.pair import LoadedModel, Reader, Role
+    from reasoning_lab.model_pair.loaded import LoadedModel
+    from reasoning_lab.model_pair.pair import Role
+    from reasoning_lab.model_pair.reader import Reader
 
 
 T = TypeVar("T")
@@ -58,7 +60,7 @@ def shape_of(experiment: Experiment) -> Any:
 
 def model_of(experiment: Experiment, role: "Role", lab: Lab) -> "LoadedModel":
     """A role's model, loaded once."""
-    from reasoning_lab.model_pair.pair import load, resolve_device
+    from reasoning_lab.model_pair.loaded import load_model, resolve_device
 
     source = experiment.model_pair.source(role)
     at = (source, experiment.model_pair.dtype, experiment.runtime.device)
@@ -67,7 +69,7 @@ def model_of(experiment: Experiment, role: "Role", lab: Lab) -> "LoadedModel":
 
         if experiment.runtime.threads:
             torch.set_num_threads(experiment.runtime.threads)
-        lab.models[at] = load(source, experiment.model_pair.dtype, resolve_device(experiment.runtime.device))
+        lab.models[at] = load_model(source, experiment.model_pair.dtype, resolve_device(experiment.runtime.device))
     return lab.models[at]
 
 
@@ -76,7 +78,7 @@ def trainable(experiment: Experiment, device: str) -> tuple[Any, Any]:
     import torch
     from transformers import AutoModelForCausalLM
 
-    from reasoning_lab.model_pair.pair import load_reader, where_of
+    from reasoning_lab.model_pair.reader import load_reader, where_of
 
     source = experiment.model_pair.source("base")
     place, options = where_of(source)

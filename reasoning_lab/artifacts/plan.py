@@ -31,7 +31,7 @@ from reasoning_lab.artifacts.store import Store
 from reasoning_lab.experiment import Experiment
 
 if TYPE_CHECKING:
-    from reasoning_lab.model_pair.pair import LoadedModel
+    from reasoning_lab.model_pair.loaded import LoadedModel
 
 
 def show_plan(experiment: Experiment, lab: Lab, draws: Sequence[Draw]) -> None:
@@ -100,7 +100,7 @@ def _is_dependent(draw: Draw) -> bool:
 
 def _n_workers(work: Sequence[tuple[Experiment, Draw]]) -> int:
     """As the runtime says on a CPU; one process has the GPU."""
-    from reasoning_lab.model_pair.pair import resolve_device
+    from reasoning_lab.model_pair.loaded import resolve_device
 
     runtime = work[0][0].runtime
     if runtime.workers > 1 and resolve_device(runtime.device) != "cpu":

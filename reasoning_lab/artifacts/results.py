@@ -36,7 +36,8 @@ from reasoning_lab.steering.steering import NoSteering, SteeringRule
 
 if TYPE_CHECKING:
     from reasoning_lab.judge.base import Usage
-    from reasoning_lab.model_pair.pair import LoadedModel, Role
+    from reasoning_lab.model_pair.loaded import LoadedModel
+    from reasoning_lab.model_pair.pair import Role
     from reasoning_lab.steering.hybrid.policy import HybridPolicy
     from reasoning_lab.steering.hybrid.vocabulary import VocabularyMap
     from reasoning_lab.steering.steering import Steering
@@ -142,7 +143,7 @@ def check_layers(experiment: Experiment) -> None:
 def _check_layers(experiment: Experiment, role: "Role", key: str, layers: Sequence[int]) -> None:
     from transformers import AutoConfig
 
-    from reasoning_lab.model_pair.pair import where_of
+    from reasoning_lab.model_pair.reader import where_of
 
     where, options = where_of(experiment.model_pair.source(role))
     n = AutoConfig.from_pretrained(where, **options).get_text_config().num_hidden_layers
@@ -152,7 +153,7 @@ def _check_layers(experiment: Experiment, role: "Role", key: str, layers: Sequen
 
 def check_prompts(experiment: Experiment, draw: Draw) -> None:
     """A model that isn't there, a prompt that can't be read or doesn't fit: an error before anything is drawn."""
-    from reasoning_lab.model_pair.pair import load_reader
+    from reasoning_lab.model_pair.reader import load_reader
 
     reader = load_reader(experiment.model_pair.source(draw.role))
     limit = experiment.runtime.max_prompt_tokens
@@ -248,7 +249,7 @@ def traces(experiment: Experiment, lab: Lab) -> list[Trace]:
     taxonomy, draw = taxonomy_of(experiment), trace_draw(experiment)
 
     def build(folder: Path) -> None:
-        from reasoning_lab.model_pair.pair import load_reader
+        from reasoning_lab.model_pair.reader import load_reader
         from reasoning_lab.taxonomy.traces import traces as cut
 
         reader = load_reader(experiment.model_pair.source("thinking"))
@@ -392,7 +393,7 @@ def names(experiment: Experiment, lab: Lab) -> "Named":
     recipe, chosen = labels_recipe(experiment), taxonomy_of(experiment)
 
     def build(folder: Path) -> None:
-        from reasoning_lab.model_pair.pair import resolve_device
+        from reasoning_lab.model_pair.loaded import resolve_device
 
         sentences = labelled(experiment, lab)
         texts = {str(number): trace.text for number, trace in enumerate(traces(experiment, lab))}
@@ -557,7 +558,7 @@ def _rule(experiment: Experiment, draw: Draw, lab: Lab) -> SteeringRule:
 
 def _law(experiment: Experiment, draw: Draw, lab: Lab) -> "LoadedModel":
     """What the draw's answers are drawn from."""
-    from reasoning_lab.model_pair.pair import LoadedModel
+    from reasoning_lab.model_pair.loaded import LoadedModel
 
     model = model_of(experiment, draw.role, lab)
     if draw.law is None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 def report_input(experiment: Experiment, lab: Lab) -> Any:
     """Everything that table, plots and page show."""
-    from reasoning_lab.model_pair.pair import load_reader
+    from reasoning_lab.model_pair.reader import load_reader
     from reasoning_lab.report import Published, ReportInput
 
     problems = problems_of(experiment)

@@ -73,9 +73,11 @@ def test_the_main_job_runs_on_the_device(tmp_path: Path) -> None:
 
 def test_pretraining_runs_on_the_device() -> None:
     from reasoning_lab.benchmark.grammar import Grammar, build_tokenizer
-    from reasoning_lab.training.pretrain import Architecture, PretrainRecipe, pretrain
+    from reasoning_lab.training.pretrain import Architecture, PretrainHyperparameters, pretrain
 
-    trained, _ = pretrain(build_tokenizer(), Grammar(), Architecture(), PretrainRecipe(steps=3), print, device="cuda")
+    trained, _ = pretrain(
+        build_tokenizer(), Grammar(), Architecture(), PretrainHyperparameters(steps=3), print, device="cuda"
+    )
     assert next(trained.parameters()).device.type == "cuda"
 
 

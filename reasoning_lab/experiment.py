@@ -15,7 +15,7 @@ from reasoning_lab.taxonomy.clusterings import Clustering
 from reasoning_lab.taxonomy.naming import Naming
 from reasoning_lab.taxonomy.scoring import Scoring
 from reasoning_lab.taxonomy.spans import Pooling
-from reasoning_lab.training.thinking import ThinkingRecipe
+from reasoning_lab.training.thinking import ThinkingHyperparameters
 
 Stage = Literal[
     "traces",
@@ -174,7 +174,7 @@ class Experiment:
     sampler: Sampler
     """The sampler under study: arms refer to it."""
     judge: JudgeOption
-    training: ThinkingRecipe
+    training: ThinkingHyperparameters
     """Of stage=thinking."""
     arms: dict[str, Arm]
     baseline: str

@@ -81,7 +81,7 @@ def test_the_numeric_core_needs_torch_and_transformers_alone() -> None:
     import subprocess
 
     core = ("engine.scheduler", "engine.token", "engine.policy", "engine.rng", "engine.transformers", "records",
-            "artifacts.sampling", "model_pair.pair", "model_pair.toy", "sampler.power", "sampler.best_of_n",
+            "artifacts.sampling", "model_pair.loaded", "model_pair.toy", "sampler.power", "sampler.best_of_n",
     )  # fmt: skip
     lines = [f"import reasoning_lab.{name}" for name in core]
     blocked = ["hydra", "omegaconf", "datasets", "wandb", "submitit", "pydantic", "math_verify", "rich", "matplotlib"]

@@ -9,7 +9,7 @@ from reasoning_lab.artifacts.store import RunLog
 from reasoning_lab.engine.policy import Chain, score
 from reasoning_lab.engine.rng import Key
 from reasoning_lab.engine.scheduler import Counts, run
-from reasoning_lab.model_pair.pair import LoadedModel
+from reasoning_lab.model_pair.loaded import LoadedModel
 from reasoning_lab.records import Candidate, Completion
 from reasoning_lab.sampler.base import Prompt, Sample, Sampler
 

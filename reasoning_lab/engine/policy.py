@@ -13,6 +13,7 @@ from reasoning_lab.engine.rng import Key
 
 if TYPE_CHECKING:  # Samplers import this module, and an error of theirs must not wait for torch.
     from torch import Tensor
+    from transformers import PretrainedConfig
 
 Finish = Literal["stop", "cap", "floor"]
 """Why a request ended: a stop id was drawn, the cap was reached, or its floor was passed."""
@@ -224,3 +225,11 @@ class Policy(ABC):
     @abstractmethod
     def open(self, rows: int, capacity: int) -> Session:
         """A session of `rows` rows of `capacity` positions."""
+
+
+def context_length(config: "PretrainedConfig") -> int:
+    """Most positions of a model: its position limit, or its sliding window, within which full attention is its law."""
+    window = getattr(config, "sliding_window", None)
+    if window is not None and getattr(config, "use_sliding_window", True):
+        return min(config.max_position_embeddings, window)
+    return config.max_position_embeddings

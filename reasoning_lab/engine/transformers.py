@@ -5,12 +5,12 @@ from typing import Any
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor
-from transformers import AttentionInterface, AttentionMaskInterface
+from torch import Tensor, nn
+from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
 from transformers.cache_utils import Cache, CacheLayerMixin
 from transformers.masking_utils import eager_mask
 
-from reasoning_lab.engine.policy import Policy, Segment, Session
+from reasoning_lab.engine.policy import Policy, Segment, Session, context_length
 
 PREFILL_WIDTH = 64
 """Prompt tokens per prefill pass. Prefill always runs one row at this width, so its arithmetic has one shape."""
@@ -21,7 +21,7 @@ ATTENTION = "reasoning_lab_grouped"
 
 
 def grouped_attention(
-    _module: Any,
+    _module: nn.Module,
     query: Tensor,
     key: Tensor,
     value: Tensor,
@@ -57,18 +57,24 @@ class HuggingFacePolicy(Policy):
 
     Arguments: `model` is an `AutoModelForCausalLM` on its device in its dtype. Logits are returned in float32, or in
     float64 for a float64 model. `generation_config` is never consulted: temperature, top-k and stop ids belong to the
-    sampler's request (Karan & Du's code lets its top_k=50 into q; power_sampling D9).
+    sampler's request (Karan & Du's code lets its top_k=50 into q; departures D9).
     """
 
-    def __init__(self, model: Any) -> None:
+    model: PreTrainedModel
+    architecture: str
+    """transformers' model_type."""
+    device: torch.device
+    dtype: torch.dtype
+    """Of weights and cache."""
+
+    def __init__(self, model: PreTrainedModel) -> None:
         self.model = model.eval()
-        model.set_attn_implementation(ATTENTION)
+        self.model.set_attn_implementation(ATTENTION)
         config = model.config
-        self.vocab_size = config.vocab_size
-        self.architecture: str = config.model_type
+        self.vocab_size, self.architecture = config.vocab_size, config.model_type
         self.context_length = context_length(config)
-        self.device = next(model.parameters()).device
-        self.dtype = next(model.parameters()).dtype
+        weight = next(model.parameters())
+        self.device, self.dtype = weight.device, weight.dtype
 
     @torch.inference_mode()
     def next_logits(self, ids: Sequence[int]) -> Float[Tensor, " vocab"]:
@@ -83,14 +89,6 @@ class HuggingFacePolicy(Policy):
                 "shorten runtime.max_prompt_tokens or the benchmark's max_new_tokens."
             )
         return RowSession(self, rows, capacity)
-
-
-def context_length(config: Any) -> int:
-    """Most positions of a model: its position limit, or its sliding window, within which full attention is its law."""
-    window = getattr(config, "sliding_window", None)
-    if window is not None and getattr(config, "use_sliding_window", True):
-        return min(config.max_position_embeddings, window)
-    return config.max_position_embeddings
 
 
 def _floating(logits: Tensor) -> Tensor:
@@ -109,9 +107,11 @@ class RowLayer(CacheLayerMixin):
         self.positions: Tensor | None = None
 
     def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
+        """Not called: `allocate` comes first."""
         raise RuntimeError("RowLayer is allocated by its cache.")
 
     def allocate(self, keys: Tensor, values: Tensor) -> None:
+        """Write into these buffers, [row, head, position, dim] each."""
         self.keys, self.values, self.is_initialized = keys, values, True
 
     def update(self, key_states: Tensor, value_states: Tensor, *_args: Any, **_kwargs: Any) -> tuple[Tensor, Tensor]:
@@ -127,13 +127,16 @@ class RowLayer(CacheLayerMixin):
         return self.keys[row : row + 1], self.values[row : row + 1]
 
     def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
+        """(keys, offset): every pass sees the whole buffer."""
         assert self.keys is not None
         return self.keys.shape[2], 0
 
     def get_seq_length(self) -> int:
+        """0: positions are always given."""
         return 0
 
     def get_max_length(self) -> int:
+        """Positions of a row, the spare one included."""
         assert self.keys is not None
         return self.keys.shape[2]
 

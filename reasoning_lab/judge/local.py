@@ -10,7 +10,9 @@ from reasoning_lab.engine.policy import Chain, Request
 from reasoning_lab.engine.rng import Key
 from reasoning_lab.judge.base import ChatRequest, CountingChat, JudgeOption, Reply, Usage
 from reasoning_lab.judge.chat import ChatJudge
-from reasoning_lab.model_pair.pair import DTYPES, LoadedModel, ModelSource, load, load_reader, resolve_device
+from reasoning_lab.model_pair.loaded import LoadedModel, load_model, resolve_device
+from reasoning_lab.model_pair.pair import DTYPES, ModelSource
+from reasoning_lab.model_pair.reader import load_reader
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ class Local(JudgeOption):
     def chat(self, cache: Path, device: str) -> "LocalChat":
         """The model, its weights loaded."""
         self.check()
-        model = load(self.model, self.dtype, resolve_device(device))
+        model = load_model(self.model, self.dtype, resolve_device(device))
         name = f"{self.model.gguf_file or self.model.path} (run here)"
         return LocalChat(model, name, self.rows, self.max_prompt_tokens, self.max_tokens)
 

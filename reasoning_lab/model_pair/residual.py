@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+from transformers.cache_utils import Cache
 
 from reasoning_lab.engine.policy import Policy
 from reasoning_lab.engine.transformers import HuggingFacePolicy
@@ -43,7 +44,9 @@ class Decoder:
         self._inner: Any = inner
         self._head: Any = policy.model.lm_head
         self.n_layers = len(self._inner.layers)
+        """N."""
         self.width: int = policy.model.config.hidden_size
+        """d."""
         self._probe()
 
     def check_layer(self, layer: int) -> int:
@@ -63,7 +66,7 @@ class Decoder:
         last: int,
         positions: Int[Tensor, "row width"],
         mask: Tensor | None,
-        cache: Any = None,
+        cache: Cache | None = None,
     ) -> Float[Tensor, "row width d"]:
         """The stream after layer `last`, from `hidden`, the stream before layer `first`; `first` > `last` runs none.
 
@@ -72,7 +75,7 @@ class Decoder:
         """
         rotations = self._inner.rotary_emb(hidden, position_ids=positions)
         for layer in self._inner.layers[first : last + 1]:
-            found = layer(
+            out = layer(
                 hidden,
                 attention_mask=mask,
                 position_ids=positions,
@@ -80,7 +83,7 @@ class Decoder:
                 use_cache=cache is not None,
                 position_embeddings=rotations,
             )
-            hidden = found[0] if isinstance(found, tuple) else found
+            hidden = out[0] if isinstance(out, tuple) else out
         return hidden
 
     def head(self, hidden: Float[Tensor, "row width d"]) -> Float[Tensor, "row width vocab"]:
@@ -92,11 +95,11 @@ class Decoder:
         """The streams at `layers` of right-padded sequences, in one pass that ends after the deepest."""
         positions = torch.arange(ids.shape[1], device=ids.device).expand_as(ids)
         mask = causal_mask(ids.shape[1], self.policy.dtype, ids.device)
-        hidden, found, first = self.embed(ids), {}, 0
+        hidden, streams, first = self.embed(ids), {}, 0
         for layer in sorted(map(self.check_layer, set(layers))):
             hidden = self.layers(hidden, first, layer, positions, mask)
-            found[layer], first = hidden, layer + 1
-        return found
+            streams[layer], first = hidden, layer + 1
+        return streams
 
     @torch.inference_mode()
     def _probe(self) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Literal
 
-from reasoning_lab.model_pair.pair import Reader
+from reasoning_lab.model_pair.reader import Reader
 from reasoning_lab.records import Span
 
 Pooling = Literal["mean_with_previous", "mean", "boundary"]

@@ -31,9 +31,9 @@ from reasoning_lab.benchmark.grammar import (
     n_sentences,
     training_problems,
 )
-from reasoning_lab.training.grpo import GRPORecipe, Reward, train_grpo
-from reasoning_lab.training.pretrain import Architecture, PretrainRecipe, pretrain
-from reasoning_lab.training.sft import SFTRecipe, train_sft
+from reasoning_lab.training.grpo import GRPOHyperparameters, Reward, train_grpo
+from reasoning_lab.training.pretrain import Architecture, PretrainHyperparameters, pretrain
+from reasoning_lab.training.sft import SFTHyperparameters, train_sft
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -42,7 +42,7 @@ MODELS = ("base", "grpo", "thinking")
 
 
 @dataclass(frozen=True)
-class TraceRecipe:
+class TraceHyperparameters:
     """The traces of the thinking model's cold start, written by the base model."""
 
     n_problems: int = 1600
@@ -58,21 +58,23 @@ class TraceRecipe:
 
 
 @dataclass(frozen=True)
-class PairRecipe:
+class PairHyperparameters:
     """Everything that determines the three models, beside the thread count and the machine's arithmetic."""
 
     grammar: Grammar = field(default_factory=Grammar)
     architecture: Architecture = field(default_factory=Architecture)
-    pretrain: PretrainRecipe = field(default_factory=PretrainRecipe)
-    grpo: GRPORecipe = field(default_factory=GRPORecipe)
-    traces: TraceRecipe = field(default_factory=TraceRecipe)
-    sft: SFTRecipe = field(default_factory=SFTRecipe)
-    thinking: GRPORecipe = field(default_factory=lambda: GRPORecipe(steps=40, prompts_per_step=24, learning_rate=3e-4))
+    pretrain: PretrainHyperparameters = field(default_factory=PretrainHyperparameters)
+    grpo: GRPOHyperparameters = field(default_factory=GRPOHyperparameters)
+    traces: TraceHyperparameters = field(default_factory=TraceHyperparameters)
+    sft: SFTHyperparameters = field(default_factory=SFTHyperparameters)
+    thinking: GRPOHyperparameters = field(
+        default_factory=lambda: GRPOHyperparameters(steps=40, prompts_per_step=24, learning_rate=3e-4)
+    )
     n_problems: int = 8192
     """training problems that a GRPO run draws its prompts from"""
 
-    def with_seed(self, seed: int) -> PairRecipe:
-        """The same recipe with one seed for every stage."""
+    def with_seed(self, seed: int) -> PairHyperparameters:
+        """The same with one seed for every stage."""
         return replace(
             self,
             pretrain=replace(self.pretrain, seed=seed),
@@ -81,8 +83,8 @@ class PairRecipe:
             thinking=replace(self.thinking, seed=seed),
         )
 
-    def with_steps(self, base: int | None, grpo: int | None, thinking: int | None) -> PairRecipe:
-        """The same recipe with other numbers of optimiser steps; None keeps one."""
+    def with_steps(self, base: int | None, grpo: int | None, thinking: int | None) -> PairHyperparameters:
+        """The same with other numbers of optimiser steps; None keeps one."""
         return replace(
             self,
             pretrain=replace(self.pretrain, steps=base or self.pretrain.steps),
@@ -95,15 +97,15 @@ class PairRecipe:
 _STREAMS = {"grpo": 1_000_003, "traces": 2_000_003, "thinking": 3_000_017}
 
 
-def stage_problems(stage: str, n: int, recipe: PairRecipe) -> list[WordProblem]:
+def stage_problems(stage: str, n: int, hyper: PairHyperparameters) -> list[WordProblem]:
     """The training problems of a stage after pretraining."""
-    return list(islice(training_problems(_STREAMS[stage] + recipe.pretrain.seed, recipe.grammar), n))
+    return list(islice(training_problems(_STREAMS[stage] + hyper.pretrain.seed, hyper.grammar), n))
 
 
 # --- stages ---------------------------------------------------------------------------------------------------
 
 
-def load(folder: Path, device: str = "cpu") -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+def load_trained(folder: Path, device: str = "cpu") -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """A saved model in float32 on the device, in eval mode, with its tokenizer."""
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -111,7 +113,7 @@ def load(folder: Path, device: str = "cpu") -> tuple[PreTrainedModel, PreTrained
     return model.to(device).eval(), AutoTokenizer.from_pretrained(folder)
 
 
-def save(model: PreTrainedModel, folder: Path) -> None:
+def save_trained(model: PreTrainedModel, folder: Path) -> None:
     """Write a hub-style folder with the weights in float16, the tokenizer and a plain sampling configuration."""
     from transformers import GenerationConfig
 
@@ -137,7 +139,7 @@ class Workshop:
 
     out: Path
     """Each stage reads and writes model folders below it."""
-    recipe: PairRecipe
+    hyper: PairHyperparameters
     reward: Reward[WordProblem]
     """1 for a right response, else 0."""
     device: str
@@ -145,46 +147,48 @@ class Workshop:
 
 
 def _train_base(shop: Workshop) -> None:
-    out, recipe, device, report = shop.out, shop.recipe, shop.device, shop.report
-    model, _ = pretrain(build_tokenizer(), recipe.grammar, recipe.architecture, recipe.pretrain, report, device=device)
-    save(model, out / "base")
+    out, hyper, device, report = shop.out, shop.hyper, shop.device, shop.report
+    model, _ = pretrain(build_tokenizer(), hyper.grammar, hyper.architecture, hyper.pretrain, report, device=device)
+    save_trained(model, out / "base")
 
 
-def _reinforce(shop: Workshop, source: str, target: str, problems: list[WordProblem], recipe: GRPORecipe) -> None:
-    model, tokenizer = load(shop.out / source, shop.device)
-    log = train_grpo(model, tokenizer, [p.text for p in problems], problems, shop.reward, recipe)
+def _reinforce(
+    shop: Workshop, source: str, target: str, problems: list[WordProblem], hyper: GRPOHyperparameters
+) -> None:
+    model, tokenizer = load_trained(shop.out / source, shop.device)
+    log = train_grpo(model, tokenizer, [p.text for p in problems], problems, shop.reward, hyper)
     rewards = log.column("reward")
     shop.report(f"{target}: mean reward {rewards[0]:.3f} at the first step, {rewards[-1]:.3f} at the last")
-    save(model, shop.out / target)
+    save_trained(model, shop.out / target)
 
 
 @torch.no_grad()
 def written_traces(
-    folder: Path, problems: list[WordProblem], recipe: TraceRecipe, seed: int, device: str = "cpu"
+    folder: Path, problems: list[WordProblem], hyper: TraceHyperparameters, seed: int, device: str = "cpu"
 ) -> list[str]:
     """One response per problem by the model of `folder`, beginning with the forced opening."""
     from transformers import GenerationConfig
 
-    model, tokenizer = load(folder, device)
+    model, tokenizer = load_trained(folder, device)
     torch.manual_seed(seed)
     config = GenerationConfig(
         do_sample=True,
-        temperature=recipe.temperature,
+        temperature=hyper.temperature,
         top_k=0,
         top_p=1.0,
-        max_new_tokens=recipe.max_tokens,
+        max_new_tokens=hyper.max_tokens,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
     )
     traces: list[str] = []
-    for first in range(0, len(problems), recipe.batch):
-        prompts = [problem.text + recipe.opening for problem in problems[first : first + recipe.batch]]
+    for first in range(0, len(problems), hyper.batch):
+        prompts = [problem.text + hyper.opening for problem in problems[first : first + hyper.batch]]
         inputs = tokenizer(prompts, return_tensors="pt", padding=True).to(device)
         generated = cast(Any, model).generate(
             input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"], generation_config=config
         )
         completions = generated[:, inputs["input_ids"].shape[1] :]
-        traces += [recipe.opening + text for text in tokenizer.batch_decode(completions, skip_special_tokens=True)]
+        traces += [hyper.opening + text for text in tokenizer.batch_decode(completions, skip_special_tokens=True)]
     return traces
 
 
@@ -195,26 +199,26 @@ def is_thorough(problem: WordProblem, trace: str) -> bool:
 
 def _cold_start(shop: Workshop) -> None:
     """Fine-tune the base on its own thorough traces; written to the thinking folder."""
-    out, recipe, device, report = shop.out, shop.recipe, shop.device, shop.report
-    problems = stage_problems("traces", recipe.traces.n_problems, recipe)
-    traces = written_traces(out / "base", problems, recipe.traces, recipe.sft.seed, device)
+    out, hyper, device, report = shop.out, shop.hyper, shop.device, shop.report
+    problems = stage_problems("traces", hyper.traces.n_problems, hyper)
+    traces = written_traces(out / "base", problems, hyper.traces, hyper.sft.seed, device)
     kept = [(p.text, trace) for p, trace in zip(problems, traces, strict=True) if is_thorough(p, trace)]
     if not kept:
         raise ValueError(f"none of {len(problems)} traces is right and thorough; pretrain the base for longer.")
     report(f"thinking: {len(kept)} of {len(problems)} traces are right and thorough")
-    model, tokenizer = load(out / "base", device)
-    train_sft(model, tokenizer, [prompt for prompt, _ in kept], [trace for _, trace in kept], recipe.sft)
-    save(model, out / "thinking")
+    model, tokenizer = load_trained(out / "base", device)
+    train_sft(model, tokenizer, [prompt for prompt, _ in kept], [trace for _, trace in kept], hyper.sft)
+    save_trained(model, out / "thinking")
 
 
 def _reinforce_base(shop: Workshop) -> None:
-    problems = stage_problems("grpo", shop.recipe.n_problems, shop.recipe)
-    _reinforce(shop, "base", "grpo", problems, shop.recipe.grpo)
+    problems = stage_problems("grpo", shop.hyper.n_problems, shop.hyper)
+    _reinforce(shop, "base", "grpo", problems, shop.hyper.grpo)
 
 
 def _reinforce_thinking(shop: Workshop) -> None:
-    problems = stage_problems("thinking", shop.recipe.n_problems, shop.recipe)
-    _reinforce(shop, "thinking", "thinking", problems, shop.recipe.thinking)
+    problems = stage_problems("thinking", shop.hyper.n_problems, shop.hyper)
+    _reinforce(shop, "thinking", "thinking", problems, shop.hyper.thinking)
 
 
 STAGES: dict[str, Callable[[Workshop], None]] = {
@@ -242,11 +246,11 @@ def file_hashes(out: Path) -> dict[str, str]:
     return {path.relative_to(out).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
-def write_manifest(out: Path, recipe: PairRecipe, seconds: dict[str, float], threads: dict[str, int]) -> None:
-    """manifest.json: seed, recipe, library versions, seconds and threads of each stage, and the hash of each file."""
+def write_manifest(out: Path, hyper: PairHyperparameters, seconds: dict[str, float], threads: dict[str, int]) -> None:
+    """manifest.json: seed, hyperparameters, library versions, seconds and threads per stage, the hash of each file."""
     manifest = {
-        "seed": recipe.pretrain.seed,
-        "recipe": asdict(recipe),
+        "seed": hyper.pretrain.seed,
+        "hyperparameters": asdict(hyper),
         "versions": {name: version(name) for name in ("torch", "transformers", "trl")},
         "seconds": seconds,
         "threads": threads,
@@ -258,7 +262,7 @@ def write_manifest(out: Path, recipe: PairRecipe, seconds: dict[str, float], thr
 def build_embedded_pair(
     out: Path,
     reward: Reward[WordProblem],
-    recipe: PairRecipe | None = None,
+    hyper: PairHyperparameters | None = None,
     seed: int | None = None,
     pretrain_steps: int | None = None,
     grpo_steps: int | None = None,
@@ -268,22 +272,22 @@ def build_embedded_pair(
 ) -> dict[str, float]:
     """Build base/, grpo/ and thinking/ with card and manifest below `out`; returns the seconds of each stage.
 
-    `reward` judges a response (1 right, 0 wrong); the arguments after `recipe` override its seed and its numbers of
-    optimiser steps. Every stage starts from the stored float16 weights of the stage before, so the folders alone tell
-    the lineage. The weights repeat bit for bit only on the same machine arithmetic, thread count and library versions,
-    which the manifest names.
+    `reward` grades a response (1 right, 0 wrong); the arguments after `hyper` override its seed and its
+    numbers of optimiser steps. Every stage starts from the stored float16 weights of the stage before, so the folders
+    alone tell the lineage. The weights repeat bit for bit only on the same machine arithmetic, thread count and library
+    versions, which the manifest names.
     """
-    recipe = (recipe or PairRecipe()).with_steps(pretrain_steps, grpo_steps, thinking_steps)
-    recipe = recipe if seed is None else recipe.with_seed(seed)
+    hyper = (hyper or PairHyperparameters()).with_steps(pretrain_steps, grpo_steps, thinking_steps)
+    hyper = hyper if seed is None else hyper.with_seed(seed)
     out.mkdir(parents=True, exist_ok=True)
-    shop = Workshop(out, recipe, reward, device, report)
+    shop = Workshop(out, hyper, reward, device, report)
     seconds: dict[str, float] = {}
     for name, stage in STAGES.items():
         with _timed(seconds, name):
             stage(shop)
         report(f"{name}: {seconds[name]:.0f} s")
-    (out / "README.md").write_text(card(recipe))
-    write_manifest(out, recipe, seconds, dict.fromkeys(seconds, torch.get_num_threads()))
+    (out / "README.md").write_text(card(hyper))
+    write_manifest(out, hyper, seconds, dict.fromkeys(seconds, torch.get_num_threads()))
     return seconds
 
 
@@ -291,9 +295,9 @@ FIGURES_BEGIN, FIGURES_END = "<!-- figures: begin -->", "<!-- figures: end -->"
 """Marks in the card between which the measured table stands."""
 
 
-def card(recipe: PairRecipe, figures: str = "Not measured yet.") -> str:
+def card(hyper: PairHyperparameters, figures: str = "Not measured yet.") -> str:
     """The model card of the three folders."""
-    corpus = ", ".join(f"{name} {value}" for name, value in asdict(recipe.grammar).items())
+    corpus = ", ".join(f"{name} {value}" for name, value in asdict(hyper.grammar).items())
     return f"""---
 license: apache-2.0
 library_name: transformers
@@ -302,24 +306,24 @@ pipeline_tag: text-generation
 
 # The embedded pair
 
-Three small language models ({recipe.architecture.layers} layers of width {recipe.architecture.width}, Llama
+Three small language models ({hyper.architecture.layers} layers of width {hyper.architecture.width}, Llama
 architecture, weights in float16) that answer word problems about a running count. They let every experiment of
 this project run in minutes on a CPU.
 
 | folder | what it is | made by |
 |---|---|---|
-| `base` | knows how to solve the problems, rarely does | {recipe.pretrain.steps} pretraining steps on the corpus |
-| `grpo` | the reinforcement-learning baseline | {recipe.grpo.steps} GRPO steps on `base`, exact-answer reward |
+| `base` | knows how to solve the problems, rarely does | {hyper.pretrain.steps} pretraining steps on the corpus |
+| `grpo` | the reinforcement-learning baseline | {hyper.grpo.steps} GRPO steps on `base`, exact-answer reward |
 | `thinking` | longer responses that check each step | SFT of `base` on its own correct checked traces, then \
-{recipe.thinking.steps} GRPO steps |
+{hyper.thinking.steps} GRPO steps |
 
 **Limits.** This is a model organism, not evidence about large models: the corpus was written so that the knowledge
 is there and the mixture of response styles hides it. It answers nothing but its own grammar.
 
-## Recipe
+## How they were made
 
-Grammar: `reasoning_lab/corpus.py`; code: `reasoning_lab/training/`; every constant, the seed
-({recipe.pretrain.seed}), library versions and the hash of each file: `manifest.json`. One problem in ten, by hash,
+Grammar: `reasoning_lab/benchmark/grammar.py`; code: `reasoning_lab/training/`; every constant, the seed
+({hyper.pretrain.seed}), library versions and the hash of each file: `manifest.json`. One problem in ten, by hash,
 is held out of every stage. Corpus: {corpus}.
 
 Rebuild from nothing: `python -m reasoning_lab.main stage=embedded_pair`.

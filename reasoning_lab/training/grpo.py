@@ -1,7 +1,7 @@
 """Group-relative policy optimisation of a causal model through TRL: the reinforcement-learning baseline.
 
-The trainer is TRL's; this file fixes the recipe and the meaning of the reward, so that the same code trains the
-embedded pair on a CPU and a hub model on a GPU.
+The trainer is TRL's; this file fixes the hyperparameters and the meaning of the reward, so that the same code trains
+the embedded pair on a CPU and a hub model on a GPU.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Reward = Callable[[ProblemT, str], float]
 
 
 @dataclass(frozen=True)
-class GRPORecipe:
+class GRPOHyperparameters:
     """Shao et al. 2024 with the defaults of TRL where a field does not say otherwise; no KL term."""
 
     steps: int = 80
@@ -98,37 +98,37 @@ def _stop_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> fro
     return frozenset(i for i in [*ids, tokenizer.eos_token_id] if i is not None)
 
 
-def _trl_config(recipe: GRPORecipe, output_dir: str, on_cpu: bool) -> Any:
+def _trl_config(hyper: GRPOHyperparameters, output_dir: str, on_cpu: bool) -> Any:
     from trl import GRPOConfig
 
     settings: dict[str, Any] = {
         "output_dir": output_dir,
-        "max_steps": recipe.steps,
-        "per_device_train_batch_size": recipe.completions_per_step // recipe.accumulation,
-        "gradient_accumulation_steps": recipe.accumulation,
-        "num_generations": recipe.completions_per_prompt,
-        "max_completion_length": recipe.max_tokens,
-        "temperature": recipe.temperature,
-        "learning_rate": recipe.learning_rate,
+        "max_steps": hyper.steps,
+        "per_device_train_batch_size": hyper.completions_per_step // hyper.accumulation,
+        "gradient_accumulation_steps": hyper.accumulation,
+        "num_generations": hyper.completions_per_prompt,
+        "max_completion_length": hyper.max_tokens,
+        "temperature": hyper.temperature,
+        "learning_rate": hyper.learning_rate,
         "lr_scheduler_type": "constant_with_warmup",
-        "warmup_steps": recipe.warmup,
-        "beta": recipe.kl,
-        "adam_beta1": recipe.betas[0],
-        "adam_beta2": recipe.betas[1],
+        "warmup_steps": hyper.warmup,
+        "beta": hyper.kl,
+        "adam_beta1": hyper.betas[0],
+        "adam_beta2": hyper.betas[1],
         "weight_decay": 0.0,
-        "max_grad_norm": recipe.clip,
+        "max_grad_norm": hyper.clip,
         "loss_type": "dapo",
         "scale_rewards": "group",
-        "bf16": recipe.bfloat16,
-        "gradient_checkpointing": recipe.gradient_checkpointing,
+        "bf16": hyper.bfloat16,
+        "gradient_checkpointing": hyper.gradient_checkpointing,
         "use_cpu": on_cpu,
-        "seed": recipe.seed,
+        "seed": hyper.seed,
         "logging_steps": 1,
         "save_strategy": "no",
         "report_to": [],
         "disable_tqdm": True,
     }
-    return GRPOConfig(**{**settings, **recipe.extra})
+    return GRPOConfig(**{**settings, **hyper.extra})
 
 
 def train_grpo(
@@ -137,25 +137,26 @@ def train_grpo(
     prompts: Sequence[str],
     problems: Sequence[ProblemT],
     reward: Reward[ProblemT],
-    recipe: GRPORecipe | None = None,
+    hyper: GRPOHyperparameters | None = None,
 ) -> TrainingLog:
-    """Train `model` in place on its own completions of `prompts`; `problems[i]` is what `reward` judges prompt i by.
+    """Train `model` in place on its own completions of `prompts`; `problems[i]` is what `reward` grades the completions
+    of prompt i by.
 
     The prompts are used as given (apply a chat template before); needs the optional extra `train`.
     """
     from datasets import Dataset
     from trl import GRPOTrainer
 
-    recipe = recipe or GRPORecipe()
+    hyper = hyper or GRPOHyperparameters()
     if len(prompts) != len(problems):
         raise ValueError(f"{len(prompts)} prompts but {len(problems)} problems; they must match one to one.")
-    if len(prompts) < recipe.prompts_per_step:
-        raise ValueError(f"{len(prompts)} prompts but a step takes {recipe.prompts_per_step}; give more prompts.")
+    if len(prompts) < hyper.prompts_per_step:
+        raise ValueError(f"{len(prompts)} prompts but a step takes {hyper.prompts_per_step}; give more prompts.")
     with tempfile.TemporaryDirectory() as scratch:
         trainer = GRPOTrainer(
             model=model,
             reward_funcs=_trl_reward(problems, reward, _stop_ids(model, tokenizer)),
-            args=_trl_config(recipe, scratch, on_cpu=model.device.type == "cpu"),
+            args=_trl_config(hyper, scratch, on_cpu=model.device.type == "cpu"),
             train_dataset=Dataset.from_dict({"prompt": list(prompts), "problem_index": list(range(len(prompts)))}),
             processing_class=tokenizer,
         )

@@ -40,7 +40,7 @@ class Architecture:
 
 
 @dataclass(frozen=True)
-class PretrainRecipe:
+class PretrainHyperparameters:
     """Everything that determines the weights, beside the grammar, the thread count and the machine's arithmetic."""
 
     steps: int = 4200
@@ -98,24 +98,24 @@ def new_model(tokenizer: PreTrainedTokenizerFast, architecture: Architecture, se
     return LlamaForCausalLM(config)
 
 
-def learning_rate(step: int, recipe: PretrainRecipe) -> float:
+def learning_rate(step: int, hyper: PretrainHyperparameters) -> float:
     """Linear warm-up, then a cosine from the peak to the floor at the last step."""
-    warm = min((step + 1) / recipe.warmup, 1.0)
-    cosine = 0.5 * (1 + math.cos(math.pi * step / recipe.steps))
-    return recipe.learning_rate * warm * (recipe.floor + (1 - recipe.floor) * cosine)
+    warm = min((step + 1) / hyper.warmup, 1.0)
+    cosine = 0.5 * (1 + math.cos(math.pi * step / hyper.steps))
+    return hyper.learning_rate * warm * (hyper.floor + (1 - hyper.floor) * cosine)
 
 
-def batches(tokenizer: PreTrainedTokenizerFast, grammar: Grammar, recipe: PretrainRecipe) -> Iterator[Tensor]:
+def batches(tokenizer: PreTrainedTokenizerFast, grammar: Grammar, hyper: PretrainHyperparameters) -> Iterator[Tensor]:
     """Endless batches of token ids, int64 [document, token], padded on the right with the pad id.
 
     Documents of a pool are grouped by length and the groups shuffled, all as a function of the seed.
     """
-    documents = training_documents(recipe.seed, grammar)
-    rng = random.Random(f"batch order {recipe.seed}")
+    documents = training_documents(hyper.seed, grammar)
+    rng = random.Random(f"batch order {hyper.seed}")
     eos = tokenizer.eos_token_id
     while True:
-        encoded = [[*ids, eos] for ids in tokenizer(list(islice(documents, recipe.pool)))["input_ids"]]
-        groups = list(_groups_by_length(encoded, recipe.batch_tokens))
+        encoded = [[*ids, eos] for ids in tokenizer(list(islice(documents, hyper.pool)))["input_ids"]]
+        groups = list(_groups_by_length(encoded, hyper.batch_tokens))
         rng.shuffle(groups)
         for group in groups:
             yield _padded(group, single_id(tokenizer.pad_token_id))
@@ -137,11 +137,11 @@ def _padded(group: list[list[int]], pad: int) -> Tensor:
     return torch.tensor([ids + [pad] * (longest - len(ids)) for ids in group])
 
 
-def _optimizer(model: torch.nn.Module, recipe: PretrainRecipe) -> torch.optim.Optimizer:
+def _optimizer(model: torch.nn.Module, hyper: PretrainHyperparameters) -> torch.optim.Optimizer:
     matrices = [p for p in model.parameters() if p.ndim >= 2]
     vectors = [p for p in model.parameters() if p.ndim < 2]
-    groups = [{"params": matrices, "weight_decay": recipe.weight_decay}, {"params": vectors, "weight_decay": 0.0}]
-    return torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=recipe.betas)
+    groups = [{"params": matrices, "weight_decay": hyper.weight_decay}, {"params": vectors, "weight_decay": 0.0}]
+    return torch.optim.AdamW(groups, lr=hyper.learning_rate, betas=hyper.betas)
 
 
 def language_model_loss(model: torch.nn.Module, ids: Tensor, pad: int) -> Tensor:
@@ -155,7 +155,7 @@ def pretrain(
     tokenizer: PreTrainedTokenizerFast,
     grammar: Grammar | None = None,
     architecture: Architecture | None = None,
-    recipe: PretrainRecipe | None = None,
+    hyper: PretrainHyperparameters | None = None,
     report: Callable[[str], None] = print,
     stop_after: int | None = None,
     device: str = "cpu",
@@ -164,20 +164,20 @@ def pretrain(
 
     `stop_after` ends a run early on the unchanged schedule, so that a short run repeats the start of a long one.
     """
-    grammar, recipe = grammar or Grammar(), recipe or PretrainRecipe()
-    model = new_model(tokenizer, architecture or Architecture(), recipe.seed).train()
+    grammar, hyper = grammar or Grammar(), hyper or PretrainHyperparameters()
+    model = new_model(tokenizer, architecture or Architecture(), hyper.seed).train()
     model.to(torch.device(device))  # pyright: ignore[reportArgumentType] -- transformers' own wrapper of `to`
-    optimizer = _optimizer(model, recipe)
+    optimizer = _optimizer(model, hyper)
     losses: list[float] = []
     started, n_tokens = time.perf_counter(), 0
-    for step, ids in enumerate(islice(batches(tokenizer, grammar, recipe), stop_after or recipe.steps)):
+    for step, ids in enumerate(islice(batches(tokenizer, grammar, hyper), stop_after or hyper.steps)):
         for group in optimizer.param_groups:
-            group["lr"] = learning_rate(step, recipe)
-        with torch.autocast(torch.device(device).type, dtype=torch.bfloat16, enabled=recipe.bfloat16):
+            group["lr"] = learning_rate(step, hyper)
+        with torch.autocast(torch.device(device).type, dtype=torch.bfloat16, enabled=hyper.bfloat16):
             loss = language_model_loss(model, ids.to(device), single_id(tokenizer.pad_token_id))
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), recipe.clip)
+        torch.nn.utils.clip_grad_norm_(model.parameters(), hyper.clip)
         optimizer.step()
         losses.append(loss.item())
         n_tokens += ids.numel()

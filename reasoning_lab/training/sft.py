@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class SFTRecipe:
+class SFTHyperparameters:
     """AdamW at a constant rate after a warm-up."""
 
     epochs: float = 2.0
@@ -41,31 +41,31 @@ class SFTRecipe:
     """further arguments of trl.SFTConfig"""
 
 
-def _trl_config(recipe: SFTRecipe, output_dir: str, on_cpu: bool) -> Any:
+def _trl_config(hyper: SFTHyperparameters, output_dir: str, on_cpu: bool) -> Any:
     from trl import SFTConfig
 
     settings: dict[str, Any] = {
         "output_dir": output_dir,
-        "num_train_epochs": recipe.epochs,
-        "per_device_train_batch_size": recipe.batch,
-        "learning_rate": recipe.learning_rate,
+        "num_train_epochs": hyper.epochs,
+        "per_device_train_batch_size": hyper.batch,
+        "learning_rate": hyper.learning_rate,
         "lr_scheduler_type": "constant_with_warmup",
-        "warmup_steps": recipe.warmup,
-        "weight_decay": recipe.weight_decay,
-        "max_grad_norm": recipe.clip,
-        "max_length": recipe.max_tokens,
+        "warmup_steps": hyper.warmup,
+        "weight_decay": hyper.weight_decay,
+        "max_grad_norm": hyper.clip,
+        "max_length": hyper.max_tokens,
         "completion_only_loss": True,
         "packing": False,
-        "bf16": recipe.bfloat16,
-        "gradient_checkpointing": recipe.gradient_checkpointing,
+        "bf16": hyper.bfloat16,
+        "gradient_checkpointing": hyper.gradient_checkpointing,
         "use_cpu": on_cpu,
-        "seed": recipe.seed,
+        "seed": hyper.seed,
         "logging_steps": 1,
         "save_strategy": "no",
         "report_to": [],
         "disable_tqdm": True,
     }
-    return SFTConfig(**{**settings, **recipe.extra})
+    return SFTConfig(**{**settings, **hyper.extra})
 
 
 def train_sft(
@@ -73,7 +73,7 @@ def train_sft(
     tokenizer: PreTrainedTokenizerBase,
     prompts: Sequence[str],
     completions: Sequence[str],
-    recipe: SFTRecipe | None = None,
+    hyper: SFTHyperparameters | None = None,
 ) -> TrainingLog:
     """Train `model` in place to write `completions[i]` and an end-of-text token after `prompts[i]`.
 
@@ -84,11 +84,11 @@ def train_sft(
 
     if len(prompts) != len(completions):
         raise ValueError(f"{len(prompts)} prompts but {len(completions)} completions; they must match one to one.")
-    recipe = recipe or SFTRecipe()
+    hyper = hyper or SFTHyperparameters()
     with tempfile.TemporaryDirectory() as scratch:
         trainer = SFTTrainer(
             model=model,
-            args=_trl_config(recipe, scratch, on_cpu=model.device.type == "cpu"),
+            args=_trl_config(hyper, scratch, on_cpu=model.device.type == "cpu"),
             train_dataset=Dataset.from_dict({"prompt": list(prompts), "completion": list(completions)}),
             processing_class=tokenizer,
         )

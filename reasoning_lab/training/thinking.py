@@ -10,29 +10,33 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from reasoning_lab.training.grpo import GRPORecipe, Reward, train_grpo
-from reasoning_lab.training.sft import SFTRecipe, train_sft
+from reasoning_lab.benchmark.base import Finish
+from reasoning_lab.checks import require
+from reasoning_lab.records import Grade, Problem
+from reasoning_lab.training.grpo import GRPOHyperparameters, Reward, train_grpo
+from reasoning_lab.training.sft import SFTHyperparameters, train_sft
 
 if TYPE_CHECKING:
-    from reasoning_lab.records import Grade, Problem
+    import torch
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
 @dataclass(frozen=True)
-class ThinkingRecipe:
+class ThinkingHyperparameters:
     """What makes a thinking model of a base model, beside its problems."""
 
     cold_start: bool
     """Fine-tune on the base's own correct answers before GRPO."""
     temperature: float
     """Of those answers."""
-    sft: SFTRecipe
-    grpo: GRPORecipe
+    sft: SFTHyperparameters
+    grpo: GRPOHyperparameters
 
     def __post_init__(self) -> None:
-        if self.temperature <= 0:
-            raise ValueError(f"temperature={self.temperature}: must be above 0; 1 draws from the base's own law.")
+        holds = self.temperature > 0
+        require(holds, "temperature", self.temperature, "above 0", "1 draws from the base's own law")
 
     def check(self, n_problems: int) -> None:
         """Enough problems for a step; an error before anything is drawn or loaded."""
@@ -43,7 +47,7 @@ class ThinkingRecipe:
             )
 
 
-def graded(grade: Callable[[Problem, str, int, Any], Grade]) -> Reward[Problem]:
+def graded(grade: Callable[[Problem, str, int, Finish], Grade]) -> Reward[Problem]:
     """The reward of a benchmark: 1 for a completion that its grader finds correct, else 0.
 
     `train_grpo` gives nothing for a completion that was cut, so the text is graded as one that ended by itself.
@@ -52,13 +56,13 @@ def graded(grade: Callable[[Problem, str, int, Any], Grade]) -> Reward[Problem]:
 
 
 def train_thinking(
-    model: Any,
-    tokenizer: Any,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
     prompts: dict[str, str],
     problems: Sequence[Problem],
     reward: Reward[Problem],
     right: Sequence[tuple[str, str]],
-    recipe: ThinkingRecipe,
+    hyper: ThinkingHyperparameters,
 ) -> dict[str, list[float]]:
     """Train `model` in place; the mean loss of each fine-tuning step and the mean reward of each GRPO step.
 
@@ -68,14 +72,14 @@ def train_thinking(
     losses: list[float] = []
     if right:
         pairs = [(prompts[problem], text) for problem, text in right]
-        log = train_sft(model, tokenizer, [p for p, _ in pairs], [text for _, text in pairs], recipe.sft)
+        log = train_sft(model, tokenizer, [p for p, _ in pairs], [text for _, text in pairs], hyper.sft)
         losses = log.column("loss")
     asked = [prompts[problem.id] for problem in problems]
-    rewards = train_grpo(model, tokenizer, asked, problems, reward, recipe.grpo).column("reward")
+    rewards = train_grpo(model, tokenizer, asked, problems, reward, hyper.grpo).column("reward")
     return {"loss": losses, "reward": rewards}
 
 
-def save_model(model: Any, tokenizer: Any, folder: Path, dtype: Any) -> None:
+def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path, dtype: torch.dtype) -> None:
     """Write a hub-style folder that model_pair.thinking.path can name."""
     model.config.use_cache = True  # Trainers switch it off.
     model.to(dtype).save_pretrained(folder)

@@ -10,7 +10,8 @@ import torch
 from reasoning_lab.benchmark import grammar
 from reasoning_lab.engine.rng import Key
 from reasoning_lab.engine.scheduler import run
-from reasoning_lab.model_pair.pair import ModelSource, load, resolve_device
+from reasoning_lab.model_pair.loaded import load_model, resolve_device
+from reasoning_lab.model_pair.pair import ModelSource
 from reasoning_lab.sampler.ancestral import Greedy
 from reasoning_lab.sampler.base import Prompt
 from reasoning_lab.sampler.power import Power
@@ -30,7 +31,7 @@ QUESTION = "Lily has 40 cards. She sells 5. She uses 9. How many cards now?\n"
 
 
 def model(device: str, dtype: str = "float64") -> Any:
-    return load(ModelSource("package:embedded/base"), dtype, device)
+    return load_model(ModelSource("package:embedded/base"), dtype, device)
 
 
 def test_auto_is_cuda() -> None:
@@ -72,9 +73,11 @@ def test_the_main_job_runs_on_the_device(tmp_path: Path) -> None:
 
 def test_pretraining_runs_on_the_device() -> None:
     from reasoning_lab.benchmark.grammar import Grammar, build_tokenizer
-    from reasoning_lab.training.pretrain import Architecture, PretrainRecipe, pretrain
+    from reasoning_lab.training.pretrain import Architecture, PretrainHyperparameters, pretrain
 
-    trained, _ = pretrain(build_tokenizer(), Grammar(), Architecture(), PretrainRecipe(steps=3), print, device="cuda")
+    trained, _ = pretrain(
+        build_tokenizer(), Grammar(), Architecture(), PretrainHyperparameters(steps=3), print, device="cuda"
+    )
     assert next(trained.parameters()).device.type == "cuda"
 
 
@@ -166,7 +169,9 @@ RULES = {
 
 def pair_on(device: str, dtype: str = "float64") -> Pair:
     """The shipped models on the device, with random clusters and vectors."""
-    base, thinking = (load(ModelSource(f"package:embedded/{role}"), dtype, device) for role in ("base", "thinking"))
+    base, thinking = (
+        load_model(ModelSource(f"package:embedded/{role}"), dtype, device) for role in ("base", "thinking")
+    )
     return embedded_pair(dtype, 4).with_(base=base.policy, thinking=thinking.policy)
 
 

@@ -8,7 +8,8 @@ from reasoning_lab.engine.rng import Key
 from reasoning_lab.engine.scheduler import run
 from reasoning_lab.judge.base import Category, ChatRequest, TitleRequest
 from reasoning_lab.judge.local import Local, LocalChat
-from reasoning_lab.model_pair.pair import LoadedModel, ModelSource, load
+from reasoning_lab.model_pair.loaded import LoadedModel, load_model
+from reasoning_lab.model_pair.pair import ModelSource
 from reasoning_lab.sampler.ancestral import Greedy
 from reasoning_lab.sampler.base import Prompt
 
@@ -22,7 +23,7 @@ QUESTIONS = [
 
 @pytest.fixture(scope="module")
 def model() -> LoadedModel:
-    return load(SOURCE, "float32", "cpu")
+    return load_model(SOURCE, "float32", "cpu")
 
 
 def test_replies_are_the_models_greedy_continuations(model: LoadedModel) -> None:

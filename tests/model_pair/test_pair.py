@@ -1,12 +1,17 @@
 """Loading a pair: one path for all, identities that follow content, errors before work."""
 
 import json
+import os
 import shutil
+import time
 from pathlib import Path
 
 import pytest
 
-from reasoning_lab.model_pair.pair import ModelPair, ModelSource, Reader, load, load_reader, resolve_device
+from reasoning_lab.model_pair import identity
+from reasoning_lab.model_pair.loaded import load_model, resolve_device
+from reasoning_lab.model_pair.pair import ModelPair, ModelSource
+from reasoning_lab.model_pair.reader import Reader, load_reader
 
 EMBEDDED = Path(__file__).parents[2] / "reasoning_lab" / "model_pair" / "embedded"
 QUESTION = "Lily has 40 cards. She sells 5. How many cards now?\n"
@@ -22,8 +27,8 @@ def test_the_embedded_pair_loads_through_the_path_of_any_local_folder(copy: Path
     import torch
 
     shipped, local = (
-        load(ModelSource("package:embedded/base"), "float32", "cpu"),
-        load(ModelSource(str(copy)), "float32", "cpu"),
+        load_model(ModelSource("package:embedded/base"), "float32", "cpu"),
+        load_model(ModelSource(str(copy)), "float32", "cpu"),
     )
     ids = shipped.encode(QUESTION)
     assert ids == local.encode(QUESTION)
@@ -49,6 +54,30 @@ def test_weights_change_the_identity(copy: Path) -> None:
     weights[-1] ^= 1
     (copy / "model.safetensors").write_bytes(bytes(weights))
     assert ModelSource(str(copy)).identity() != before
+
+
+def test_a_folder_is_read_once_until_a_file_changes(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def aged(seconds: int) -> None:
+        for file in copy.iterdir():
+            os.utime(file, ns=(time.time_ns(), time.time_ns() - seconds * 10**9))
+
+    read: list[str] = []
+    hashed = identity._file_hash
+    monkeypatch.setattr(identity, "_file_hash", lambda file, size: (read.append(file.name), hashed(file, size))[1])
+    aged(60)
+    before = ModelSource(str(copy)).identity()
+    assert "model.safetensors" in read
+    read.clear()
+    assert ModelSource(str(copy)).identity() == before
+    assert not read
+    weights = bytearray((copy / "model.safetensors").read_bytes())
+    weights[-1] ^= 1
+    (copy / "model.safetensors").write_bytes(bytes(weights))
+    changed = ModelSource(str(copy)).identity()
+    assert changed != before
+    read.clear()
+    assert ModelSource(str(copy)).identity() == changed
+    assert "model.safetensors" in read, "a file changed just now may change again within one tick of its clock"
 
 
 def test_a_hub_model_is_its_id_and_revision() -> None:

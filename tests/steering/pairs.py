@@ -149,10 +149,13 @@ def _share_bigrams(policy: HuggingFacePolicy, ids: list[int], written: float, re
 def embedded_pair(dtype: str, n_prompts: int) -> Pair:
     """The shipped models with random clusters and vectors of the length that trained ones have there."""
     from reasoning_lab.benchmark import grammar
-    from reasoning_lab.model_pair.pair import ModelSource, load
+    from reasoning_lab.model_pair.loaded import load_model
+    from reasoning_lab.model_pair.pair import ModelSource
     from reasoning_lab.taxonomy.spans import ending_ids
 
-    base, thinking = (load(ModelSource(f"package:embedded/{role}"), dtype, "cpu") for role in ("base", "thinking"))
+    base, thinking = (
+        load_model(ModelSource(f"package:embedded/{role}"), dtype, "cpu") for role in ("base", "thinking")
+    )
     width, kind = base.policy.model.config.hidden_size, getattr(torch, dtype)  # pyright: ignore
     texts = [problem.text for problem in grammar.heldout_problems(n_prompts, 777)]
     encoded = {base.encode(text): thinking.encode(text) for text in texts}

@@ -12,7 +12,8 @@ import transformers
 
 from reasoning_lab.benchmark import grammar
 from reasoning_lab.engine.transformers import HuggingFacePolicy
-from reasoning_lab.model_pair.pair import LoadedModel, ModelSource, load
+from reasoning_lab.model_pair.loaded import LoadedModel, load_model
+from reasoning_lab.model_pair.pair import ModelSource
 from reasoning_lab.records import Span, Trace
 from reasoning_lab.taxonomy.activations import WINDOW, Activations, Pooling, collect, merge, shard_from
 from reasoning_lab.taxonomy.spans import token_spans
@@ -23,7 +24,7 @@ LAYERS = (0, 2)
 
 @pytest.fixture(scope="module")
 def model() -> LoadedModel:
-    return load(ModelSource("package:embedded/thinking"), "float64", "cpu")
+    return load_model(ModelSource("package:embedded/thinking"), "float64", "cpu")
 
 
 @pytest.fixture(scope="module")
@@ -143,7 +144,7 @@ def test_traces_are_read_as_they_are_needed_and_tensors_stay_small(model, writte
 
 
 def test_vectors_are_float32_and_can_be_trained_on(written) -> None:
-    policy = load(ModelSource("package:embedded/thinking"), "bfloat16", "cpu").policy
+    policy = load_model(ModelSource("package:embedded/thinking"), "bfloat16", "cpu").policy
     assert isinstance(policy, HuggingFacePolicy)
     found = merge(collect(policy, written[:4], (1,), "mean", 4, 50))
     assert found.layers[1].dtype == found.means[1].dtype == torch.float32

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
 from reasoning_lab.benchmark import grammar
-from reasoning_lab.model_pair.pair import ModelSource, Reader, load_reader
+from reasoning_lab.model_pair.pair import ModelSource
+from reasoning_lab.model_pair.reader import Reader, load_reader
 from reasoning_lab.records import Completion, Grade, Span
 from reasoning_lab.taxonomy.spans import REPLACEMENT, ending_ids, n_words, sentences, token_spans, token_starts
 from reasoning_lab.taxonomy.traces import traces

@@ -16,18 +16,18 @@ from reasoning_lab.training.embedded_pair import (
     FIGURES_BEGIN,
     FIGURES_END,
     MODELS,
-    PairRecipe,
-    TraceRecipe,
+    PairHyperparameters,
+    TraceHyperparameters,
     build_embedded_pair,
     card,
     file_hashes,
     is_thorough,
-    load,
+    load_trained,
     stage_problems,
 )
-from reasoning_lab.training.grpo import GRPORecipe
-from reasoning_lab.training.pretrain import PretrainRecipe
-from reasoning_lab.training.sft import SFTRecipe
+from reasoning_lab.training.grpo import GRPOHyperparameters
+from reasoning_lab.training.pretrain import PretrainHyperparameters
+from reasoning_lab.training.sft import SFTHyperparameters
 from tests.training.reward import exact_answer
 
 EMBEDDED = Path(reasoning_lab.__file__).parent / "model_pair" / "embedded"
@@ -38,11 +38,11 @@ def test_the_manifest_names_every_shipped_file_by_its_hash() -> None:
     assert file_hashes(EMBEDDED) == MANIFEST["sha256"]
 
 
-def test_the_shipped_models_were_built_from_the_default_recipe() -> None:
-    recipe = PairRecipe().with_seed(MANIFEST["seed"])
+def test_the_shipped_models_were_built_from_the_default_hyperparameters() -> None:
+    hyper = PairHyperparameters().with_seed(MANIFEST["seed"])
     for stage in ("grammar", "architecture", "pretrain", "grpo", "traces", "sft", "thinking"):
-        for name, value in MANIFEST["recipe"][stage].items():
-            expected = getattr(getattr(recipe, stage), name)
+        for name, value in MANIFEST["hyperparameters"][stage].items():
+            expected = getattr(getattr(hyper, stage), name)
             assert value == (list(expected) if isinstance(expected, tuple) else expected), (stage, name)
 
 
@@ -57,7 +57,7 @@ def test_each_folder_is_complete_small_and_in_half_precision(model: str) -> None
 
 @pytest.mark.parametrize("model", MODELS)
 def test_each_folder_loads_through_the_auto_classes_with_its_stop_token(model: str) -> None:
-    loaded, tokenizer = load(EMBEDDED / model)
+    loaded, tokenizer = load_trained(EMBEDDED / model)
     assert loaded.config.model_type == "llama"
     assert loaded.generation_config.eos_token_id == tokenizer.eos_token_id == 1
     assert tokenizer.pad_token_id == 0
@@ -73,7 +73,7 @@ def test_the_three_models_differ() -> None:
 
 def greedy_answers(model_name: str, opening: str, n: int) -> float:
     """Share of right greedy responses that begin with `opening`."""
-    model, tokenizer = load(EMBEDDED / model_name)
+    model, tokenizer = load_trained(EMBEDDED / model_name)
     problems = heldout_problems(n)
     inputs = tokenizer([problem.text + opening for problem in problems], return_tensors="pt", padding=True)
     generated = model.generate(
@@ -93,8 +93,8 @@ def test_the_trained_models_solve_most_problems(model: str) -> None:
 
 
 def test_stages_train_on_different_problems_of_the_training_side() -> None:
-    recipe = PairRecipe()
-    stages = {stage: stage_problems(stage, 500, recipe) for stage in ("grpo", "traces", "thinking")}
+    hyper = PairHyperparameters()
+    stages = {stage: stage_problems(stage, 500, hyper) for stage in ("grpo", "traces", "thinking")}
     assert not any(problem.heldout for problems in stages.values() for problem in problems)
     assert stages["grpo"] != stages["traces"] != stages["thinking"]
 
@@ -109,34 +109,34 @@ def test_a_thorough_trace_is_right_and_checks_every_operation() -> None:
 
 
 def test_the_card_names_its_limits_and_takes_figures() -> None:
-    text = card(PairRecipe(), "| a table |")
+    text = card(PairHyperparameters(), "| a table |")
     assert "not evidence about large models" in text
     assert text.index(FIGURES_BEGIN) < text.index("| a table |") < text.index(FIGURES_END)
 
 
 def test_overrides_reach_every_stage() -> None:
-    recipe = PairRecipe().with_steps(5, None, 7).with_seed(3)
-    assert (recipe.pretrain.steps, recipe.grpo.steps, recipe.thinking.steps) == (5, PairRecipe().grpo.steps, 7)
-    assert {recipe.pretrain.seed, recipe.grpo.seed, recipe.sft.seed, recipe.thinking.seed} == {3}
+    hyper = PairHyperparameters().with_steps(5, None, 7).with_seed(3)
+    assert (hyper.pretrain.steps, hyper.grpo.steps, hyper.thinking.steps) == (5, PairHyperparameters().grpo.steps, 7)
+    assert {hyper.pretrain.seed, hyper.grpo.seed, hyper.sft.seed, hyper.thinking.seed} == {3}
 
 
 @pytest.mark.slow
 def test_a_short_build_writes_three_models_that_load(tmp_path: Path) -> None:
     """An easy grammar, so that some 250 steps suffice for traces that pass the filter."""
     pytest.importorskip("trl")
-    short = GRPORecipe(steps=2, prompts_per_step=4, completions_per_prompt=4, max_tokens=96, warmup=1)
-    recipe = replace(
-        PairRecipe(),
+    short = GRPOHyperparameters(steps=2, prompts_per_step=4, completions_per_prompt=4, max_tokens=96, warmup=1)
+    hyper = replace(
+        PairHyperparameters(),
         grammar=Grammar(shortest=1, longest=1, long_tail=0.0, double_or_halve=0.0, verified=1.0, slip_checked=0.0),
-        pretrain=PretrainRecipe(steps=250, batch_tokens=2000),
+        pretrain=PretrainHyperparameters(steps=250, batch_tokens=2000),
         grpo=short,
         thinking=short,
-        traces=TraceRecipe(n_problems=256),
-        sft=SFTRecipe(epochs=1.0),
+        traces=TraceHyperparameters(n_problems=256),
+        sft=SFTHyperparameters(epochs=1.0),
         n_problems=64,
     )
-    seconds = build_embedded_pair(tmp_path, exact_answer, recipe)
+    seconds = build_embedded_pair(tmp_path, exact_answer, hyper)
     assert list(seconds) == ["pretrain", "grpo", "cold_start", "thinking"]
     assert json.loads((tmp_path / "manifest.json").read_text())["sha256"] == file_hashes(tmp_path)
     for name in MODELS:
-        load(tmp_path / name)
+        load_trained(tmp_path / name)

@@ -10,7 +10,7 @@ import torch
 from reasoning_lab.benchmark.grammar import Grammar, build_tokenizer, training_documents
 from reasoning_lab.training.pretrain import (
     Architecture,
-    PretrainRecipe,
+    PretrainHyperparameters,
     batches,
     language_model_loss,
     learning_rate,
@@ -18,14 +18,14 @@ from reasoning_lab.training.pretrain import (
     pretrain,
 )
 
-SMALL = PretrainRecipe(steps=30, batch_tokens=600, pool=256, warmup=10, seed=7)
+SMALL = PretrainHyperparameters(steps=30, batch_tokens=600, pool=256, warmup=10, seed=7)
 
 
 def test_the_schedule_warms_up_and_ends_at_the_floor() -> None:
-    recipe = PretrainRecipe()
-    assert learning_rate(0, recipe) == pytest.approx(recipe.learning_rate / recipe.warmup)
-    assert learning_rate(recipe.warmup, recipe) == pytest.approx(recipe.learning_rate, rel=1e-2)
-    assert learning_rate(recipe.steps, recipe) == pytest.approx(recipe.floor * recipe.learning_rate)
+    hyper = PretrainHyperparameters()
+    assert learning_rate(0, hyper) == pytest.approx(hyper.learning_rate / hyper.warmup)
+    assert learning_rate(hyper.warmup, hyper) == pytest.approx(hyper.learning_rate, rel=1e-2)
+    assert learning_rate(hyper.steps, hyper) == pytest.approx(hyper.floor * hyper.learning_rate)
 
 
 def test_batches_hold_each_document_of_a_pool_once_within_the_token_budget() -> None:
@@ -54,8 +54,8 @@ def test_padding_does_not_change_the_loss() -> None:
 
 def test_a_short_pretraining_repeats_with_its_seed_and_its_loss_falls() -> None:
     tokenizer = build_tokenizer()
-    first, losses = pretrain(tokenizer, recipe=SMALL)
-    again, losses_again = pretrain(tokenizer, recipe=SMALL)
+    first, losses = pretrain(tokenizer, hyper=SMALL)
+    again, losses_again = pretrain(tokenizer, hyper=SMALL)
     assert losses == losses_again
     assert all(torch.equal(a, b) for a, b in zip(first.parameters(), again.parameters(), strict=True))
     assert sum(losses[-5:]) < 0.8 * sum(losses[:5])
@@ -63,6 +63,6 @@ def test_a_short_pretraining_repeats_with_its_seed_and_its_loss_falls() -> None:
 
 def test_stopping_early_repeats_the_start_of_the_long_run() -> None:
     tokenizer = build_tokenizer()
-    _, losses = pretrain(tokenizer, recipe=SMALL, stop_after=4)
-    _, longer = pretrain(tokenizer, recipe=SMALL, stop_after=8)
+    _, losses = pretrain(tokenizer, hyper=SMALL, stop_after=4)
+    _, longer = pretrain(tokenizer, hyper=SMALL, stop_after=8)
     assert losses == longer[:4]

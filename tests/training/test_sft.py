@@ -15,8 +15,8 @@ import torch
 
 import reasoning_lab
 from reasoning_lab.benchmark.grammar import Grammar, response, training_problems
-from reasoning_lab.training.embedded_pair import load
-from reasoning_lab.training.sft import SFTRecipe, train_sft
+from reasoning_lab.training.embedded_pair import load_trained
+from reasoning_lab.training.sft import SFTHyperparameters, train_sft
 
 BASE = Path(reasoning_lab.__file__).parent / "model_pair" / "embedded" / "base"
 
@@ -30,19 +30,19 @@ def probability_of_planning(model: Any, tokenizer: Any, prompt: str) -> float:
 
 
 def test_the_model_takes_up_the_style_of_the_completions() -> None:
-    model, tokenizer = load(BASE)
+    model, tokenizer = load_trained(BASE)
     rng = random.Random(0)
     problems = list(islice(training_problems(9), 128))
     prompts = [problem.text for problem in problems]
     completions = [response(rng, Grammar(), problem, "V") for problem in problems]
     before = probability_of_planning(model, tokenizer, prompts[0])
-    log = train_sft(model, tokenizer, prompts, completions, SFTRecipe(epochs=2.0, batch=16, warmup=2))
+    log = train_sft(model, tokenizer, prompts, completions, SFTHyperparameters(epochs=2.0, batch=16, warmup=2))
     assert len(log.column("loss")) == 16
     assert before < 0.45
     assert probability_of_planning(model, tokenizer, prompts[0]) > 0.6
 
 
 def test_unequal_lists_are_refused() -> None:
-    model, tokenizer = load(BASE)
+    model, tokenizer = load_trained(BASE)
     with pytest.raises(ValueError, match="2 prompts but 1 completions"):
         train_sft(model, tokenizer, ["a", "b"], ["a"])

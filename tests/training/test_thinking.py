@@ -12,17 +12,19 @@ import torch
 
 import reasoning_lab
 from reasoning_lab.benchmark.arithmetic import Arithmetic
-from reasoning_lab.training.embedded_pair import load
-from reasoning_lab.training.grpo import GRPORecipe
-from reasoning_lab.training.sft import SFTRecipe
-from reasoning_lab.training.thinking import ThinkingRecipe, graded, save_model, train_thinking
+from reasoning_lab.training.embedded_pair import load_trained
+from reasoning_lab.training.grpo import GRPOHyperparameters
+from reasoning_lab.training.sft import SFTHyperparameters
+from reasoning_lab.training.thinking import ThinkingHyperparameters, graded, save_model, train_thinking
 
 BASE = Path(reasoning_lab.__file__).parent / "model_pair" / "embedded" / "base"
 BENCHMARK = Arithmetic(n_problems=16, problem_seed=3, max_new_tokens=64, split="train")
-TINY = ThinkingRecipe(
-    True, 0.7, SFTRecipe(epochs=1.0, batch=8), GRPORecipe(steps=2, prompts_per_step=8, completions_per_prompt=4,
-                                                        max_tokens=64, warmup=1)
-)  # fmt: skip
+TINY = ThinkingHyperparameters(
+    True,
+    0.7,
+    SFTHyperparameters(epochs=1.0, batch=8),
+    GRPOHyperparameters(steps=2, prompts_per_step=8, completions_per_prompt=4, max_tokens=64, warmup=1),
+)
 
 
 def test_the_reward_is_the_grade() -> None:
@@ -37,7 +39,7 @@ def test_too_few_problems_are_refused_before_work() -> None:
 
 
 def test_a_few_steps_train_and_the_folder_loads(tmp_path: Path) -> None:
-    model, tokenizer = load(BASE)
+    model, tokenizer = load_trained(BASE)
     before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
     problems = BENCHMARK.load()
     prompts = {problem.id: BENCHMARK.prompt(problem) for problem in problems}
@@ -47,5 +49,5 @@ def test_a_few_steps_train_and_the_folder_loads(tmp_path: Path) -> None:
     assert all(0 <= reward <= 1 for reward in log["reward"])
     assert any(not torch.equal(before[name], p) for name, p in model.named_parameters())
     save_model(model, tokenizer, tmp_path / "thinking", torch.float32)
-    again, _ = load(tmp_path / "thinking")
+    again, _ = load_trained(tmp_path / "thinking")
     assert all(torch.equal(a, b) for a, b in zip(model.parameters(), again.parameters(), strict=True))

@@ -59,7 +59,8 @@ def test_error_words() -> None:
 
 
 def test_prompts_are_bounded_by_their_bytes() -> None:
-    from reasoning_lab.model_pair.pair import ModelSource, load_reader
+    from reasoning_lab.model_pair.pair import ModelSource
+    from reasoning_lab.model_pair.reader import load_reader
 
     text = "Lily has 40 cards. 日本語 🙂"
     tokens = load_reader(ModelSource("package:embedded/base")).tokenizer(text)["input_ids"]

@@ -4,7 +4,8 @@ import pytest
 from tokenizers import Regex, Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from reasoning_lab.model_pair.pair import ModelSource, load_reader
+from reasoning_lab.model_pair.pair import ModelSource
+from reasoning_lab.model_pair.reader import load_reader
 from reasoning_lab.steering.hybrid.vocabulary import map_vocabularies, match_strings
 from tests.steering.pairs import same_vocabulary
 

@@ -1,0 +1,58 @@
+"""A model in memory: its policy with its reader, loaded by one code path for every pair."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+import torch
+import transformers
+
+from reasoning_lab.engine.policy import Policy
+from reasoning_lab.engine.transformers import HuggingFacePolicy
+from reasoning_lab.model_pair.pair import ModelSource
+from reasoning_lab.model_pair.reader import Reader, load_reader, not_found, where_of
+
+PolicyT = TypeVar("PolicyT", bound=Policy, covariant=True)
+
+
+@dataclass(frozen=True)
+class LoadedModel(Generic[PolicyT]):
+    """A policy with its reader."""
+
+    policy: PolicyT
+    reader: Reader
+
+    @property
+    def stop_ids(self) -> frozenset[int]:
+        """As Reader.stop_ids."""
+        return self.reader.stop_ids
+
+    def encode(self, text: str) -> tuple[int, ...]:
+        """As Reader.encode."""
+        return self.reader.encode(text)
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """As Reader.decode."""
+        return self.reader.decode(ids)
+
+
+def load_model(source: ModelSource, dtype: str, device: str) -> LoadedModel[HuggingFacePolicy]:
+    """Load weights and tokenizer by transformers; the same path for hub ids, local folders and the embedded pair."""
+    transformers.utils.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
+    reader = load_reader(source)
+    where, options = where_of(source)
+    try:
+        model: Any = transformers.AutoModelForCausalLM.from_pretrained(where, dtype=getattr(torch, dtype), **options)
+    except OSError as error:
+        raise not_found(where, error) from error
+    return LoadedModel(HuggingFacePolicy(model.to(device)), reader)
+
+
+def resolve_device(device: str) -> str:
+    """auto: CUDA where there is one."""
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise ValueError(f"runtime.device={device}: torch sees no CUDA device here; use auto or cpu.")
+    return device

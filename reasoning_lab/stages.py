@@ -23,9 +23,11 @@ from reasoning_lab.artifacts.schedule import build, build_banks, build_shared, c
 from reasoning_lab.artifacts.vectors import SteeringVectors
 from reasoning_lab.benchmark.alpaca_eval import AlpacaEval
 from reasoning_lab.benchmark.arithmetic import problem_of
+from reasoning_lab.engine.tensors import safetensors_bytes
 from reasoning_lab.experiment import Experiment, Stage
 from reasoning_lab.judge.preference import PreferenceOption, annotator_prompt
-from reasoning_lab.model_pair.pair import ModelPair, load_reader, where_of
+from reasoning_lab.model_pair.pair import ModelPair
+from reasoning_lab.model_pair.reader import load_reader, where_of
 from reasoning_lab.report.alpaca_eval import check_alpaca_eval
 from reasoning_lab.report.collect.answers import collect_report, needed_scores, sample_table, write_lm_eval_files
 from reasoning_lab.report.collect.hybrid import collect_hybrid, needed_annotations
@@ -37,7 +39,7 @@ from reasoning_lab.report.table import print_table
 from reasoning_lab.report.taxonomy import write_taxonomy
 from reasoning_lab.report.write import write_report
 from reasoning_lab.statistics import accuracy_interval, outcomes
-from reasoning_lab.steering.export import control_vectors, safetensors_bytes
+from reasoning_lab.steering.export import control_vectors
 from reasoning_lab.taxonomy.export import saelens_files
 from reasoning_lab.training.embedded_pair import build_embedded_pair
 from reasoning_lab.training.thinking import graded, save_model, train_thinking
@@ -136,7 +138,7 @@ def export_stage(run: Run) -> Metrics:
     base = run.context.model(run.vectors.model, run.vectors.dtype).policy
     groups = {
         "sae_lens": saelens_files(run.context.get(clusters).clusters, x, clusters.thinking.path, clusters.layer),
-        "vectors": {"vectors.safetensors": safetensors_bytes(vectors)},
+        "vectors": {"vectors.safetensors": safetensors_bytes(vectors.tensors(), vectors.metadata())},
         "control_vectors": control_vectors(vectors, base.architecture),
     }
     folder = run.folder / "export"

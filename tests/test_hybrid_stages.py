@@ -13,17 +13,19 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
 
-from reasoning_lab import stages
-from reasoning_lab.artifacts.lineage import taxonomy_recipe, vectors_recipe
-from reasoning_lab.artifacts.plan import build_taxonomies
-from reasoning_lab.artifacts.store import Store, results
+from reasoning_lab.artifacts.store import Store
 from reasoning_lab.experiment import Experiment, Taxonomy
-from reasoning_lab.launch.config import Composer, ConfigError, build
-from reasoning_lab.report import hybrid_reporting
+from reasoning_lab.launch.compose import Composer
+from reasoning_lab.launch.errors import ConfigError
+from reasoning_lab.launch.typed import build
+from reasoning_lab.report.collect.answers import collect_report
+from reasoning_lab.report.collect.hybrid import collect_hybrid
+from reasoning_lab.stages import STAGES, Run
 from reasoning_lab.steering.hybrid.policy import HybridPolicy
 from reasoning_lab.steering.steering import NoSteering
 from reasoning_lab.steering.vectors.base import vectors_from
-from tests.test_stages import artifacts, lab, tables
+from tests.runs import answers, notes, run_of, staged
+from tests.test_stages import artifacts, tables
 
 SMALL = [
     "experiment=hybrid", "tracking=local", "runtime.device=cpu", "runtime.threads=1", "runtime.workers=1",
@@ -38,7 +40,7 @@ SMALL = [
     "arms.published.steering.vectors.minibatch=8", "arms.published.steering.vectors.min_examples=3",
 ]  # fmt: skip
 PLAIN = [line for line in SMALL if not line.startswith("arms.")]
-KINDS = ("traces", "activations", "taxonomy", "labels", "vectors", "completions", "grades", "annotations", "scores")
+KINDS = ("traces", "activations", "taxonomy", "naming", "vectors", "completions", "grades", "annotations", "scores")
 
 
 def experiment(*overrides: str, without: Sequence[str] = ()) -> Experiment:
@@ -49,7 +51,7 @@ def experiment(*overrides: str, without: Sequence[str] = ()) -> Experiment:
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The whole experiment."""
     root = tmp_path_factory.mktemp("hybrid")
-    metrics = stages.STAGES["report"](experiment(), lab(root))
+    metrics = staged(experiment(), root)
     (root / "metrics.json").write_text(json.dumps(metrics))
     return root
 
@@ -58,8 +60,14 @@ def kept(root: Path, kind: str) -> list[Path]:
     return [file.parent for file in (root / "artifacts" / kind).glob("*/manifest.json")]
 
 
-def draws(found: Experiment) -> dict[str, Any]:
-    return stages.table_draws(found, stages.problems_of(found))
+def look(root: Path, *overrides: str, name: str = "look") -> Run:
+    return run_of(experiment(*overrides), root, name)
+
+
+def law(run: Run, arm: str) -> Steered:
+    steered = run.arms.rows[arm].draws[0].completions.law
+    assert isinstance(steered, Steered)
+    return steered
 
 
 def never(*_: object, **__: object) -> None:
@@ -71,7 +79,7 @@ def never(*_: object, **__: object) -> None:
 
 def test_every_stage_leaves_an_artifact_and_the_pages_are_written(finished: Path) -> None:
     assert {kind: bool(kept(finished, kind)) for kind in KINDS} == dict.fromkeys(KINDS, True)
-    assert len(kept(finished, "traces")) == len(kept(finished, "labels")) == 1
+    assert len(kept(finished, "traces")) == len(kept(finished, "naming")) == 1
     made = [len(kept(finished, kind)) for kind in ("activations", "taxonomy", "vectors")]
     assert made == [2, 2, 2], "one for the published defaults, one for the hybrid and all its controls"
     written = {file.name for file in (finished / "runs/run/report").iterdir()}
@@ -83,79 +91,84 @@ def test_every_stage_leaves_an_artifact_and_the_pages_are_written(finished: Path
 
 def test_no_vector_is_the_base_model_draw_by_draw(finished: Path) -> None:
     """The steered path with nothing added is the base model's law, and draws are keyed by problem, not by arm."""
-    found, here = experiment(), lab(finished, "look")
-    base, empty = (results.completions(found, draws(found)[name], here) for name in ("base", "no_vector"))
+    run = look(finished)
+    base, empty = answers(run, "base"), answers(run, "no_vector")
     assert [answer.ids for answer in base] == [answer.ids for answer in empty]
-    steered = results.completions(found, draws(found)["hybrid"], here)
-    assert [answer.ids for answer in base] != [answer.ids for answer in steered]
+    assert [answer.ids for answer in base] != [answer.ids for answer in answers(run, "hybrid")]
 
 
 def test_the_annotations_are_of_the_answers_and_say_what_was_done(finished: Path) -> None:
-    found, here = experiment(), lab(finished, "look")
+    run = look(finished)
     for name in ("base", "hybrid", "thinking"):
-        answers = results.completions(found, draws(found)[name], here)
-        notes = results.annotations(found, draws(found)[name], here)
-        assert [(a.problem, a.chain, len(a.ids)) for a in answers] == [
-            (note.problem, note.chain, len(note.categories)) for note in notes
+        seen = notes(run, name)
+        assert [(a.problem, a.chain, len(a.ids)) for a in answers(run, name)] == [
+            (note.problem, note.chain, len(note.categories)) for note in seen
         ]
-        coefficients = {c for note in notes for c, fired in zip(note.coefficients, note.steered, strict=True) if fired}
+        coefficients = {c for note in seen for c, fired in zip(note.coefficients, note.steered, strict=True) if fired}
         assert coefficients == ({1.0} if name == "hybrid" else set())
 
 
 def test_an_arm_with_its_own_taxonomy_is_the_experiment_with_that_taxonomy(finished: Path) -> None:
     """The published defaults beside the hybrid are the hybrid of an experiment of the published defaults."""
-    found, here = experiment(), lab(finished, "look")
-    arm = found.arms["published"]
+    run, whole = look(finished), experiment()
+    arm = whole.arms["published"]
     assert isinstance(arm.taxonomy, Taxonomy) and arm.taxonomy.pooling == "mean_with_previous"
-    alone = replace(found, taxonomy=arm.taxonomy, steering=arm.steering, arms={
-        name: replace(found.arms[name], taxonomy=None, steering=arm.steering if name == "published" else NoSteering())
+    alone = replace(whole, taxonomy=arm.taxonomy, steering=arm.steering, arms={
+        name: replace(whole.arms[name], taxonomy=None, steering=arm.steering if name == "published" else NoSteering())
         for name in ("base", "published")
     })  # fmt: skip
-    assert draws(alone)["published"].recipe == draws(found)["published"].recipe
-    assert draws(replace(alone, taxonomy=found.taxonomy))["published"].recipe != draws(found)["published"].recipe
-    policy = results._law(found, draws(found)["published"], here).policy
-    other = results._law(alone, draws(alone)["published"], here).policy
-    assert isinstance(policy, HybridPolicy) and isinstance(other, HybridPolicy)
-    assert torch.equal(policy.parts.clusters.centres, other.parts.clusters.centres)
-    assert not torch.equal(policy.parts.clusters.centres, results.taxonomy(found, here).centres)
+    other = run_of(alone, finished, "look")
+    key = run.arms.rows["published"].draws[0].completions.key
+    assert other.arms.rows["published"].draws[0].completions.key == key
+    mixed = run_of(replace(alone, taxonomy=whole.taxonomy), finished, "look")
+    assert mixed.arms.rows["published"].draws[0].completions.key != key
+    own, same = (law(each, "published").policy(each.context, each.arms.problems) for each in (run, other))
+    assert torch.equal(own.parts.clusters.centres, same.parts.clusters.centres)
+    assert run.arms.categories is not None
+    common = run.context.get(run.arms.categories.clusters).clusters
+    assert not torch.equal(own.parts.clusters.centres, common.centres)
 
 
 def test_the_page_shows_an_arm_with_its_own_taxonomy_in_the_experiments_categories(finished: Path) -> None:
-    found, here = experiment(), lab(finished, "look")
-    draw = draws(found)["published"]
-    drawn, common = (results.annotations(found, draw, here, as_drawn=own) for own in (True, False))
+    run = look(finished)
+    row = run.arms.rows["published"]
+    assert row.drawn is not None and row.common is not None
+    drawn, common = run.context.get(row.drawn), run.context.get(row.common)
     assert [note.categories for note in drawn] != [note.categories for note in common]
-    shown = hybrid_reporting.hybrid_report(found, here).annotations["published"]
-    assert [note.categories for note in shown] == [note.categories for note in common]
-    assert [note.steered for note in shown] == [note.steered for note in drawn]
-    assert any(any(note.steered) for note in shown)
+    shown = collect_hybrid(run.arms, collect_report(run.arms, "", (), run.context), (), run.context)
+    seen = shown.annotations["published"]
+    assert [note.categories for note in seen] == [note.categories for note in common]
+    assert [note.steered for note in seen] == [note.steered for note in drawn]
+    assert any(any(note.steered) for note in seen)
 
 
 def test_random_positions_fire_at_the_hybrids_rate(finished: Path) -> None:
-    found, here = experiment(), lab(finished, "look")
-    notes = results.annotations(found, draws(found)["hybrid"], here)
-    rate = sum(note.steered_fraction for note in notes) / len(notes)
-    rule: Any = results._rule(found, draws(found)["random_positions"], here)
+    run = look(finished)
+    seen = notes(run, "hybrid")
+    rate = sum(note.steered_fraction for note in seen) / len(seen)
+    rule: Any = law(run, "random_positions").matched(run.context)
     assert rule.rate == rate > 0
 
 
 def test_draws_of_a_random_control_differ_and_make_one_row(finished: Path) -> None:
-    found, here = experiment(), lab(finished, "look")
-    pair = [draws(found)[name] for name in ("random_vectors", "random_vectors@1")]
-    trained = results.vectors(found, found.steering, here)[0]
-    one, two = (draw.steering.transform(trained) for draw in pair)
+    run = look(finished)
+    trained = run.context.get(run.vectors).vectors
+    laws = [draw.completions.law for draw in run.arms.rows["random_vectors"].draws]
+    one, two = (steered.rule.transform(trained) for steered in laws if isinstance(steered, Steered))
     assert not torch.allclose(one.vectors, two.vectors)
     torch.testing.assert_close(one.norms, two.norms)
-    answers = [results.completions(found, draw, here) for draw in pair]
-    row = stages.report_input(found, here).arm("random_vectors")
+    pair = [answers(run, "random_vectors", number) for number in (0, 1)]
+    row = collect_report(run.arms, "", (), run.context).arm("random_vectors")
     assert [(a.problem, a.chain, a.ids) for a in row.completions] == [
-        (answer.problem, number, answer.ids) for number in (0, 1) for answer in answers[number]
+        (answer.problem, number, answer.ids) for number in (0, 1) for answer in pair[number]
     ]
 
 
 def test_a_second_run_builds_nothing_and_gives_the_same_tables(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without any weights: a tokenizer is all that a page needs of a model."""
     monkeypatch.setattr(Store, "_build", never)
-    metrics = stages.STAGES["report"](experiment(), lab(finished, "again"))
+    monkeypatch.setattr("reasoning_lab.artifacts.base.load_model", never)
+    metrics = staged(experiment(), finished, "again")
     assert metrics == json.loads((finished / "metrics.json").read_text())
     assert tables(finished, "again") == tables(finished)
     for name in ("hybrid.csv", "hybrid.md", "categories.csv", "vectors.csv", "hybrid.html"):
@@ -165,8 +178,8 @@ def test_a_second_run_builds_nothing_and_gives_the_same_tables(finished: Path, m
 
 def test_stages_find_what_the_report_made(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Store, "_build", never)
-    here, found = lab(finished, "parts"), experiment()
-    told = {stage: stages.STAGES[stage](found, here) for stage in ("traces", "activations", "taxonomy", "vectors")}
+    run = look(finished, name="parts")
+    told = {stage: STAGES[stage](run) for stage in ("traces", "activations", "taxonomy", "vectors")}
     (file,) = kept(finished, "traces")
     traces = [json.loads(line) for line in (file / "traces.jsonl").open()]
     right = sum(trace["verdict"] == "correct" for trace in traces) / 24
@@ -174,14 +187,14 @@ def test_stages_find_what_the_report_made(finished: Path, monkeypatch: pytest.Mo
     assert told["traces"] == told["activations"] == counted
     assert {"nmi", "ari", "purity", "score/final", "n_dead"} <= set(told["taxonomy"])
     assert all(0 <= told["taxonomy"][name] <= 1 for name in ("nmi", "purity", "score/final"))
-    file = here.store.folder(vectors_recipe(found, found.steering))
+    file = run.context.store.folder(run.vectors)
     norms = load_file(file / "vectors.safetensors")["vectors"].norm(dim=1).tolist()
     assert list(told["vectors"].values()) == pytest.approx(norms)
 
 
 def test_traces_alone_draw_the_thinking_model_alone(tmp_path: Path) -> None:
     found = experiment("taxonomy.benchmark.n_problems=3")
-    told = stages.STAGES["traces"](found, lab(tmp_path))
+    told = staged(found, tmp_path, stage="traces")
     assert told["n_traces"] == 3
     assert {path.name for path in (tmp_path / "artifacts").iterdir() if kept(tmp_path, path.name)} == {
         "completions", "grades", "traces",
@@ -193,7 +206,7 @@ def test_rows_do_not_change_the_traces(tmp_path: Path) -> None:
     found = []
     for rows in (3, 8):
         chosen = ["model_pair.dtype=float64", "taxonomy.benchmark.n_problems=4", f"runtime.rows={rows}"]
-        stages.STAGES["traces"](experiment(*chosen), lab(tmp_path / str(rows)))
+        staged(experiment(*chosen), tmp_path / str(rows), stage="traces")
         found.append([text for file, text in artifacts(tmp_path / str(rows)).items() if "/traces/" in file])
     assert found[0] == found[1] != []
 
@@ -202,11 +215,11 @@ def test_rows_do_not_change_the_traces(tmp_path: Path) -> None:
 
 
 def test_the_export_loads_elsewhere(finished: Path) -> None:
-    found, here = experiment(), lab(finished, "export")
-    told = stages.STAGES["export"](found, here)
+    run = look(finished, name="export")
+    told = STAGES["export"](run)
     folder = finished / "runs/export/export"
     assert told["files"] == sum(file.is_file() for file in folder.rglob("*"))
-    made = here.store.folder(vectors_recipe(found, found.steering))
+    made = run.context.store.folder(run.vectors)
     with safe_open(folder / "vectors/vectors.safetensors", framework="pt") as opened:
         tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
         vectors = vectors_from(tensors, opened.metadata())
@@ -232,14 +245,15 @@ def test_a_grid_makes_each_cells_taxonomy_from_one_set_of_traces(finished: Path,
     ]  # fmt: skip
     for kind in ("completions", "grades", "traces", "activations"):
         shutil.copytree(finished / "artifacts" / kind, tmp_path / "artifacts" / kind)
-    here = lab(tmp_path)
-    build_taxonomies(cells, here)
-    assert all(here.store.get(taxonomy_recipe(cell)) is not None for cell in cells)
+    runs = [run_of(cell, tmp_path) for cell in cells]
+    build_banks([run.categories.clusters for run in runs], runs[0].context)
+    assert all(run.context.is_built(run.categories.clusters) for run in runs)
     assert len(kept(tmp_path, "taxonomy")) == 4
     assert len(kept(tmp_path, "activations")) == len(kept(finished, "activations"))
     # A cell of the grid is the taxonomy that is fitted alone.
-    alone = results.taxonomy(experiment(), lab(finished, "look")).tensors()
-    banked = results.taxonomy(cells[2], here).tensors()
+    whole = look(finished)
+    alone = whole.context.get(whole.categories.clusters).clusters.tensors()
+    banked = runs[2].context.get(runs[2].categories.clusters).clusters.tensors()
     assert all(torch.allclose(banked[name], tensor, atol=1e-4) for name, tensor in alone.items())
 
 
@@ -281,7 +295,7 @@ def test_what_only_the_models_know_is_refused_before_anything_is_drawn(
 ) -> None:
     monkeypatch.setattr("reasoning_lab.engine.scheduler.run", never)
     with pytest.raises(ValueError, match=message):
-        stages.STAGES[stage](experiment(override), lab(tmp_path))
+        staged(experiment(override), tmp_path, stage=stage)
     assert not artifacts(tmp_path)
 
 
@@ -298,39 +312,40 @@ def test_too_little_to_cluster_is_refused_and_the_traces_stay(
 ) -> None:
     before = artifacts(finished)
     with pytest.raises(ValueError, match=message):
-        stages.STAGES["taxonomy"](experiment(*overrides), lab(finished, "refused"))
+        staged(experiment(*overrides), finished, "refused", "taxonomy")
     assert artifacts(finished) == before
     assert len(kept(finished, "activations")) == 2
 
 
 def test_vectors_of_too_few_sentences_are_refused(finished: Path) -> None:
     with pytest.raises(ValueError, match=r"no category has enough examples .*lower min_examples"):
-        stages.STAGES["vectors"](experiment("steering.vectors.min_examples=5000"), lab(finished, "refused"))
+        staged(experiment("steering.vectors.min_examples=5000"), finished, "refused", "vectors")
     assert len(kept(finished, "vectors")) == 2
 
 
 def test_the_taxonomy_and_vectors_of_another_layer_are_other_artifacts_and_never_mixed(finished: Path) -> None:
-    found, here = experiment(), lab(finished, "look")
+    run = look(finished)
+    found = run.experiment
     assert isinstance(found.taxonomy, Taxonomy)
-    other = replace(found, taxonomy=replace(found.taxonomy, layer=1))
-    assert here.store.get(taxonomy_recipe(found)) is not None
-    assert here.store.get(taxonomy_recipe(other)) is None
-    assert here.store.get(vectors_recipe(other, found.steering)) is None
-    parts = results.hybrid(found, found.steering, draws(found)["hybrid"], here).parts
+    other = run_of(replace(found, taxonomy=replace(found.taxonomy, layer=1)), finished, "look")
+    assert run.context.is_built(run.categories.clusters)
+    assert not run.context.is_built(other.categories.clusters)
+    assert not run.context.is_built(other.vectors)
+    parts = law(run, "hybrid").policy(run.context, run.arms.problems).parts
     prompts = {pair.base: pair.thinking for pair in parts.prompts.values()}
+    base, thinking = parts.base.policy, parts.thinking.policy
+    steering, of_base, of_layer = found.steering, run.vectors.base_key, run.categories.clusters.source
+
+    def hybrid(rule: Any, layer: int, base_key: str, source: str) -> HybridPolicy:
+        return HybridPolicy(
+            base, thinking, parts.clusters, layer, parts.vectors, rule, prompts, parts.ends, parts.vocabulary, base_key,
+            source,
+        )  # fmt: skip
+
+    hybrid(steering, 2, of_base, of_layer)
     with pytest.raises(ValueError, match=r"vectors trained at layer 2 cannot steer layer=1; set layer=2"):
-        HybridPolicy(
-            parts.base.policy, parts.thinking.policy, parts.clusters, 2, parts.vectors,
-            replace(found.steering.inner, layer=1), prompts, parts.ends, parts.vocabulary, results.base_key(found),
-            results.source(found),
-        )  # fmt: skip
+        hybrid(replace(steering.inner, layer=1), 2, of_base, of_layer)
     with pytest.raises(ValueError, match="base"):
-        HybridPolicy(
-            parts.base.policy, parts.thinking.policy, parts.clusters, 2, parts.vectors, found.steering, prompts,
-            parts.ends, parts.vocabulary, "another base model", results.source(found),
-        )  # fmt: skip
+        hybrid(steering, 2, "another base model", of_layer)
     with pytest.raises(ValueError, match=r"fitted on layer 2 of model \w{12}, not on layer 1 of model"):
-        HybridPolicy(
-            parts.base.policy, parts.thinking.policy, parts.clusters, 1, parts.vectors, found.steering, prompts,
-            parts.ends, parts.vocabulary, results.base_key(found), results.source(other),
-        )  # fmt: skip
+        hybrid(steering, 1, of_base, other.categories.clusters.source)

@@ -16,7 +16,7 @@ import torch
 from lm_eval.api.instance import Instance  # pyright: ignore[reportMissingImports]
 from lm_eval.tasks import TaskManager  # pyright: ignore[reportMissingImports]
 
-from reasoning_lab.artifacts.sampling import Item, Shape, score_texts
+from reasoning_lab.artifacts.sampling import AnswerId, Shape, score_texts
 from reasoning_lab.benchmark.arithmetic import Arithmetic
 from reasoning_lab.lm_eval_model import LabLM, _until
 from tests.command import environment
@@ -87,10 +87,10 @@ def test_loglikelihood_is_forced_scoring_and_the_law_itself(greedy: LabLM) -> No
     assert [is_greedy for _, is_greedy in found] == [True, False]
     model, prompt = greedy._model, greedy._model.encode(PROBLEMS[0].question)
     ids = [greedy.tokenizer(text, add_special_tokens=False)["input_ids"] for text in texts]
-    triples = [(Item("p", n), prompt, tuple(each)) for n, each in enumerate(ids)]
+    triples = [(AnswerId("p", n), prompt, tuple(each)) for n, each in enumerate(ids)]
     scores = score_texts(model, triples, Shape(8, 64), 96)
     for n, (value, _) in enumerate(found):
-        assert value == pytest.approx(scores[Item("p", n)][0] * len(ids[n]), rel=1e-12)
+        assert value == pytest.approx(scores[AnswerId("p", n)][0] * len(ids[n]), rel=1e-12)
         steps = [model.policy.next_logits([*prompt, *ids[n][:j]]).double() for j in range(len(ids[n]))]
         exact = sum(float(torch.log_softmax(step, -1)[id]) for step, id in zip(steps, ids[n], strict=True))
         assert value == pytest.approx(exact, abs=1e-3)

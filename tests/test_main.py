@@ -17,8 +17,8 @@ REPORT_MODULES = (
 )
 BOOM = (
     "import reasoning_lab.stages as stages\n"
-    "def boom(experiment, lab):\n"
-    "    if experiment.seed != 1: return {{'accuracy/main': 0.5}}\n"
+    "def boom(run):\n"
+    "    if run.experiment.seed != 1: return {{'accuracy/main': 0.5}}\n"
     "    raise {error}\n"
     "stages.STAGES['grades'] = boom"
 )
@@ -40,9 +40,9 @@ def only(pattern: str, folder: Path) -> Path:
         ["--cfg", "job", "--resolve", "sampler.alpha=8"],
         ["--info", "searchpath"],
         ["--shell-completion", "query=bash"],
-        ["sampler.alpha=0.5"],
         ["sampler=nope"],
-        ["-m", "sweep=power_grid", "sampler.alpha=0.5,1"],
+        ["sampler.alfa=1"],
+        ["-m", "sweep=power_grid", "sampler=nope,power"],
     ],
     ids=" ".join,
 )
@@ -75,7 +75,7 @@ def test_tab_completes_options(tmp_path: Path) -> None:
     [
         (["sampler.alpha=0.5"], "error: sampler.alpha=0.5: must be at least 1; below 1 the law is flattened"),
         (["sampler=nope"], "error: sampler=nope: no such option; choose one of beam, best_of_n"),
-        (["stage=nope"], "error: stage=nope: no such stage; choose one of traces, activations"),
+        (["stage=nope"], "error: stage='nope': must be one of traces, activations"),
         (["sweep=power_grid"], "error: sweep=power_grid is a sweep; add -m"),
         (["-m", "sampler.alpha=2,0.5"], "error: cell sampler.alpha=0.5: sampler.alpha=0.5: must be at least 1"),
         (["-m", "sampler=power,nope"], "error: sampler=nope: no such option; choose one of beam, best_of_n"),
@@ -185,8 +185,9 @@ def test_ctrl_c_is_recorded(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("error", ["ValueError('bad input')", "RuntimeError('a fault')"])
 def test_a_failed_cell_is_named_and_the_others_go_on(tmp_path: Path, error: str) -> None:
-    code = BOOM.format(error=error) + "\nstages.build_shared = lambda experiments, lab: None"
-    code += "\nstages.report_sweep = lambda folder, lab: print('REPORT', folder.name)"
+    code = BOOM.format(error=error) + "\nfrom reasoning_lab.launch import sweep"
+    code += "\nsweep.share = lambda experiments, context: None"
+    code += "\nsweep.report_sweep = lambda folder, console: print('REPORT', folder.name)"
     done = lab(
         tmp_path, "-m", "seed=0,1,2", "stage=grades", "arms=single", "tracking=local", "hydra.sweeper.max_batch_size=1",
         code=code,
@@ -204,8 +205,9 @@ def test_a_failed_cell_is_named_and_the_others_go_on(tmp_path: Path, error: str)
 
 def test_a_sweep_without_failures_ends_with_status_0(tmp_path: Path) -> None:
     code = BOOM.format(error="RuntimeError")
-    code += "\nstages.build_shared = lambda experiments, lab: print('SHARED', len(experiments))"
-    code += "\nstages.report_sweep = lambda folder, lab: print('REPORT', folder.name)"
+    code += "\nfrom reasoning_lab.launch import sweep"
+    code += "\nsweep.share = lambda experiments, context: print('SHARED', len(experiments))"
+    code += "\nsweep.report_sweep = lambda folder, console: print('REPORT', folder.name)"
     done = lab(tmp_path, "-m", "seed=0,2", "stage=grades", "arms=single", "tracking=local", code=code)
     assert done.returncode == 0, done.stderr
     assert "SHARED 2" in done.stdout

@@ -7,18 +7,21 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
-from rich.console import Console
 
-from reasoning_lab import stages
+from reasoning_lab.artifacts import completions, files, grades, store
 from reasoning_lab.artifacts.store import RunLog, Store
 from reasoning_lab.benchmark.arithmetic import Arithmetic
 from reasoning_lab.experiment import Experiment
-from reasoning_lab.launch.config import Composer, build
-from reasoning_lab.launch.tracking import Tracker
+from reasoning_lab.launch.compose import Composer
+from reasoning_lab.launch.typed import build
+from reasoning_lab.report.collect.answers import collect_report
+from reasoning_lab.stages import headline
+from tests.runs import answers, run_of, staged
 
 SMALL = [
     "benchmark.n_problems=6", "passk.n_problems=3", "passk.n_samples=2", "runtime.rows=16", "tracking=local",
@@ -30,13 +33,6 @@ def experiment(*overrides: str) -> Experiment:
     other_sampler = any(line.startswith("sampler=") for line in overrides)
     small = [line for line in SMALL if not (other_sampler and line.startswith("sampler."))]
     return build(Composer().compose([*small, *overrides]))
-
-
-def lab(root: Path, name: str = "run") -> stages.Lab:
-    folder = root / "runs" / name
-    folder.mkdir(parents=True, exist_ok=True)
-    with (root / "log.txt").open("a") as log:
-        return stages.Lab(Store(root / "artifacts"), Tracker(folder).__enter__(), Console(file=log, quiet=True), folder)
 
 
 def artifacts(root: Path) -> dict[str, bytes]:
@@ -53,7 +49,7 @@ def tables(root: Path, name: str = "run") -> list[bytes]:
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A whole main job, small."""
     root = tmp_path_factory.mktemp("finished")
-    stages.STAGES["report"](experiment(), lab(root))
+    staged(experiment(), root)
     return root
 
 
@@ -70,41 +66,59 @@ def test_a_second_run_builds_nothing_and_gives_the_same_table(finished: Path, mo
         raise AssertionError("something was built again")
 
     monkeypatch.setattr(Store, "_build", never)
-    stages.STAGES["report"](experiment(), lab(finished, "again"))
+    staged(experiment(), finished, "again")
     assert tables(finished, "again") == tables(finished)
 
 
+def test_an_artifact_is_verified_and_read_once_in_a_process(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hashed, parsed = Counter[str](), Counter[str]()
+    fault, read_records = store._fault, files.read_records
+    monkeypatch.setattr(store, "_fault", lambda folder, key: hashed.update([key]) or fault(folder, key))
+    for module in (completions, grades):
+        monkeypatch.setattr(
+            module, "read_records", lambda file, cls: parsed.update([str(file)]) or read_records(file, cls)
+        )
+    staged(experiment(), finished, "once")
+    assert set(hashed.values()) == set(parsed.values()) == {1}
+
+
 def test_another_seed_gives_other_answers(finished: Path, tmp_path: Path) -> None:
-    one, two = experiment(), experiment("seed=1", "arms=base_model")
-    problems = stages.problems_of(one)
-    a = stages.completions(one, stages.table_draws(one, problems)["base"], lab(finished))
-    b = stages.completions(two, stages.table_draws(two, problems)["base"], lab(tmp_path))
-    assert [x.text for x in a] != [x.text for x in b]
+    one, two = run_of(experiment(), finished), run_of(experiment("seed=1", "arms=base_model"), tmp_path)
+    assert [x.text for x in answers(one, "base")] != [x.text for x in answers(two, "base")]
 
 
 def test_pools_are_shared_and_cross_powers_mean_budget(finished: Path) -> None:
-    whole = experiment()
-    draws = stages.table_draws(whole, stages.problems_of(whole))
-    power = stages.completions(whole, draws["power"], lab(finished))
+    run = run_of(experiment(), finished)
+    power = answers(run, "power")
     budget = sum(answer.decode_tokens for answer in power) / len(power)
     for name in ("best_of_n", "majority"):
-        pool = draws[name].pool
-        assert pool is not None
-        for answer in stages.completions(whole, draws[name], lab(finished)):
+        for answer in answers(run, name):
             spent = [len(candidate.ids) for candidate in answer.candidates]
             assert sum(spent) == answer.decode_tokens >= budget > sum(spent[:-1])
-    best, majority = draws["best_of_n"].pool, draws["majority"].pool
+    best, majority = (run.arms.rows[name].draws[0].completions.pool for name in ("best_of_n", "majority"))
     assert best is not None
     assert majority is not None
-    assert best.recipe.key == majority.recipe.key
+    assert best.key == majority.key
 
 
 def test_pass_k_shares_the_tables_chains(finished: Path) -> None:
-    report = stages.report_input(experiment(), lab(finished))
+    run = run_of(experiment(), finished)
+    report = collect_report(run.arms, "", (), run.context)
     power = next(arm for arm in report.passk if arm.name == "power")
     table = {a.problem: a.text for a in report.arm("power").completions}
     assert {(a.problem, a.chain) for a in power.completions} == {(p, c) for p in list(table)[:3] for c in (0, 1)}
     assert all(a.text == table[a.problem] for a in power.completions if a.chain == 0)
+
+
+def test_a_sweeper_optimises_the_studied_arms_accuracy_or_what_it_is_told(finished: Path) -> None:
+    """With stage=report: `accuracy` is the studied arm's; the first metric is the number of problems."""
+    run = run_of(experiment(), finished, "metric")
+    metrics = staged(experiment(), finished, "metric")
+    assert headline(run, metrics) == metrics["power/accuracy"] != metrics["n_problems"] == 6
+    chosen = run_of(experiment("metric=grpo/accuracy"), finished, "metric")
+    assert headline(chosen, metrics) == metrics["grpo/accuracy"]
+    with pytest.raises(ValueError, match=r"metric=nobody: stage=report measures .*power/accuracy"):
+        headline(run_of(experiment("metric=nobody"), finished, "metric"), metrics)
 
 
 class Death(BaseException):
@@ -117,7 +131,7 @@ def test_death_at_every_append_loses_and_repeats_nothing(
 ) -> None:
     whole = experiment("arms=single", "sampler=temperature")
     reference = tmp_path / "reference"
-    stages.STAGES["grades"](whole, lab(reference))
+    staged(whole, reference, stage="grades")
     append, grade = RunLog.append, Arithmetic.grade
     graded: list[Any] = []
     left = [0]
@@ -137,7 +151,7 @@ def test_death_at_every_append_loses_and_repeats_nothing(
     for attempt in range(20):
         left[0] = 1 + attempt % 2
         try:
-            stages.STAGES["grades"](whole, lab(tmp_path / "dying"))
+            staged(whole, tmp_path / "dying", stage="grades")
             break
         except Death:
             continue
@@ -193,5 +207,5 @@ def test_bad_input_is_one_clear_error_before_anything_is_drawn(
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setattr("reasoning_lab.engine.scheduler.run", lambda *_: pytest.fail("work began"))
     with pytest.raises(ValueError, match=message):
-        stages.STAGES["report"](experiment("arms=single", *overrides), lab(tmp_path))
+        staged(experiment("arms=single", *overrides), tmp_path)
     assert not artifacts(tmp_path)

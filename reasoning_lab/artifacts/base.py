@@ -14,9 +14,11 @@ from rich.console import Console
 from reasoning_lab.artifacts.key import Keyed
 from reasoning_lab.artifacts.sampling import Shape
 from reasoning_lab.artifacts.store import RunLog, Store
+from reasoning_lab.engine.transformers import HuggingFacePolicy
 from reasoning_lab.experiment import Runtime
 from reasoning_lab.judge.base import Chat, JudgeOption
-from reasoning_lab.model_pair.pair import LoadedModel, ModelSource, load, resolve_device
+from reasoning_lab.model_pair.loaded import LoadedModel, load_model, resolve_device
+from reasoning_lab.model_pair.pair import ModelSource
 
 T = TypeVar("T")
 OnProgress = Callable[[str, int, int, int], None]
@@ -46,7 +48,7 @@ class Artifact(Keyed, Generic[T]):
 def _artifacts_within(values: Sequence[Any]) -> Iterator["Artifact[Any]"]:
     """Artifacts among values and, where a value is a plain dataclass, among its fields."""
     for value in values:
-        if isinstance(value, Keyed):
+        if isinstance(value, Artifact):
             yield value
         elif is_dataclass(value) and not isinstance(value, type):
             yield from _artifacts_within(_values(value))
@@ -66,7 +68,7 @@ class Context:
     on_progress: OnProgress = silent
     _values: dict[str, Any] = field(default_factory=dict)
     """By key, what was read so far."""
-    _models: dict[tuple[ModelSource, str], LoadedModel] = field(default_factory=dict)
+    _models: dict[tuple[ModelSource, str], LoadedModel[HuggingFacePolicy]] = field(default_factory=dict)
     _chats: dict[JudgeOption, Chat | None] = field(default_factory=dict)
 
     def get(self, artifact: Artifact[T]) -> T:
@@ -89,12 +91,12 @@ class Context:
         with self.store.log(artifact) as log:
             yield log
 
-    def model(self, source: ModelSource, dtype: str) -> LoadedModel:
+    def model(self, source: ModelSource, dtype: str) -> LoadedModel[HuggingFacePolicy]:
         """Weights and tokenizer on the runtime's device, loaded once."""
         if (source, dtype) not in self._models:
             if self.runtime.threads:
                 torch.set_num_threads(self.runtime.threads)
-            self._models[source, dtype] = load(source, dtype, self.device)
+            self._models[source, dtype] = load_model(source, dtype, self.device)
         return self._models[source, dtype]
 
     def chat(self, option: JudgeOption) -> Chat | None:

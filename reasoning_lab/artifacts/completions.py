@@ -10,11 +10,13 @@ from typing import Annotated, Any, ClassVar
 
 from reasoning_lab.artifacts.base import Artifact, Context
 from reasoning_lab.artifacts.files import read_records, write_records
-from reasoning_lab.artifacts.key import APART, Enters, digest
+from reasoning_lab.artifacts.key import APART, IDENTITY, Enters, digest
 from reasoning_lab.artifacts.sampling import draw_completions
 from reasoning_lab.benchmark.base import Benchmark
 from reasoning_lab.engine.policy import Policy
-from reasoning_lab.model_pair.pair import LoadedModel, ModelSource, Reader
+from reasoning_lab.model_pair.loaded import LoadedModel
+from reasoning_lab.model_pair.pair import ModelSource
+from reasoning_lab.model_pair.reader import Reader
 from reasoning_lab.records import Candidate, Completion, Problem
 from reasoning_lab.sampler.base import Sampler, Selection
 
@@ -83,7 +85,7 @@ class Completions(Artifact[tuple[Completion, ...]]):
     """Pair, role, sampler and benchmark, for the folder's name."""
     caption: Annotated[str, APART]
     """What a reader sees of it while it is drawn: two arms that ask for the same answers share them."""
-    model: Annotated[ModelSource, Enters(ModelSource.identity)]
+    model: Annotated[ModelSource, IDENTITY]
     """Whose prompts and ids the answers are in."""
     dtype: str
     law: Law | None

@@ -10,7 +10,7 @@ from reasoning_lab.artifacts.base import Artifact, Context
 from reasoning_lab.artifacts.completions import Completions
 from reasoning_lab.artifacts.files import read_records, write_records
 from reasoning_lab.artifacts.judged import tell_cost
-from reasoning_lab.artifacts.key import Enters
+from reasoning_lab.artifacts.key import IDENTITY
 from reasoning_lab.artifacts.preferences import Preferences
 from reasoning_lab.benchmark.alpaca_eval import AlpacaEval, judged
 from reasoning_lab.judge.base import JudgeOption
@@ -23,10 +23,6 @@ Verdicts = dict[tuple[str, int], Grade]
 """By problem and chain."""
 
 
-def _identity(judge: JudgeOption | None) -> dict[str, Any] | None:
-    return None if judge is None else judge.identity()
-
-
 @dataclass(frozen=True)
 class Grades(Artifact[tuple[Grade, ...]]):
     """Verdicts on answers, in their order."""
@@ -34,7 +30,7 @@ class Grades(Artifact[tuple[Grade, ...]]):
     kind: ClassVar[str] = "grades"
     version: ClassVar[int] = 2
     completions: Completions
-    judge: Annotated[JudgeOption | None, Enters(_identity)] = None
+    judge: Annotated[JudgeOption | None, IDENTITY] = None
     """Who has the first word, where the benchmark asks a judge."""
 
     @property

@@ -30,6 +30,8 @@ class Apart:
 
 
 APART = Apart()
+IDENTITY = Enters(lambda value: None if value is None else value.identity())
+"""What a model or a judge says that it is."""
 
 
 class Keyed(ABC):

@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar, NamedTuple
 from reasoning_lab.artifacts.base import Artifact, Context
 from reasoning_lab.artifacts.files import read_lines, read_records, write_lines, write_records
 from reasoning_lab.artifacts.judged import require_replies, tell_cost
-from reasoning_lab.artifacts.key import Enters
+from reasoning_lab.artifacts.key import IDENTITY
 from reasoning_lab.artifacts.taxonomy import TaxonomyClusters
 from reasoning_lab.judge.base import JudgeOption
 from reasoning_lab.taxonomy.naming import CategorySet, Naming, name_categories
@@ -37,7 +37,7 @@ class TaxonomyNaming(Artifact[NamedCategories]):
     kind: ClassVar[str] = "naming"
     version: ClassVar[int] = 2
     taxonomy: TaxonomyClusters
-    judge: Annotated[JudgeOption, Enters(JudgeOption.identity)]
+    judge: Annotated[JudgeOption, IDENTITY]
     naming: Naming
     scoring: Scoring
 

@@ -9,7 +9,7 @@ from reasoning_lab.artifacts.base import Artifact, Context
 from reasoning_lab.artifacts.completions import Completions
 from reasoning_lab.artifacts.files import read_records, write_records
 from reasoning_lab.artifacts.judged import require_replies, tell_cost
-from reasoning_lab.artifacts.key import Enters, digest
+from reasoning_lab.artifacts.key import IDENTITY, digest
 from reasoning_lab.judge.preference import (
     Pair,
     Preference,
@@ -31,7 +31,7 @@ class Preferences(Artifact[tuple[Preference, ...]]):
     kind: ClassVar[str] = "preferences"
     version: ClassVar[int] = 2
     completions: Completions
-    judge: Annotated[PreferenceOption, Enters(PreferenceOption.identity)]
+    judge: Annotated[PreferenceOption, IDENTITY]
     seed: int
     """Of the order of the two outputs."""
 

@@ -7,7 +7,8 @@ from reasoning_lab.artifacts.base import Artifact
 from reasoning_lab.artifacts.completions import Completions
 from reasoning_lab.artifacts.taxonomy import TaxonomyClusters
 from reasoning_lab.artifacts.vectors import SteeringVectors
-from reasoning_lab.model_pair.pair import ModelSource, load_reader, n_layers
+from reasoning_lab.model_pair.pair import ModelSource
+from reasoning_lab.model_pair.reader import load_reader
 
 
 def preflight(artifacts: Iterable[Artifact[Any]], max_prompt_tokens: int) -> None:
@@ -43,6 +44,6 @@ def check_prompts(completions: Completions, limit: int) -> None:
 
 
 def _check_layers(role: str, key: str, model: ModelSource, layers: Sequence[int]) -> None:
-    n = n_layers(model)
+    n = load_reader(model).n_layers
     if missing := [layer for layer in layers if not 0 <= layer < n]:
         raise ValueError(f"{key}: the {role} model has no layer {missing[0]}; its layers are 0 ... {n - 1}.")

@@ -18,8 +18,10 @@ from reasoning_lab.artifacts.preflight import preflight
 from reasoning_lab.artifacts.store import Store
 from reasoning_lab.artifacts.taxonomy import TaxonomyClusters, build_bank
 from reasoning_lab.artifacts.workers import Report, call_all
+from reasoning_lab.engine.transformers import HuggingFacePolicy
 from reasoning_lab.experiment import Runtime
-from reasoning_lab.model_pair.pair import LoadedModel, ModelSource
+from reasoning_lab.model_pair.loaded import LoadedModel
+from reasoning_lab.model_pair.pair import ModelSource
 
 BY_MODEL = (Completions, Annotations)
 """What draws or reads answers one arm at a time, and is built by several processes at once."""
@@ -29,7 +31,7 @@ REPORT_SECONDS = 0.2
 """Least time between two progress events of a worker process."""
 
 
-_worker_models: dict[tuple[ModelSource, str], LoadedModel] = {}
+_worker_models: dict[tuple[ModelSource, str], LoadedModel[HuggingFacePolicy]] = {}
 """Models of a worker process, kept from one call to the next."""
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar
 from reasoning_lab.artifacts.base import Artifact, Context
 from reasoning_lab.artifacts.completions import Completions
 from reasoning_lab.artifacts.files import read_lines, write_lines
-from reasoning_lab.artifacts.key import Enters
+from reasoning_lab.artifacts.key import IDENTITY
 from reasoning_lab.artifacts.sampling import AnswerId, score_texts
 from reasoning_lab.model_pair.pair import ModelSource
 
@@ -22,7 +22,7 @@ class Scores(Artifact[tuple[tuple[float, float], ...]]):
     kind: ClassVar[str] = "scores"
     version: ClassVar[int] = 2
     completions: Completions
-    model: Annotated[ModelSource, Enters(ModelSource.identity)]
+    model: Annotated[ModelSource, IDENTITY]
     """Under which the answers are scored."""
     dtype: str
 

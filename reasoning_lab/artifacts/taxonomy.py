@@ -7,13 +7,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from reasoning_lab.artifacts.activations import SentenceActivations
 from reasoning_lab.artifacts.base import Artifact, Context
 from reasoning_lab.artifacts.files import read_json
 from reasoning_lab.artifacts.key import digest
 from reasoning_lab.artifacts.traces import Traces
+from reasoning_lab.engine.tensors import write_safetensors
 from reasoning_lab.model_pair.pair import ModelSource
 from reasoning_lab.records import Trace
 from reasoning_lab.taxonomy.activations import Activations
@@ -104,7 +105,7 @@ class TaxonomyClusters(Artifact[FittedClusters]):
 
     def _write(self, fit: Fit, folder: Path) -> None:
         clusters = fit.clusters.of_source(self.source)
-        save_file(clusters.tensors(), folder / "clusters.safetensors")
+        write_safetensors(folder / "clusters.safetensors", clusters.tensors())
         told: dict[str, Any] = {
             "metadata": clusters.metadata(), "n_dead": fit.n_dead, "n_silent": fit.n_silent, "losses": fit.losses,
             "validation_losses": fit.validation_losses, "best_epoch": fit.best_epoch, "validation": fit.validation,

@@ -8,7 +8,7 @@ from reasoning_lab.artifacts.base import Artifact, Context
 from reasoning_lab.artifacts.completions import Completions
 from reasoning_lab.artifacts.files import read_records, write_records
 from reasoning_lab.artifacts.grades import Grades
-from reasoning_lab.model_pair.pair import load_reader
+from reasoning_lab.model_pair.reader import load_reader
 from reasoning_lab.records import Trace
 from reasoning_lab.taxonomy.traces import traces
 

@@ -10,12 +10,14 @@ from safetensors import safe_open
 
 from reasoning_lab.artifacts.base import Artifact, Context
 from reasoning_lab.artifacts.files import read_json
-from reasoning_lab.artifacts.key import Enters, digest
+from reasoning_lab.artifacts.key import IDENTITY, digest
 from reasoning_lab.artifacts.taxonomy import TaxonomyClusters
-from reasoning_lab.model_pair.pair import LoadedModel, ModelSource
+from reasoning_lab.engine.tensors import write_safetensors
+from reasoning_lab.engine.transformers import HuggingFacePolicy
+from reasoning_lab.model_pair.loaded import LoadedModel
+from reasoning_lab.model_pair.pair import ModelSource
 from reasoning_lab.model_pair.residual import Decoder
 from reasoning_lab.records import Trace
-from reasoning_lab.steering.export import safetensors_bytes
 from reasoning_lab.steering.hybrid.vocabulary import VocabularyMap, map_vocabularies, match_strings
 from reasoning_lab.steering.vectors.base import VectorLog, VectorMethod, VectorSet, vectors_from
 from reasoning_lab.steering.vectors.examples import LabelledTrace
@@ -36,7 +38,7 @@ class SteeringVectors(Artifact[TrainedVectors]):
     kind: ClassVar[str] = "vectors"
     version: ClassVar[int] = 2
     taxonomy: TaxonomyClusters
-    model: Annotated[ModelSource, Enters(ModelSource.identity)]
+    model: Annotated[ModelSource, IDENTITY]
     """The base model."""
     dtype: str
     method: VectorMethod
@@ -56,7 +58,7 @@ class SteeringVectors(Artifact[TrainedVectors]):
         """Identity of the base model, as the vectors carry it."""
         return digest(self.model.identity())
 
-    def models(self, context: Context) -> tuple[LoadedModel, LoadedModel]:
+    def models(self, context: Context) -> tuple[LoadedModel[HuggingFacePolicy], LoadedModel[HuggingFacePolicy]]:
         """Base and thinking model."""
         return context.model(self.model, self.dtype), context.model(self.taxonomy.thinking, self.dtype)
 
@@ -67,7 +69,8 @@ class SteeringVectors(Artifact[TrainedVectors]):
             self.layer, self.taxonomy.seed,
             lambda phase, done, total: context.on_progress(f"vectors: {phase}", total, done, 0),
         )  # fmt: skip
-        (folder / "vectors.safetensors").write_bytes(safetensors_bytes(fit.vector_set.of_base(self.base_key)))
+        vectors = fit.vector_set.of_base(self.base_key)
+        write_safetensors(folder / "vectors.safetensors", vectors.tensors(), vectors.metadata())
         (folder / "log.json").write_text(fit.log.dumps())
 
     def read(self, folder: Path) -> TrainedVectors:
@@ -105,7 +108,7 @@ class SteeringVectors(Artifact[TrainedVectors]):
         return marks
 
     def _token_labels(
-        self, traces: Sequence[Trace], clusters: Clusters, thinking: LoadedModel, context: Context
+        self, traces: Sequence[Trace], clusters: Clusters, thinking: LoadedModel[HuggingFacePolicy], context: Context
     ) -> list[tuple[int, ...]]:
         """Per trace the category at the position that predicts each token, where tokens have one; else nothing."""
         if self.labelled == "sentence":

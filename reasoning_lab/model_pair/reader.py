@@ -19,6 +19,8 @@ class Reader:
     """End of text, and every stop id of the model's generation config: one set for all samplers (departures D6)."""
     context_length: int
     """Most positions, prompt included."""
+    n_layers: int
+    """Decoder layers, counted from 0 wherever one is named."""
     prompt_format: PromptFormat
 
     def render(self, text: str) -> str:
@@ -73,7 +75,8 @@ def load_reader(source: ModelSource) -> Reader:
     ids.discard(None)
     if not ids:
         raise ValueError(f"{where!r} has no stop id: set eos_token in its tokenizer or generation_config.json.")
-    return Reader(tokenizer, frozenset(ids), context_length(config), source.prompt_format)
+    n_layers = config.get_text_config().num_hidden_layers
+    return Reader(tokenizer, frozenset(ids), context_length(config), n_layers, source.prompt_format)
 
 
 def where_of(source: ModelSource) -> tuple[str, dict[str, Any]]:

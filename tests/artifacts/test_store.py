@@ -4,21 +4,19 @@ import json
 import multiprocessing
 import os
 import random
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
 import pytest
 
-from reasoning_lab.artifacts.recipes import CompletionsRecipe, Recipe
+from reasoning_lab.artifacts.key import Keyed
 from reasoning_lab.artifacts.store import RunLog, Store
-from reasoning_lab.experiment import NoSteering
-from reasoning_lab.sampler.power import Power
 
 
 @dataclass(frozen=True)
-class Toy(Recipe):
-    stage: ClassVar[str] = "toy"
+class Toy(Keyed):
+    kind: ClassVar[str] = "toy"
     version: ClassVar[int] = 1
     value: int
     extra: int = 0
@@ -32,54 +30,15 @@ def write(folder: Path) -> None:
     (folder / "data.txt").write_text("forty-two " * 100)
 
 
-# -- keys --------------------------------------------------------------------------------------------------------------
-
-
-def completions_recipe() -> CompletionsRecipe:
-    return CompletionsRecipe(
-        "name", {"hub_id": "a/b", "revision": "1"}, "float32", NoSteering(), Power(64, 4.0, 16, 4), "prompts", 0, (0, 1)
-    )
-
-
-def test_everything_that_changes_an_answer_changes_the_key() -> None:
-    recipe = completions_recipe()
-    changed = [
-        replace(recipe, model={"hub_id": "a/b", "revision": "2"}),
-        replace(recipe, model={"hub_id": "a/c", "revision": "1"}),
-        replace(recipe, dtype="bfloat16"),
-        replace(recipe, prompts="other"),
-        replace(recipe, seed=1),
-        replace(recipe, chains=(1, 2)),
-        replace(recipe, budget_of=recipe),
-        *(replace(recipe, sampler=replace(recipe.sampler, **{name: value})) for name, value in (
-            ("alpha", 2.0), ("block_size", 8), ("n_steps", 5), ("max_new_tokens", 32), ("compat", "karan2025"),
-            ("stop_rule", "first_eos"), ("proposal_temperature", 1.0))),
-    ]  # fmt: skip
-    keys = {recipe.key, *(other.key for other in changed)}
-    assert len(keys) == len(changed) + 1
-
-
-def test_a_name_does_not_change_the_key_and_an_upstream_change_does() -> None:
-    recipe = completions_recipe()
-    assert replace(recipe, name="other").key == recipe.key
-    downstream = replace(recipe, budget_of=recipe)
-    assert replace(recipe, budget_of=replace(recipe, seed=7)).key != downstream.key
-
-
-def test_a_field_added_with_its_old_meaning_as_default_keeps_old_keys() -> None:
-    assert "extra" not in Toy(1).canonical()
-    assert Toy(1, extra=1).key != Toy(1).key
-
-
 # -- store -------------------------------------------------------------------------------------------------------------
 
 
 def test_built_once_then_found(tmp_path: Path) -> None:
     store, built = Store(tmp_path), []
     for _ in range(3):
-        folder = store.get_or_build(Toy(1), lambda f: (built.append(1), write(f))[1])
+        folder = store.find_or_build(Toy(1), lambda f: (built.append(1), write(f))[1])
     assert len(built) == 1
-    assert json.loads((folder / "manifest.json").read_text())["recipe"]["value"] == 1
+    assert json.loads((folder / "manifest.json").read_text())["artifact"]["value"] == 1
 
 
 def test_a_failed_build_leaves_nothing_that_looks_finished(tmp_path: Path) -> None:
@@ -90,30 +49,44 @@ def test_a_failed_build_leaves_nothing_that_looks_finished(tmp_path: Path) -> No
         raise RuntimeError("in the middle")
 
     with pytest.raises(RuntimeError):
-        store.get_or_build(Toy(1), fail)
-    assert store.get(Toy(1)) is None
+        store.find_or_build(Toy(1), fail)
+    assert store.find(Toy(1)) is None
     assert not [path for path in (tmp_path / "toy").iterdir() if path.is_dir()]
 
 
-@pytest.mark.parametrize("harm", ["flip", "truncate", "empty", "remove", "manifest", "manifest gone"])
+@pytest.mark.parametrize("harm", ["flip", "truncate", "empty", "remove", "manifest", "manifest gone", "extra file"])
 def test_a_corrupt_artifact_is_set_aside_and_built_again(tmp_path: Path, harm: str) -> None:
     notes: list[str] = []
     store = Store(tmp_path, notes.append)
-    folder = store.get_or_build(Toy(1), write)
+    folder = store.find_or_build(Toy(1), write)
     file = folder / ("manifest.json" if harm.startswith("manifest") else "data.txt")
+    if harm == "extra file":
+        (folder / "more.txt").write_text("of nobody")
     data = bytearray(file.read_bytes())
     if harm in ("flip", "manifest"):
         data[len(data) // 2] ^= 255
         file.write_bytes(bytes(data))
+    elif harm == "extra file":
+        file = folder / "more.txt"
     elif harm == "truncate":
         file.write_bytes(bytes(data[:-1]))
     elif harm == "empty":
         file.write_bytes(b"")
     else:
         file.unlink()
-    again = store.get_or_build(Toy(1), write)
+    assert store.find_or_build(Toy(1), write) == folder, "a process that has verified it believes it"
+    again = Store(tmp_path, notes.append).find_or_build(Toy(1), write)
     assert (again / "data.txt").read_text() == "forty-two " * 100
     assert "corrupt" in notes[0]
+
+
+def test_an_artifact_under_anothers_name_is_not_believed(tmp_path: Path) -> None:
+    one = Store(tmp_path).find_or_build(Toy(1), write)
+    other = Store(tmp_path).folder(Toy(2))
+    one.rename(other)
+    notes: list[str] = []
+    assert Store(tmp_path, notes.append).find(Toy(2)) is None
+    assert "another artifact's" in notes[0]
 
 
 def _race(root: Path, barrier, results) -> None:
@@ -122,7 +95,7 @@ def _race(root: Path, barrier, results) -> None:
         write(folder)
 
     barrier.wait()
-    folder = Store(root).get_or_build(Toy(5), build)
+    folder = Store(root).find_or_build(Toy(5), build)
     results.put((folder / "data.txt").read_text())
 
 
@@ -191,5 +164,5 @@ def test_an_unwritable_folder_is_an_error_that_names_it(tmp_path: Path) -> None:
     blocked = tmp_path / "file"
     blocked.write_text("")
     with pytest.raises(OSError, match="file"):
-        Store(blocked / "artifacts").get_or_build(Toy(1), write)
+        Store(blocked / "artifacts").find_or_build(Toy(1), write)
     assert os.listdir(tmp_path) == ["file"]

@@ -80,21 +80,20 @@ def dislikes_i_see(exchange: Exchange) -> None:
     answer(exchange, {"m": math.log(p), "M": math.log(1 - p)})
 
 
+def run_metrics(row: dict[str, float]) -> dict[str, float]:
+    return {f"{name}/main": value for name, value in row.items()}
+
+
 def test_from_answers_to_win_rates(tmp_path: Path) -> None:
     """The embedded pair answers, a scripted judge compares, the package counts; a second run sends nothing."""
     pytest.importorskip("alpaca_eval", reason="the extra alpaca is not installed")
-    from rich.console import Console
-
-    from reasoning_lab.artifacts.draws import problems_of, table_draws
-    from reasoning_lab.artifacts.judgements import preferences_on
-    from reasoning_lab.artifacts.lab import Lab
-    from reasoning_lab.artifacts.results import completions, grades
-    from reasoning_lab.artifacts.store import Store
+    from reasoning_lab.artifacts.preferences import Preferences
     from reasoning_lab.benchmark.arithmetic import Arithmetic
-    from reasoning_lab.launch.config import Composer
-    from reasoning_lab.launch.config import build as experiment_of
-    from reasoning_lab.report.win_rates import check_preferences, win_rates
+    from reasoning_lab.launch.compose import Composer
+    from reasoning_lab.launch.typed import build as experiment_of
+    from reasoning_lab.stages import preferences_stage
     from tests.report.test_alpaca_eval import synthetic
+    from tests.runs import run_of
 
     questions = Arithmetic(n_problems=12, problem_seed=777, max_new_tokens=8).load()
     rows = [
@@ -111,20 +110,20 @@ def test_from_answers_to_win_rates(tmp_path: Path) -> None:
             "judge=alpaca_eval", f"judge.base_url={server.url}", f"outputs={tmp_path}/out",
         ])  # fmt: skip
         experiment = experiment_of(config)
-        check_preferences(experiment)
-        tracker: Any = None
-        lab = Lab(Store(tmp_path / "out" / "artifacts"), tracker, Console(quiet=True), tmp_path)
-        (draw,) = table_draws(experiment, problems_of(experiment)).values()
-        row = win_rates(experiment, draw, lab, tmp_path / "alpaca")
-        found = preferences_on(experiment, draw, completions(experiment, draw, lab), lab)
-        given = grades(experiment, draw, lab)
-        assert len(server.requests) == 12, "the second call and the grades send nothing"
+        run = run_of(experiment, tmp_path / "out")
+        row = {name.removesuffix("/main"): value for name, value in preferences_stage(run).items()}
+        answers = run.arms.rows["main"].draws[0]
+        found = run.context.get(Preferences(answers.completions, experiment.judge, 0))  # type: ignore[arg-type]
+        given = run.context.get(answers.grades)
+        assert len(server.requests) == 12, "the grades send nothing"
+        assert preferences_stage(run_of(experiment, tmp_path / "out", "again")) == run_metrics(row)
+        assert len(server.requests) == 12, "nor does a second run"
     assert [each.value for each in found] == pytest.approx([0.75] * 12)
     assert {each.output_first for each in found} == {True, False}
     assert all(grade.correct for grade in given) and len(given) == 12
     assert row["win_rate"] == pytest.approx(75.0) and row["n_wins"] == row["n_total"] == 12
     assert row["length_controlled_winrate"] is not None
-    annotations = json.loads((tmp_path / "alpaca" / "annotations.json").read_text())
+    annotations = json.loads((run.folder / "alpaca_eval" / "main" / "annotations.json").read_text())
     assert [each["index"] for each in annotations] == list(range(12))
     assert {each["generator_2"] for each in annotations} == {"embedded-main"}
     assert {each["preference"] for each in annotations} == {1.75}

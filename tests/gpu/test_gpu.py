@@ -23,8 +23,9 @@ from reasoning_lab.steering.steering import Steering
 from reasoning_lab.steering.vectors.examples import LabelledTrace
 from reasoning_lab.steering.vectors.venhoff2025 import Venhoff2025
 from reasoning_lab.steering.vectors.venhoff2026 import Venhoff2026
+from tests.runs import staged
 from tests.steering.pairs import Given, Pair, embedded_pair
-from tests.test_stages import artifacts, experiment, lab
+from tests.test_stages import artifacts, experiment
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")]
 QUESTION = "Lily has 40 cards. She sells 5. She uses 9. How many cards now?\n"
@@ -65,9 +66,7 @@ def test_one_shape_is_batch_invariant_on_the_device() -> None:
 
 
 def test_the_main_job_runs_on_the_device(tmp_path: Path) -> None:
-    from reasoning_lab import stages
-
-    stages.STAGES["report"](experiment("runtime.device=cuda"), lab(tmp_path))
+    staged(experiment("runtime.device=cuda"), tmp_path)
     assert artifacts(tmp_path)
 
 
@@ -217,10 +216,9 @@ def test_one_shape_is_batch_invariant_for_a_hybrid_on_the_device() -> None:
 
 
 def test_the_hybrid_experiment_runs_on_the_device(tmp_path: Path) -> None:
-    from reasoning_lab import stages
     from tests.test_hybrid_stages import KINDS, kept
     from tests.test_hybrid_stages import experiment as hybrid_experiment
 
     found = hybrid_experiment("runtime.device=cuda", without=["runtime.device=cpu"])
-    stages.STAGES["report"](found, lab(tmp_path))
+    staged(found, tmp_path)
     assert all(kept(tmp_path, kind) for kind in KINDS)

@@ -20,7 +20,7 @@ from reasoning_lab.judge.preference import (
     prompt_of,
     weight,
 )
-from reasoning_lab.launch.config import conf_dir
+from reasoning_lab.launch.compose import conf_dir
 from tests.judge.server import Exchange, serve
 
 SYSTEM, USER = "<|im_start|>system\nBe fair.\n<|im_end|>", "{instruction}\nm: {output_1}\nM: {output_2}"

@@ -6,18 +6,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rich.console import Console
 
-from reasoning_lab.artifacts.draws import problems_of, table_draws
-from reasoning_lab.artifacts.lab import Lab
-from reasoning_lab.artifacts.results import completions, grades
-from reasoning_lab.artifacts.store import Store
+from reasoning_lab.artifacts.arms import Answers
 from reasoning_lab.benchmark.grading.last_number import last_number
 from reasoning_lab.experiment import Experiment
 from reasoning_lab.judge import local as local_judge
 from reasoning_lab.judge.verdict import MAX_TOKENS, Case, prompt_of
-from reasoning_lab.launch.config import Composer, build
+from reasoning_lab.launch.compose import Composer
+from reasoning_lab.launch.typed import build
+from reasoning_lab.stages import Run
 from tests.judge.server import Exchange, serve
+from tests.runs import run_of
 
 REPLIES = ["YES", "The values are 3 and 4: NO.", "No. Not what I saw yesterday.", ""]
 """By the order of the requests; the third says yes, and the empty one no."""
@@ -32,9 +31,10 @@ def experiment(tmp_path: Path, *overrides: str) -> Experiment:
     )  # fmt: skip
 
 
-def lab(tmp_path: Path, heard: StringIO | None = None) -> Lab:
-    tracker: Any = None
-    return Lab(Store(tmp_path / "out" / "artifacts"), tracker, Console(file=heard or StringIO()), tmp_path)
+def at_work(tmp_path: Path, *overrides: str, heard: StringIO | None = None) -> tuple[Run, Answers]:
+    """A run in a process of its own, as far as its memory goes, and its one arm."""
+    run = run_of(experiment(tmp_path, *overrides), tmp_path / "out", heard=heard)
+    return run, run.arms.rows["main"].draws[0]
 
 
 def test_a_yes_anywhere_is_right_and_where_no_reply_came_the_last_number_decides(tmp_path: Path) -> None:
@@ -52,17 +52,16 @@ def test_a_yes_anywhere_is_right_and_where_no_reply_came_the_last_number_decides
         exchange.send(200, json.dumps({"choices": [choice], "usage": usage}).encode())
 
     with serve(script) as server:
-        found = experiment(
-            tmp_path, "judge=openai", f"judge.base_url={server.url}", "judge.retries=0", "judge.concurrency=1"
-        )
-        (draw,) = table_draws(found, problems_of(found)).values()
+        judge = ("judge=openai", f"judge.base_url={server.url}", "judge.retries=0", "judge.concurrency=1")
         heard = StringIO()
-        given = grades(found, draw, lab(tmp_path, heard))
+        run, arm = at_work(tmp_path, *judge, heard=heard)
+        given = run.context.get(arm.grades)
         assert len(server.requests) == 12
         assert "judge gpt-4.1-mini: 12 questions to ask (0 cached), about" in heard.getvalue()
-        assert grades(found, draw, lab(tmp_path)) == given and len(server.requests) == 12
-    answers = completions(found, draw, lab(tmp_path))
-    problems = {problem.id: problem for problem in draw.problems}
+        again, same = at_work(tmp_path, *judge)
+        assert again.context.get(same.grades) == given and len(server.requests) == 12
+    answers = run.context.get(arm.completions)
+    problems = arm.completions.problems.by_id
     for answer, grade in zip(answers, given, strict=True):
         problem = problems[answer.problem]
         reply = said.get(prompt_of(Case(problem.question, problem.gold, answer.text)))
@@ -73,16 +72,15 @@ def test_a_yes_anywhere_is_right_and_where_no_reply_came_the_last_number_decides
 
 
 def test_another_judge_is_another_grading_and_none_leaves_the_last_number(tmp_path: Path) -> None:
-    found = experiment(tmp_path, "judge=lexical")
-    (draw,) = table_draws(found, problems_of(found)).values()
-    assert {grade.reason for grade in grades(found, draw, lab(tmp_path))} <= {"last number", "no number"}
+    run, arm = at_work(tmp_path, "judge=lexical")
+    assert {grade.reason for grade in run.context.get(arm.grades)} <= {"last number", "no number"}
     assert len(list((tmp_path / "out/artifacts/grades").glob("*/manifest.json"))) == 1
-    none = experiment(tmp_path, "judge=none")
-    grades(none, draw, lab(tmp_path))
+    none, arm = at_work(tmp_path, "judge=none")
+    none.context.get(arm.grades)
     assert len(list((tmp_path / "out/artifacts/grades").glob("*/manifest.json"))) == 2
-    ours = experiment(tmp_path, "benchmark.grader=conclusion")
-    (draw,) = table_draws(ours, problems_of(ours)).values()
-    grades(ours, draw, lab(tmp_path))
+    ours, arm = at_work(tmp_path, "benchmark.grader=conclusion")
+    ours.context.get(arm.grades)
+    assert len(list((tmp_path / "out/artifacts/grades").glob("*/manifest.json"))) == 3
     assert len(list((tmp_path / "out/artifacts/completions").glob("*/manifest.json"))) == 1, "one set of answers"
 
 
@@ -91,16 +89,14 @@ def test_a_local_model_is_asked_too_and_loaded_once_for_all_arms(
 ) -> None:
     """The embedded base model can't judge: it never says yes, and no answer is right by this grader."""
     loaded: list[Any] = []
-    load = local_judge.load
-    monkeypatch.setattr(local_judge, "load", lambda *given: loaded.append(given) or load(*given))
+    load = local_judge.load_model
+    monkeypatch.setattr(local_judge, "load_model", lambda *given: loaded.append(given) or load(*given))
     local = ["judge=local", "judge.model.path=package:embedded/base", "judge.model.prompt_format=raw",
              "judge.dtype=float32", "judge.max_prompt_tokens=400", "judge.max_tokens=100", "judge.rows=4"]  # fmt: skip
-    found = experiment(tmp_path, "benchmark.n_problems=4", *local)
-    other = experiment(tmp_path, "benchmark.n_problems=4", "sampler=temperature", *local)
-    here = lab(tmp_path)
-    for each in (other, found):
-        (draw,) = table_draws(each, problems_of(each)).values()
-        given = grades(each, draw, here)
+    one, arm = at_work(tmp_path, "benchmark.n_problems=4", "sampler=temperature", *local)
+    one.context.get(arm.grades)
+    _, arm = at_work(tmp_path, "benchmark.n_problems=4", *local)
+    given = one.context.get(arm.grades)
     assert len(loaded) == 1
     assert [(grade.verdict, grade.reason) for grade in given] == [
         ("wrong", "yes by package:embedded/base (run here)")

@@ -7,11 +7,13 @@ from pathlib import Path
 import pytest
 import yaml
 from omegaconf import OmegaConf
-from reasoning_lab.artifacts.recipes import canonical
-from reasoning_lab.launch.config import Composer, ConfigError, build, conf_dir, lab_root
-from reasoning_lab.launch.config import _target as target
 
+from reasoning_lab.artifacts.key import canonical_form
 from reasoning_lab.experiment import Experiment, Taxonomy
+from reasoning_lab.launch.compose import Composer, conf_dir, lab_root
+from reasoning_lab.launch.errors import ConfigError
+from reasoning_lab.launch.typed import _target as target
+from reasoning_lab.launch.typed import build
 from reasoning_lab.report.inputs import Published
 from reasoning_lab.steering.coefficient import Candidates
 
@@ -78,7 +80,7 @@ def test_every_sweep_composes_under_every_launcher(composer: Composer, option: s
     built = [build(cell.config) for cell in cells]
     assert len(built) > 1
     assert build(cells[-1].config) == built[-1]
-    assert len({str(canonical([one.sampler, one.taxonomy])) for one in built}) == len(built)
+    assert len({str(canonical_form([one.sampler, one.taxonomy])) for one in built}) == len(built)
 
 
 TARGETED = [pair for pair in menu(*GROUPS) if pair[0] not in ("arms", "experiment")]

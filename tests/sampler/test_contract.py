@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from reasoning_lab.launch.config import Composer, ConfigError, build
 
 from reasoning_lab.engine.policy import Chain
 from reasoning_lab.engine.rng import Key
 from reasoning_lab.engine.scheduler import run
+from reasoning_lab.launch.compose import Composer
+from reasoning_lab.launch.errors import ConfigError
+from reasoning_lab.launch.typed import build
 from reasoning_lab.model_pair.toy import ToyPolicy
 from reasoning_lab.records import Candidate
 from reasoning_lab.sampler.base import AnyPool, Prompt, Sample, Sampler, Selection

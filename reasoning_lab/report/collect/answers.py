@@ -13,7 +13,7 @@ from reasoning_lab.artifacts.base import Context
 from reasoning_lab.artifacts.completions import Completions
 from reasoning_lab.artifacts.scores import Scores
 from reasoning_lab.benchmark.base import Benchmark
-from reasoning_lab.model_pair.pair import load_reader
+from reasoning_lab.model_pair.reader import load_reader
 from reasoning_lab.records import Completion, Grade, Problem
 from reasoning_lab.report.inputs import ArmResult, Published, ReportInput
 from reasoning_lab.report.lm_eval import LmEvalTask, write_lm_eval

@@ -9,7 +9,7 @@ from typing import Any
 from reasoning_lab.artifacts.arms import Arms, Categories, Row
 from reasoning_lab.artifacts.base import Context
 from reasoning_lab.benchmark.base import Benchmark
-from reasoning_lab.model_pair.pair import Reader, load_reader
+from reasoning_lab.model_pair.reader import Reader, load_reader
 from reasoning_lab.records import Annotation
 from reasoning_lab.report.collect.taxonomy import collect_taxonomy
 from reasoning_lab.report.hybrid_inputs import HybridReport, VectorView

@@ -19,7 +19,7 @@ from reasoning_lab.artifacts.base import Artifact, Context
 from reasoning_lab.artifacts.console import show_plan
 from reasoning_lab.artifacts.preferences import Preferences
 from reasoning_lab.artifacts.preflight import preflight
-from reasoning_lab.artifacts.schedule import build, build_banks, build_shared, completions_behind, missing
+from reasoning_lab.artifacts.schedule import build_banks, build_missing, build_shared, completions_behind, missing
 from reasoning_lab.artifacts.vectors import SteeringVectors
 from reasoning_lab.benchmark.alpaca_eval import AlpacaEval
 from reasoning_lab.benchmark.arithmetic import problem_of
@@ -83,7 +83,7 @@ class Run:
         if wanted := missing(artifacts, self.context):
             asked = missing([*self.arms.made(), *wanted], self.context)
             preflight(asked, self.context.runtime.max_prompt_tokens)
-            build(wanted, self.context)
+            build_missing(wanted, self.context)
 
     def print(self, line: str) -> None:
         """Show a line as it is."""
@@ -274,7 +274,7 @@ def thinking_stage(run: Run) -> Metrics:
 def _right_answers(run: Run) -> list[tuple[str, str]]:
     """The base model's own right answers, by problem."""
     verdicts = cold_start(run.experiment)
-    build([verdicts], run.context)
+    build_missing([verdicts], run.context)
     texts = {answer.problem: answer.text for answer in run.context.get(verdicts.completions)}
     right = [(grade.problem, texts[grade.problem]) for grade in run.context.get(verdicts) if grade.correct]
     run.print(f"cold start: {len(right)} of {len(texts)} answers of the base are right")

@@ -20,6 +20,12 @@ def test_ruff_is_clean() -> None:
     assert found.returncode == 0, found.stdout
 
 
+def test_every_file_is_formatted() -> None:
+    pytest.importorskip("ruff")
+    found = run("ruff", "format", "--check", "--no-cache", ".")
+    assert found.returncode == 0, found.stdout
+
+
 def test_pyright_is_clean() -> None:
     if run("pyright", "--version").returncode != 0:
         pytest.skip("pyright can't start here (it needs Node)")

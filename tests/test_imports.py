@@ -23,14 +23,16 @@ ALLOWED = {
     "steering": FREE | {"engine", "model_pair", "sampler", "taxonomy"},
     "training": FREE | {"engine", "benchmark"},
     "experiment": FREE | GROUPS,
-    "artifacts": FREE | GROUPS | {"engine", "experiment", "launch"},
+    "artifacts": FREE | GROUPS | {"engine", "experiment"},
     "report": FREE | GROUPS | {"artifacts", "experiment", "statistics"},
     "lm_eval_model": FREE | GROUPS | {"artifacts", "engine", "experiment", "launch"},
     "stages": None,
-    "launch": {"experiment", "stages"},
+    "launch": {"artifacts", "experiment", "report", "stages"},
     "main": None,
 }
 """What a room imports of the house; None: anything but main."""
+ENTRIES = {"main"}
+"""What every command is called."""
 OUTSIDE = {"hydra", "omegaconf", "wandb", "submitit"}
 """Libraries that only the top of the house knows."""
 
@@ -52,6 +54,36 @@ def room(module: str) -> str:
 
 
 FILES = sorted(PACKAGE.rglob("*.py"))
+
+
+def test_the_package_has_eight_modules_at_most_at_its_top() -> None:
+    assert len([file for file in PACKAGE.glob("*.py") if file.name != "__init__.py"]) <= 8
+
+
+def test_the_house_has_eleven_floors_at_most_and_no_circle() -> None:
+    below: dict[str, set[str]] = {}
+    for file in FILES:
+        own = file.relative_to(PACKAGE).parts[0].removesuffix(".py")
+        rooms = {room(module) for module in imports(file) if module.startswith("reasoning_lab.")}
+        below.setdefault(own, set()).update(rooms - {own})
+    floors = {name: floor_of(name, below, ()) for name in below}
+    assert max(floors.values()) <= 11, floors
+
+
+def floor_of(name: str, below: dict[str, set[str]], path: tuple[str, ...]) -> int:
+    assert name not in path, f"a circle: {' → '.join((*path, name))}"
+    return 1 + max((floor_of(other, below, (*path, name)) for other in below.get(name, ())), default=0)
+
+
+def test_no_two_public_classes_or_functions_share_a_name() -> None:
+    """One word for one thing; methods may override."""
+    places: dict[str, list[str]] = {}
+    for file in FILES:
+        for node in ast.parse(file.read_text()).body:
+            if isinstance(node, (ast.ClassDef, ast.FunctionDef)) and not node.name.startswith("_"):
+                places.setdefault(node.name, []).append(str(file.relative_to(PACKAGE)))
+    doubled = {name: files for name, files in places.items() if len(files) > 1 and name not in ENTRIES}
+    assert not doubled, doubled
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(PACKAGE)))

@@ -8,7 +8,7 @@ from typing import ClassVar
 from reasoning_lab.artifacts.base import Artifact, Context
 from reasoning_lab.artifacts.completions import Completions, Law, ProblemSet
 from reasoning_lab.artifacts.files import read_records, write_records
-from reasoning_lab.artifacts.vectors import SteeringVectors, vocabulary
+from reasoning_lab.artifacts.vectors import SteeringVectors, vocabulary_between
 from reasoning_lab.records import Annotation
 from reasoning_lab.steering.hybrid.annotate import annotate
 from reasoning_lab.steering.hybrid.policy import HybridPolicy
@@ -46,7 +46,7 @@ class Annotations(Artifact[tuple[Annotation, ...]]):
         answers, vectors = self.completions, self.law.vectors
         base, thinking = vectors.models(context)
         is_thinking = answers.law is None and answers.model == vectors.taxonomy.thinking
-        ids_of = vocabulary(base, thinking).in_base if is_thinking else tuple
+        ids_of = vocabulary_between(base, thinking).in_base if is_thinking else tuple
         prompts, shape = answers.problems.encoded(base), context.shape
         items = [(a.problem, a.chain, prompts[a.problem], ids_of(a.ids)) for a in context.get(answers)]
         policy = self.law.policy(context, answers.problems)

@@ -35,7 +35,7 @@ class Answers:
 
 
 @dataclass(frozen=True)
-class Row:
+class ArmRow:
     """An arm as a row of the table."""
 
     name: str
@@ -79,7 +79,7 @@ class Arms:
     """All that an experiment asks for."""
 
     pair: ModelPair
-    rows: dict[str, Row]
+    rows: dict[str, ArmRow]
     base: str
     """The arm that paired differences are against."""
     studied: str
@@ -149,7 +149,7 @@ def _first_with(experiment: Experiment, holds: Callable[[Arm], bool]) -> str | N
 # --- answers --------------------------------------------------------------------------------------------------------
 
 
-def _row(experiment: Experiment, name: str) -> Row:
+def _row(experiment: Experiment, name: str) -> ArmRow:
     arm = experiment.arms[name]
     table, first, last = ProblemSet(experiment.benchmark), experiment.n_samples, experiment.passk.n_samples
     draws = tuple(
@@ -159,7 +159,9 @@ def _row(experiment: Experiment, name: str) -> Row:
     few = ProblemSet(experiment.benchmark, experiment.passk.n_problems)
     is_beyond = name in experiment.passk.arms and last > first
     beyond = _answers(experiment, _completions(experiment, name, few, (first, last))) if is_beyond else None
-    row = Row(name, arm.label or name.replace("_", " "), arm.role, describe(arm.sampler), arm.steering, draws, beyond)
+    row = ArmRow(
+        name, arm.label or name.replace("_", " "), arm.role, describe(arm.sampler), arm.steering, draws, beyond
+    )
     if not isinstance(experiment.taxonomy, Taxonomy) or isinstance(experiment.steering, NoSteering):
         return row
     answers, is_own = draws[0].completions, arm.taxonomy is not None

@@ -45,7 +45,7 @@ def missing(artifacts: Iterable[Artifact[Any]], context: Context) -> list[Artifa
     return list(ordered.values())
 
 
-def build(artifacts: Iterable[Artifact[Any]], context: Context) -> None:
+def build_missing(artifacts: Iterable[Artifact[Any]], context: Context) -> None:
     """Build what is missing of the artifacts: first, with all threads of this process, what steers; then answers, then
     annotations, several at a time; then what is made of those. ValueError before any of it for what can't be built."""
     left = missing(artifacts, context)
@@ -69,7 +69,7 @@ def build_shared(cells: Sequence[Iterable[Artifact[Any]]], context: Context) -> 
         answers |= asked
     shared = [answers[key] for key, n in needed.items() if n > 1]
     context.tell(f"{len(shared)} of {len(needed)} sets of answers are shared by several cells; built first.")
-    build(shared, context)
+    build_missing(shared, context)
     context.forget()
 
 
@@ -79,7 +79,7 @@ def build_banks(taxonomies: Iterable[TaxonomyClusters], context: Context) -> Non
     banks: dict[str, list[TaxonomyClusters]] = {}
     for taxonomy in taxonomies:
         banks.setdefault(replace(taxonomy, n_clusters=1).key, []).append(taxonomy)
-    build([bank[0].traces for bank in banks.values()], context)
+    build_missing([bank[0].traces for bank in banks.values()], context)
     with progress(context):
         for number, bank in enumerate(banks.values(), start=1):
             build_bank(bank, context)

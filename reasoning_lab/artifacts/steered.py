@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from reasoning_lab.artifacts.annotations import Annotations, HybridLaw
 from reasoning_lab.artifacts.base import Context
 from reasoning_lab.artifacts.completions import ProblemSet
-from reasoning_lab.artifacts.vectors import SteeringVectors, vocabulary
+from reasoning_lab.artifacts.vectors import SteeringVectors, vocabulary_between
 from reasoning_lab.steering.hybrid.policy import HybridPolicy
 from reasoning_lab.steering.steering import SteeringRule
 from reasoning_lab.taxonomy.spans import ending_ids
@@ -34,7 +34,7 @@ class Steered(HybridLaw):
             rule,
             {ours[problem]: theirs[problem] for problem in ours},
             ending_ids(base.reader),
-            vocabulary(base, thinking, rule.inner.vocabulary),
+            vocabulary_between(base, thinking, rule.inner.vocabulary),
             vectors.base_key,
             taxonomy.source,
         )

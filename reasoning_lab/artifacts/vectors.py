@@ -84,7 +84,10 @@ class SteeringVectors(Artifact[TrainedVectors]):
         """The traces as the base model reads them, each sentence with its category."""
         base, thinking = self.models(context)
         traces, clusters = context.get(self.taxonomy.traces), context.get(self.taxonomy).clusters
-        prompts, ids_of = self.taxonomy.traces.completions.problems.encoded(base), vocabulary(base, thinking).in_base
+        prompts, ids_of = (
+            self.taxonomy.traces.completions.problems.encoded(base),
+            vocabulary_between(base, thinking).in_base,
+        )
         marks, token_labels = self._marks(context), self._token_labels(traces, clusters, thinking, context)
         return [
             LabelledTrace(
@@ -124,7 +127,9 @@ def _labels_of(trace: Trace, decoder: Decoder, clusters: Clusters, layer: int, n
     return tuple(clusters.labels(stream.float().cpu(), normalise).tolist())
 
 
-def vocabulary(base: LoadedModel, thinking: LoadedModel, how: Literal["ids", "strings"] = "ids") -> VocabularyMap:
+def vocabulary_between(
+    base: LoadedModel, thinking: LoadedModel, how: Literal["ids", "strings"] = "ids"
+) -> VocabularyMap:
     """How two models read each other's tokens."""
     sizes = base.policy.vocab_size, thinking.policy.vocab_size
     match = map_vocabularies if how == "ids" else match_strings

@@ -191,7 +191,7 @@ def another(value: Any, hint: Any) -> Any:
     if isinstance(value, tuple) and value:
         return (*value[:-1], value[-1] + 1)
     numbers = [field.name for field in fields(value) if type(getattr(value, field.name)) is int] if value else []
-    return replace(value, **{numbers[0]: getattr(value, numbers[0]) + 1}) if numbers else None
+    return replace(value, **{numbers[0]: 2 * getattr(value, numbers[0]) or 1}) if numbers else None
 
 
 def test_what_changes_an_answer_changes_its_key() -> None:

@@ -8,7 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from reasoning_lab.artifacts.arms import Answers, Arms, Row
+from reasoning_lab.artifacts.arms import Answers, ArmRow, Arms
 from reasoning_lab.artifacts.base import Context
 from reasoning_lab.artifacts.completions import Completions
 from reasoning_lab.artifacts.scores import Scores
@@ -53,11 +53,11 @@ def _passk_arms(arms: Arms) -> tuple[str, ...]:
     return arms.passk.arms if arms.passk.n_samples > 1 else ()
 
 
-def _passk_result(row: Row, arms: Arms, context: Context) -> ArmResult:
+def _passk_result(row: ArmRow, arms: Arms, context: Context) -> ArmResult:
     return _result(row, [row.draws[0], *([row.beyond] if row.beyond else [])], arms, context)
 
 
-def _result(row: Row, draws: Sequence[Answers], arms: Arms, context: Context) -> ArmResult:
+def _result(row: ArmRow, draws: Sequence[Answers], arms: Arms, context: Context) -> ArmResult:
     """One row: the draws of a random control are further chains of its one arm."""
     completions, grades = _numbered(draws, context)
     rates = _behaviours(arms.problems.benchmark, completions)
@@ -80,7 +80,7 @@ def needed_scores(arms: Arms) -> list[Scores]:
     return [draw.scores for row in rows for draw in (*row.draws, *([row.beyond] if row.beyond else []))]
 
 
-def _is_scored(row: Row, arms: Arms) -> bool:
+def _is_scored(row: ArmRow, arms: Arms) -> bool:
     """A control's likelihoods are shown nowhere."""
     return not row.is_steered or row.name == arms.studied
 

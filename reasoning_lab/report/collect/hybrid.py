@@ -6,7 +6,7 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
-from reasoning_lab.artifacts.arms import Arms, Categories, Row
+from reasoning_lab.artifacts.arms import ArmRow, Arms, Categories
 from reasoning_lab.artifacts.base import Context
 from reasoning_lab.benchmark.base import Benchmark
 from reasoning_lab.model_pair.reader import Reader, load_reader
@@ -49,7 +49,7 @@ def collect_hybrid(
     )
 
 
-def is_null(row: Row) -> bool:
+def is_null(row: ArmRow) -> bool:
     """Whether what the arm recovers is not the categories' doing."""
     return isinstance(row.rule, Control) and not isinstance(row.rule, ThinkingChoice)
 
@@ -61,7 +61,7 @@ def needed_annotations(arms: Arms) -> list[Any]:
     return [*drawn, *(row.common for row in arms.rows.values() if not isinstance(row.rule, Control))]
 
 
-def _annotations(row: Row, context: Context) -> list[Annotation]:
+def _annotations(row: ArmRow, context: Context) -> list[Annotation]:
     """As drawn; the categories are the experiment's for arms that have their own too: a colour means one thing."""
     assert row.drawn is not None and row.common is not None
     drawn = context.get(row.drawn)

@@ -311,7 +311,7 @@ CELLS_SHARE = ("taxonomy", "completions", "grades", "report")
 """Stages whose cells may share what is drawn."""
 
 
-def share(experiments: Sequence[Experiment], context: Context) -> None:
+def share_between_cells(experiments: Sequence[Experiment], context: Context) -> None:
     """Build once what several cells of a sweep need, before they start."""
     cells = [arms_of(each) for each in experiments if each.runtime.build_shared and each.stage in CELLS_SHARE]
     if len(cells) < 2:
@@ -322,7 +322,7 @@ def share(experiments: Sequence[Experiment], context: Context) -> None:
         build_shared([[each.completions for each in cell.answers()] for cell in cells], context)
 
 
-def headline(run: Run, metrics: Metrics) -> float:
+def optimised(run: Run, metrics: Metrics) -> float:
     """What a sweeper optimises: the metric that the experiment names, else the studied arm's accuracy, win rate or
     the taxonomy's score; nan where the stage measures none of them. ValueError for a name that is not there."""
     named, studied = run.experiment.metric, run.arms.studied

@@ -186,8 +186,8 @@ def test_ctrl_c_is_recorded(tmp_path: Path) -> None:
 @pytest.mark.parametrize("error", ["ValueError('bad input')", "RuntimeError('a fault')"])
 def test_a_failed_cell_is_named_and_the_others_go_on(tmp_path: Path, error: str) -> None:
     code = BOOM.format(error=error) + "\nfrom reasoning_lab.launch import sweep"
-    code += "\nsweep.share = lambda experiments, context: None"
-    code += "\nsweep.report_sweep = lambda folder, console: print('REPORT', folder.name)"
+    code += "\nsweep.share_between_cells = lambda experiments, context: None"
+    code += "\nsweep.show_sweep = lambda folder, console: print('REPORT', folder.name)"
     done = lab(
         tmp_path, "-m", "seed=0,1,2", "stage=grades", "arms=single", "tracking=local", "hydra.sweeper.max_batch_size=1",
         code=code,
@@ -206,8 +206,8 @@ def test_a_failed_cell_is_named_and_the_others_go_on(tmp_path: Path, error: str)
 def test_a_sweep_without_failures_ends_with_status_0(tmp_path: Path) -> None:
     code = BOOM.format(error="RuntimeError")
     code += "\nfrom reasoning_lab.launch import sweep"
-    code += "\nsweep.share = lambda experiments, context: print('SHARED', len(experiments))"
-    code += "\nsweep.report_sweep = lambda folder, console: print('REPORT', folder.name)"
+    code += "\nsweep.share_between_cells = lambda experiments, context: print('SHARED', len(experiments))"
+    code += "\nsweep.show_sweep = lambda folder, console: print('REPORT', folder.name)"
     done = lab(tmp_path, "-m", "seed=0,2", "stage=grades", "arms=single", "tracking=local", code=code)
     assert done.returncode == 0, done.stderr
     assert "SHARED 2" in done.stdout

@@ -20,7 +20,7 @@ from reasoning_lab.experiment import Experiment
 from reasoning_lab.launch.compose import Composer
 from reasoning_lab.launch.typed import build
 from reasoning_lab.report.collect.answers import collect_report
-from reasoning_lab.stages import headline
+from reasoning_lab.stages import optimised
 from tests.runs import answers, run_of, staged
 
 SMALL = [
@@ -114,11 +114,11 @@ def test_a_sweeper_optimises_the_studied_arms_accuracy_or_what_it_is_told(finish
     """With stage=report: `accuracy` is the studied arm's; the first metric is the number of problems."""
     run = run_of(experiment(), finished, "metric")
     metrics = staged(experiment(), finished, "metric")
-    assert headline(run, metrics) == metrics["power/accuracy"] != metrics["n_problems"] == 6
+    assert optimised(run, metrics) == metrics["power/accuracy"] != metrics["n_problems"] == 6
     chosen = run_of(experiment("metric=grpo/accuracy"), finished, "metric")
-    assert headline(chosen, metrics) == metrics["grpo/accuracy"]
+    assert optimised(chosen, metrics) == metrics["grpo/accuracy"]
     with pytest.raises(ValueError, match=r"metric=nobody: stage=report measures .*power/accuracy"):
-        headline(run_of(experiment("metric=nobody"), finished, "metric"), metrics)
+        optimised(run_of(experiment("metric=nobody"), finished, "metric"), metrics)
 
 
 class Death(BaseException):

@@ -22,7 +22,7 @@ from reasoning_lab.launch.errors import ConfigError
 from reasoning_lab.launch.provenance import provenance
 from reasoning_lab.launch.tracking import RunInfo, Tracker, resolve_mode
 from reasoning_lab.launch.typed import build, resolved
-from reasoning_lab.stages import STAGES, Run, headline
+from reasoning_lab.stages import STAGES, Run, optimised
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ def work(config: DictConfig) -> float:
     write_json(folder / "status.json", {"status": "running"})
     try:
         row["config"] = resolved(config)
-        row["metrics"], optimised = _run(build(config), folder, row["config"])
+        row["metrics"], metric = _run(build(config), folder, row["config"])
         row["status"] = "completed"
     except Exception as error:
         log.exception("failed")
@@ -57,7 +57,7 @@ def work(config: DictConfig) -> float:
         row["seconds"] = round(time.time() - started, 3)
         write_json(folder / "row.json", row)
         write_json(folder / "status.json", {key: row.get(key) for key in ("status", "error", "seconds", "metrics")})
-    return optimised
+    return metric
 
 
 def _run(experiment: Experiment, folder: Path, config: dict[str, Any]) -> tuple[dict[str, float], float]:
@@ -67,7 +67,7 @@ def _run(experiment: Experiment, folder: Path, config: dict[str, Any]) -> tuple[
         metrics = STAGES[experiment.stage](run)
         tracker.log(metrics)
         tracker.summary(metrics)
-    return metrics, headline(run, metrics)
+    return metrics, optimised(run, metrics)
 
 
 def open_context(experiment: Experiment) -> Context:

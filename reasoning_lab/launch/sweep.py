@@ -14,7 +14,7 @@ from reasoning_lab.launch.check import Launch
 from reasoning_lab.launch.compose import CONFIG_NAME, conf_dir
 from reasoning_lab.launch.job import open_context, work
 from reasoning_lab.report.collect.sweep import collect_sweep, write_sweep
-from reasoning_lab.stages import share
+from reasoning_lab.stages import share_between_cells
 
 POLL_SECONDS = 1.0
 """Time between two looks at the cells' status files [s]."""
@@ -24,7 +24,7 @@ def run_sweep(launch: Launch) -> None:
     """Build what cells share, let Hydra run the cells, then sum up; exit status 1 where a cell failed."""
     context = open_context(launch.experiments[0])
     try:
-        share(launch.experiments, context)
+        share_between_cells(launch.experiments, context)
     except ValueError as error:
         sys.stderr.write(f"error: {error} No cell was started.\n")
         sys.exit(1)
@@ -123,11 +123,11 @@ def sum_up(folder: Path, names: Sequence[str], console: Console) -> list[int]:
     if unfinished:
         console.print("The same command again does what is missing.")
     if any(state.get("metrics") for state in states):
-        report_sweep(folder, console)
+        show_sweep(folder, console)
     return unfinished
 
 
-def report_sweep(folder: Path, console: Console) -> None:
+def show_sweep(folder: Path, console: Console) -> None:
     """One table and one heat map of the finished cells of a sweep folder; names the cells that are missing."""
     cells, missing = collect_sweep(folder)
     if missing:

@@ -29,22 +29,22 @@ def sampler(name: str) -> Sampler:
     return shrunk(build(Composer().compose([f"sampler={name}", "arms=single"])).sampler)
 
 
-def shrunk(found: Any) -> Any:
-    known = {f.name for f in fields(found)}
+def shrunk(one: Any) -> Any:
+    known = {f.name for f in fields(one)}
     small = {"max_new_tokens": LENGTH, "block_size": 2, "n_steps": 3, "width": 3, "max_answer_tokens": 1}
     changed = {name: value for name, value in small.items() if name in known}
     if "pool" in known:
-        changed["pool"] = shrunk(found.pool)
+        changed["pool"] = shrunk(one.pool)
     if "sampler" in known:
-        changed["sampler"] = shrunk(found.sampler)
+        changed["sampler"] = shrunk(one.sampler)
     if "budget" in known:
         changed |= {"n": None, "tokens_matched_to": None, "budget": 12.0}
-    return replace(found, **changed)
+    return replace(one, **changed)
 
 
 def prompt(chain: int = 0) -> Prompt:
-    def candidate(found: Chain) -> Candidate:
-        return Candidate(str(found.tokens), found.tokens, "stop", sum(found.log_p), 0.0, str(found.tokens[0]))
+    def candidate(answer: Chain) -> Candidate:
+        return Candidate(str(answer.tokens), answer.tokens, "stop", sum(answer.log_p), 0.0, str(answer.tokens[0]))
 
     return Prompt(PROMPT, STOP, Key(0, "p", chain), candidate, encode=lambda _text: (2,))
 
@@ -52,8 +52,8 @@ def prompt(chain: int = 0) -> Prompt:
 def draw(name: str, chains: int = 40, rows: int = 16) -> list[Sample]:
     policy = ToyPolicy.random(5, length=LENGTH)
     tasks = [(i, sampler(name).sample(prompt(i))) for i in range(chains)]
-    found = dict(run(policy, tasks, rows, 16))
-    return [found[i] for i in range(chains)]
+    samples = dict(run(policy, tasks, rows, 16))
+    return [samples[i] for i in range(chains)]
 
 
 @pytest.mark.parametrize("name", SAMPLERS)
@@ -100,8 +100,8 @@ def test_resuming_from_any_checkpoint_gives_the_same_answer(name: str) -> None:
         for state in states:
             saved = json.loads(json.dumps(state))
             [(_, resumed)] = run(policy, [(0, sampler(name).sample(prompt(chain), saved))], 2, 16)
-            for found in ("decode_tokens", "moves"):
-                assert getattr(resumed, found) == getattr(whole, found)
+            for field in ("decode_tokens", "moves"):
+                assert getattr(resumed, field) == getattr(whole, field)
             for a, b in zip((resumed.chain, *resumed.candidates), (whole.chain, *whole.candidates), strict=True):
                 assert a.plain() == b.plain()
 

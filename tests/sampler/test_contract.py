@@ -1,6 +1,8 @@
 """What every sampler promises; each yaml of conf/sampler enters by itself."""
 
 import json
+import subprocess
+import sys
 from dataclasses import fields, replace
 from functools import cache
 from pathlib import Path
@@ -14,6 +16,7 @@ from reasoning_lab.engine.scheduler import run
 from reasoning_lab.launch.config import Composer, ConfigError, build
 from reasoning_lab.model_pair.toy import ToyPolicy
 from reasoning_lab.records import Candidate
+from reasoning_lab.sampler import base
 from reasoning_lab.sampler.base import AnyPool, Prompt, Sample, Sampler, Selection
 from tests.engine.oracle import PROMPT, STOP
 
@@ -54,6 +57,13 @@ def draw(name: str, chains: int = 40, rows: int = 16) -> list[Sample]:
     tasks = [(i, sampler(name).sample(prompt(i))) for i in range(chains)]
     samples = dict(run(policy, tasks, rows, 16))
     return [samples[i] for i in range(chains)]
+
+
+def test_a_samplers_error_does_not_wait_for_torch() -> None:
+    modules = sorted(path.stem for path in Path(base.__file__).parent.glob("*.py"))
+    lines = "".join(f"import reasoning_lab.sampler.{module}\n" for module in modules if module != "__init__")
+    code = f"import sys\n{lines}assert not {{'torch', 'transformers', 'numpy'}} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])
 
 
 @pytest.mark.parametrize("name", SAMPLERS)

@@ -42,7 +42,7 @@ class Problem(Record):
     question: str
     """The problem's text, as the benchmark states it."""
     gold: str
-    """Reference answer, in the benchmark's own notation."""
+    """The right answer, in the benchmark's own notation."""
     tags: dict[str, str] = field(default_factory=dict)
     """Strata to report by (level, subject, long_tail ...)."""
 

@@ -1,6 +1,6 @@
-"""Counter-based uniforms: every draw is a pure function of what it is for.
+"""Counter-based uniforms: every random number is a pure function of what it is for.
 
-There is no generator object and no stream, so a draw is the same at any order of work, beside any neighbours,
+There is no generator object and no stream, so a number is the same at any order of work, beside any neighbours,
 on any shard and after any resume. Karan & Du's code seeds one stream and shares it between cuts, shuffles and
 (unseeded) acceptances; keys make such coupling impossible.
 """
@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 
 class Key(NamedTuple):
-    """What a draw is for; a token's position and the role complete it."""
+    """What a random number is for; a token's position and the role complete it."""
 
     seed: int
     """Seed of the run."""
@@ -27,8 +27,8 @@ class Key(NamedTuple):
 def uniform(key: Key, position: int, role: str) -> float:
     """The uniform of `key` at `position` for `role`: one of the 2^52 midpoints (k + 1/2) / 2^52, so never 0 or 1.
 
-    BLAKE2b of the key's text serves as the counter-based generator: some 1.5 microseconds a
-    draw, and independent draws for keys that differ anywhere.
+    BLAKE2b of the key's text serves as the counter-based generator: some 1.5 microseconds a number, and independent
+    numbers for keys that differ anywhere.
     """
     digest = blake2b(repr((*key, position, role)).encode(), digest_size=8).digest()
     return ((int.from_bytes(digest, "little") >> 12) + 0.5) * 2.0**-52

@@ -9,10 +9,13 @@ neighbours.
 """
 
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from math import isnan, log
 from typing import Generic, TypeVar
+
+from jaxtyping import Float
+from torch import Tensor
 
 from reasoning_lab.engine.policy import (
     Chain,
@@ -229,6 +232,19 @@ class _Engine(Generic[Name, Result]):
 
     def _step(self) -> None:
         """Read one token in every row; where the next one is not given, draw it."""
+        logits = self._read()
+        live = [(row, work) for row, work in enumerate(self.rows) if work and work.read >= work.base]
+        self.counts.forced += sum(work is not None for work in self.rows) - len(live)
+        if not live:
+            return
+        # Every row is drawn for, so that this arithmetic has one shape too.
+        plans = [_plan(work) for work in self.rows]
+        tokens = _next_tokens(logits, plans, [work.request for _, work in live])
+        for row, work in live:
+            self._record(row, work, tokens, plans[row].forced is not None)
+
+    def _read(self) -> Float[Tensor, "row vocab"]:
+        """One token in every row; logits of what follows it."""
         ids = [work.ids[work.read] if work else 0 for work in self.rows]
         positions = [work.read if work else 0 for work in self.rows]
         logits = self.session.step(ids, positions)
@@ -239,25 +255,7 @@ class _Engine(Generic[Name, Result]):
             else:
                 self.content[row][work.read :] = [work.ids[work.read]]
                 work.read += 1
-        live = [(row, work) for row, work in enumerate(self.rows) if work and work.read >= work.base]
-        self.counts.forced += sum(work is not None for work in self.rows) - len(live)
-        if not live:
-            return
-        # Every row is drawn for, so that this arithmetic has one shape too.
-        plans = [_plan(work) for work in self.rows]
-        tokens = draw_tokens(
-            logits,
-            temperatures=[plan.temperature for plan in plans],
-            uniforms=[plan.uniform for plan in plans],
-            forced=[plan.forced for plan in plans],
-            excluded=[plan.excluded for plan in plans],
-            top_k=[plan.top_k for plan in plans],
-            want_negentropy=any(work.request.want_negentropy for _, work in live),
-            n_alternatives=max(work.request.n_alternatives for _, work in live),
-            top_p=[plan.top_p for plan in plans],
-        )
-        for row, work in live:
-            self._record(row, work, tokens, plans[row].forced is not None)
+        return logits
 
     def _record(self, row: int, work: _Work[Name, Result], tokens: Tokens, forced: bool) -> None:
         """Append row's token to its work; end the request where it ends."""
@@ -284,24 +282,12 @@ class _Engine(Generic[Name, Result]):
             self._end(row, work, finish)
 
     def _end(self, row: int, work: _Work[Name, Result], finish: Finish) -> None:
-        request, task = work.request, work.task
-        parent, keep = request.parent, request.keep
-        chain = Chain(
-            parent.prompt,
-            tuple(work.ids[len(parent.prompt) :]),
-            parent.log_p[:keep] + tuple(work.log_p),
-            parent.log_q[:keep] + tuple(work.log_q),
-            parent.log_z[:keep] + tuple(work.log_z),
-            parent.negentropy[:keep] + tuple(work.negentropy),
-            parent.alternatives[:keep] + tuple(work.alternatives),
-            finish,
-            work.drawn,
-            parent.inserted_before(keep) + (tuple(range(keep, keep + len(request.forced))) if request.insert else ()),
-            # A chain given up is a certain rejection: nothing will continue it.
-            () if finish == "floor" else self._segments(row, work),
-        )
+        """Hand the finished chain to its task and free the row; the task goes on once it has all that it asked for."""
+        task = work.task
+        # A chain given up is a certain rejection: nothing will continue it.
+        cache = () if finish == "floor" else self._segments(row, work)
         self.rows[row] = None
-        task.chains[work.slot] = chain
+        task.chains[work.slot] = _grown(work, finish, cache)
         task.waiting -= 1
         if task.waiting == 0:
             self._advance(task, list(task.chains) if task.is_list else task.chains[0])
@@ -324,6 +310,26 @@ class _Engine(Generic[Name, Result]):
         return tuple(kept)
 
 
+def _grown(work: _Work[Name, Result], finish: Finish, cache: tuple[Segment, ...]) -> Chain:
+    """The parent's kept tokens and what the request added to them."""
+    request = work.request
+    parent, keep = request.parent, request.keep
+    inserted = tuple(range(keep, keep + len(request.forced))) if request.insert else ()
+    return Chain(
+        parent.prompt,
+        tuple(work.ids[len(parent.prompt) :]),
+        parent.log_p[:keep] + tuple(work.log_p),
+        parent.log_q[:keep] + tuple(work.log_q),
+        parent.log_z[:keep] + tuple(work.log_z),
+        parent.negentropy[:keep] + tuple(work.negentropy),
+        parent.alternatives[:keep] + tuple(work.alternatives),
+        finish,
+        work.drawn,
+        parent.inserted_before(keep) + inserted,
+        cache,
+    )
+
+
 @dataclass(frozen=True)
 class _Plan:
     """How one row's next token is chosen."""
@@ -340,6 +346,7 @@ _IDLE = _Plan()
 
 
 def _plan(work: _Work | None) -> _Plan:
+    """Forced while given ids are left, then drawn; an idle row's plan where nothing follows yet."""
     if work is None or work.read < work.base:
         return _IDLE
     request, position = work.request, work.read - len(work.request.parent.prompt)
@@ -356,7 +363,23 @@ def _plan(work: _Work | None) -> _Plan:
     )
 
 
+def _next_tokens(logits: Float[Tensor, "row vocab"], plans: Sequence[_Plan], requests: Sequence[Request]) -> Tokens:
+    """One token per row by its plan; the costly scalars only where a request wants them."""
+    return draw_tokens(
+        logits,
+        temperatures=[plan.temperature for plan in plans],
+        uniforms=[plan.uniform for plan in plans],
+        forced=[plan.forced for plan in plans],
+        excluded=[plan.excluded for plan in plans],
+        top_k=[plan.top_k for plan in plans],
+        want_negentropy=any(request.want_negentropy for request in requests),
+        n_alternatives=max(request.n_alternatives for request in requests),
+        top_p=[plan.top_p for plan in plans],
+    )
+
+
 def _finish(work: _Work, id: int, forced: bool) -> Finish | None:
+    """Why the request ends with this token, or None."""
     request, length = work.request, work.read + 1 - len(work.request.parent.prompt)
     if not forced and id in request.stop_ids:
         return "stop"

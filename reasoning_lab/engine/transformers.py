@@ -22,18 +22,17 @@ ATTENTION = "reasoning_lab_grouped"
 
 def grouped_attention(
     _module: nn.Module,
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    attention_mask: Tensor,
+    query: Float[Tensor, "row head width dim"],
+    key: Float[Tensor, "row kv_head position dim"],
+    value: Float[Tensor, "row kv_head position dim"],
+    attention_mask: Float[Tensor, "#row 1 width _"],
     scaling: float,
     **_options: Any,
-) -> tuple[Tensor, None]:
+) -> tuple[Float[Tensor, "row width head dim"], None]:
     """softmax(q k' scaling + mask) v, with the query heads of a group side by side on their one key-value head.
 
-    query [row, head, width, dim], key and value [row, kv_head, position, dim], an additive mask [row, 1, width,
-    position]; returns [row, width, head, dim]. Nothing is repeated per head, and on a CPU two plain products of a
-    single query against a long masked cache take half the time of torch's fused kernel.
+    The mask is additive. Nothing is repeated per head, and on a CPU two plain products of a single query against a
+    long masked cache take half the time of torch's fused kernel.
     """
     rows, heads, width, dim = query.shape
     kv_heads, length = key.shape[1], key.shape[2]
@@ -103,19 +102,27 @@ class RowLayer(CacheLayerMixin):
 
     def __init__(self) -> None:
         super().__init__()
-        self.rows: Tensor | None = None
-        self.positions: Tensor | None = None
+        self.rows: Int[Tensor, "row width"] | None = None
+        self.positions: Int[Tensor, "row width"] | None = None
 
     def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
         """Not called: `allocate` comes first."""
         raise RuntimeError("RowLayer is allocated by its cache.")
 
-    def allocate(self, keys: Tensor, values: Tensor) -> None:
-        """Write into these buffers, [row, head, position, dim] each."""
+    def allocate(
+        self, keys: Float[Tensor, "row head position dim"], values: Float[Tensor, "row head position dim"]
+    ) -> None:
+        """Write into these buffers."""
         self.keys, self.values, self.is_initialized = keys, values, True
 
-    def update(self, key_states: Tensor, value_states: Tensor, *_args: Any, **_kwargs: Any) -> tuple[Tensor, Tensor]:
-        """Write [row, head, width, dim] states at `positions` of `rows`; return those rows' whole buffers."""
+    def update(
+        self,
+        key_states: Float[Tensor, "row head width dim"],
+        value_states: Float[Tensor, "row head width dim"],
+        *_args: Any,
+        **_kwargs: Any,
+    ) -> tuple[Float[Tensor, "row head position dim"], Float[Tensor, "row head position dim"]]:
+        """Write the states at `positions` of `rows`; return those rows' whole buffers."""
         assert self.keys is not None and self.values is not None
         # Indexing by (row, position) moves the head axis behind both: values are [row, width, head, dim].
         self.keys[self.rows, :, self.positions] = key_states.transpose(1, 2)
@@ -197,8 +204,10 @@ class RowSession(Session):
         tokens = torch.tensor(ids, device=device)[:, None]
         return _floating(self._forward(tokens, self._all_rows, torch.tensor(positions, device=device)[:, None])[:, -1])
 
-    def _forward(self, tokens: Tensor, rows: Tensor, positions: Tensor) -> Tensor:
-        """Logits of [row, width] tokens at [row, width] positions, each attending to its row up to itself."""
+    def _forward(
+        self, tokens: Int[Tensor, "row width"], rows: Int[Tensor, " row"], positions: Int[Tensor, "row width"]
+    ) -> Float[Tensor, "row width vocab"]:
+        """Logits of the tokens at their positions, each attending to its row up to itself."""
         mask = self._cache.aim(rows, positions)
         return self.policy.model(
             tokens, attention_mask=mask, position_ids=positions, past_key_values=self._cache.layers, use_cache=True

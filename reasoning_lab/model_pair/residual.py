@@ -65,12 +65,12 @@ class Decoder:
         first: int,
         last: int,
         positions: Int[Tensor, "row width"],
-        mask: Tensor | None,
+        mask: Float[Tensor, "#row 1 width keys"] | None,
         cache: Cache | None = None,
     ) -> Float[Tensor, "row width d"]:
         """The stream after layer `last`, from `hidden`, the stream before layer `first`; `first` > `last` runs none.
 
-        `mask` is additive, [row, 1, width, keys]; `cache` is a transformers Cache, or None for attention among the
+        `mask` is additive; `cache` is a transformers Cache, or None for attention among the
         given positions alone.
         """
         rotations = self._inner.rotary_emb(hidden, position_ids=positions)

@@ -118,7 +118,7 @@ class Ladder:
 
     def climb(self, prompt: Prompt, resume: State | None) -> Coroutine[Sample]:
         """Run the ladder to its end."""
-        state = _State.of(prompt, resume)
+        state = _Climb.of(prompt, resume)
         while state.rung < self.n_rungs:
             cap = self._cap(state)
             yield from self._extend(prompt, state, cap)
@@ -129,26 +129,26 @@ class Ladder:
                 yield Checkpoint(state.plain())
         return Sample(state.chain, state.decode_tokens, tuple(state.moves))
 
-    def _cap(self, state: "_State") -> int:
+    def _cap(self, state: "_Climb") -> int:
         if self.has_compat_caps:
             return min(len(state.chain) + self.block_size, self.max_new_tokens)
         return min((state.rung + 1) * self.block_size, self.max_new_tokens)
 
-    def _next_rung(self, prompt: Prompt, state: "_State") -> int:
+    def _next_rung(self, prompt: Prompt, state: "_Climb") -> int:
         if not _finished(state.chain, prompt) or self.stop_rule == "full_ladder":
             return state.rung + 1
         if self.stop_rule == "first_eos" or state.rung + 1 >= self.n_rungs:
             return self.n_rungs
         return self.n_rungs - 1
 
-    def _extend(self, prompt: Prompt, state: "_State", cap: int) -> Generator[Request, Chain, None]:
+    def _extend(self, prompt: Prompt, state: "_Climb", cap: int) -> Generator[Request, Chain, None]:
         """Draw an unfinished state on to the rung's cap."""
         if _finished(state.chain, prompt) or len(state.chain) >= cap:
             return
         state.chain = yield self._request(prompt, state, len(state.chain), cap, step=0, floor=None)
         state.decode_tokens += state.chain.n_drawn
 
-    def _move(self, prompt: Prompt, state: "_State", cap: int, step: int) -> Generator[Request, Chain, None]:
+    def _move(self, prompt: Prompt, state: "_Climb", cap: int, step: int) -> Generator[Request, Chain, None]:
         """One Metropolis-Hastings step."""
         current, key = state.chain, prompt.key._replace(rung=state.rung, step=step)
         cut = index(key, "cut", len(current))
@@ -172,7 +172,7 @@ class Ladder:
         if accepted:
             state.chain = proposal
 
-    def _request(self, prompt: Prompt, state: "_State", keep: int, cap: int, step: int, floor: float | None) -> Request:
+    def _request(self, prompt: Prompt, state: "_Climb", keep: int, cap: int, step: int, floor: float | None) -> Request:
         key = prompt.key._replace(rung=state.rung, step=step)
         return Request(
             state.chain, keep, key, cap, prompt.stop_ids, temperature=self.temperature, top_k=self.top_k,
@@ -194,7 +194,7 @@ class Ladder:
 
 
 @dataclass
-class _State:
+class _Climb:
     """Where a climb stands."""
 
     chain: Chain
@@ -203,7 +203,7 @@ class _State:
     moves: list[Move]
 
     @classmethod
-    def of(cls, prompt: Prompt, resume: State | None) -> "_State":
+    def of(cls, prompt: Prompt, resume: State | None) -> "_Climb":
         if resume is None:
             return cls(Chain(prompt.ids), 0, 0, [])
         moves = [Move.from_json(move) for move in resume["moves"]]

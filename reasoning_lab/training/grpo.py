@@ -11,6 +11,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
+from reasoning_lab.checks import require
+
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -55,11 +57,9 @@ class GRPOHyperparameters:
     """further arguments of trl.GRPOConfig, such as use_vllm"""
 
     def __post_init__(self) -> None:
-        if self.completions_per_step % self.accumulation:
-            raise ValueError(
-                f"accumulation={self.accumulation} does not divide the {self.completions_per_step} completions of a"
-                " step; choose a divisor."
-            )
+        n, parts = self.completions_per_step, self.accumulation
+        holds = parts > 0 and n % parts == 0
+        require(holds, "accumulation", parts, f"a divisor of the {n} completions of a step", "choose one")
 
     @property
     def completions_per_step(self) -> int:

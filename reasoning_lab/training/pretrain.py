@@ -11,7 +11,8 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
+from jaxtyping import Float, Int
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from reasoning_lab.benchmark.grammar import Grammar, training_documents
@@ -105,8 +106,10 @@ def learning_rate(step: int, hyper: PretrainHyperparameters) -> float:
     return hyper.learning_rate * warm * (hyper.floor + (1 - hyper.floor) * cosine)
 
 
-def batches(tokenizer: PreTrainedTokenizerFast, grammar: Grammar, hyper: PretrainHyperparameters) -> Iterator[Tensor]:
-    """Endless batches of token ids, int64 [document, token], padded on the right with the pad id.
+def batches(
+    tokenizer: PreTrainedTokenizerFast, grammar: Grammar, hyper: PretrainHyperparameters
+) -> Iterator[Int[Tensor, "document token"]]:
+    """Endless batches of token ids, padded on the right with the pad id.
 
     Documents of a pool are grouped by length and the groups shuffled, all as a function of the seed.
     """
@@ -132,19 +135,19 @@ def _groups_by_length(encoded: list[list[int]], batch_tokens: int) -> Iterator[l
     yield group
 
 
-def _padded(group: list[list[int]], pad: int) -> Tensor:
+def _padded(group: list[list[int]], pad: int) -> Int[Tensor, "document token"]:
     longest = max(map(len, group))
     return torch.tensor([ids + [pad] * (longest - len(ids)) for ids in group])
 
 
-def _optimizer(model: torch.nn.Module, hyper: PretrainHyperparameters) -> torch.optim.Optimizer:
+def _optimizer(model: nn.Module, hyper: PretrainHyperparameters) -> torch.optim.Optimizer:
     matrices = [p for p in model.parameters() if p.ndim >= 2]
     vectors = [p for p in model.parameters() if p.ndim < 2]
     groups = [{"params": matrices, "weight_decay": hyper.weight_decay}, {"params": vectors, "weight_decay": 0.0}]
     return torch.optim.AdamW(groups, lr=hyper.learning_rate, betas=hyper.betas)
 
 
-def language_model_loss(model: torch.nn.Module, ids: Tensor, pad: int) -> Tensor:
+def language_model_loss(model: nn.Module, ids: Int[Tensor, "document token"], pad: int) -> Float[Tensor, ""]:
     """Mean cross-entropy of each next token, prompt included, in nats; padding on the right needs no mask."""
     logits = model(input_ids=ids[:, :-1], use_cache=False).logits
     targets = ids[:, 1:].masked_fill(ids[:, 1:] == pad, IGNORED)
@@ -177,7 +180,7 @@ def pretrain(
             loss = language_model_loss(model, ids.to(device), single_id(tokenizer.pad_token_id))
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), hyper.clip)
+        nn.utils.clip_grad_norm_(model.parameters(), hyper.clip)
         optimizer.step()
         losses.append(loss.item())
         n_tokens += ids.numel()

@@ -82,5 +82,6 @@ def train_thinking(
 def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path, dtype: torch.dtype) -> None:
     """Write a hub-style folder that model_pair.thinking.path can name."""
     model.config.use_cache = True  # Trainers switch it off.
-    model.to(dtype).save_pretrained(folder)
+    model.to(dtype)  # pyright: ignore[reportArgumentType] -- transformers' own wrapper of `to`
+    model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)

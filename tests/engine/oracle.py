@@ -80,8 +80,8 @@ def continuations(policy: ToyPolicy, prefix: State, cap: int, temperature: float
 
 def all_states(policy: ToyPolicy, cap: int) -> list[State]:
     """Finished states and unfinished ones of *every* length 1 ... cap (the reference's chain visits them)."""
-    found = {state for n in range(1, cap + 1) for state in policy.states(n)}
-    return sorted(found, key=lambda state: (len(state), state))
+    states = {state for n in range(1, cap + 1) for state in policy.states(n)}
+    return sorted(states, key=lambda state: (len(state), state))
 
 
 LogRatio = Callable[[Chain, Chain, int], float]

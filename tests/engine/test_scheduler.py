@@ -64,8 +64,8 @@ def prompts(n: int) -> list[Prompt]:
 
 def samples(policy: Any, sampler: Any, asked: list[Prompt], rows: int, counts: Counts | None = None) -> list[Sample]:
     tasks = [(i, sampler.sample(prompt)) for i, prompt in enumerate(asked)]
-    found = dict(run(policy, tasks, rows, PREFILL_WIDTH + 7 + 24, counts=counts))
-    return [found[i] for i in range(len(asked))]
+    drawn = dict(run(policy, tasks, rows, PREFILL_WIDTH + 7 + 24, counts=counts))
+    return [drawn[i] for i in range(len(asked))]
 
 
 def same_decisions(a: Sample, b: Sample) -> bool:
@@ -118,9 +118,9 @@ def test_float32_reports_its_flip_rate_across_shapes(capsys: pytest.CaptureFixtu
 def test_never_prefills_twice_and_draws_what_it_reports() -> None:
     policy, counts = model(torch.float64), Counts()
     prompt = prompts(3)[2]
-    found = samples(policy, SAMPLERS["power"], [prompt] * 1, rows=2, counts=counts)
+    answers = samples(policy, SAMPLERS["power"], [prompt] * 1, rows=2, counts=counts)
     assert counts.prefilled == len(prompt.ids) - 1
-    assert counts.drawn == found[0].decode_tokens
+    assert counts.drawn == answers[0].decode_tokens
     assert counts.forced == 0
 
 
@@ -181,8 +181,8 @@ def test_a_list_of_requests_is_answered_in_order() -> None:
         return (yield [Request(Chain((2, 3)), 0, Key(0, "p", chain), 6, STOP) for chain in range(5)])
 
     [(_, chains)] = run(policy, [("x", coroutine())], 2, 40)
-    for chain, found in enumerate(chains):
-        assert found.tokens == one(policy, Request(Chain((2, 3)), 0, Key(0, "p", chain), 6, STOP)).tokens
+    for chain, grown in enumerate(chains):
+        assert grown.tokens == one(policy, Request(Chain((2, 3)), 0, Key(0, "p", chain), 6, STOP)).tokens
 
 
 def test_logits_that_are_not_finite_are_refused_by_problem_and_position() -> None:

@@ -34,11 +34,11 @@ def answers(policy: ToyPolicy, prefix: State, cap: int, *cut: float) -> dict[Sta
     """Law of whole answers under the cut token law."""
     if len(prefix) == cap or (prefix and prefix[-1] in STOP):
         return {prefix: 1.0}
-    found: dict[State, float] = {}
+    law: dict[State, float] = {}
     for id, q in enumerate(cut_law(list(policy.probabilities(PROMPT + prefix)), *cut)):  # pyright: ignore
         if q > 0:
-            found |= {state: q * rest for state, rest in answers(policy, (*prefix, id), cap, *cut).items()}
-    return found
+            law |= {state: q * rest for state, rest in answers(policy, (*prefix, id), cap, *cut).items()}
+    return law
 
 
 @pytest.mark.parametrize("cut", CUTS)

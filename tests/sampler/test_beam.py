@@ -18,7 +18,7 @@ from tests.engine.test_scheduler import prompts as model_prompts
 PENALTIES = [0.0, 0.7, 1.0, 1.5]
 
 
-def found(policy: ToyPolicy, sampler: Beam) -> Sample:
+def searched(policy: ToyPolicy, sampler: Beam) -> Sample:
     [sample] = samples(policy, sampler, 1)
     return sample
 
@@ -29,7 +29,7 @@ def test_a_wide_beam_finds_the_best_of_all_answers(seed: int, penalty: float) ->
     policy = ToyPolicy.random(seed, length=5)
     states = policy.states(5)
     best = max(states, key=lambda state: states[state] / len(state) ** penalty)
-    sample = found(policy, Beam(5, len(states), penalty))
+    sample = searched(policy, Beam(5, len(states), penalty))
     assert sample.chain.tokens == best
     assert sum(sample.chain.log_p) == pytest.approx(states[best], abs=1e-12)
 
@@ -38,7 +38,7 @@ def test_a_wide_beam_finds_the_best_of_all_answers(seed: int, penalty: float) ->
 @pytest.mark.parametrize("seed", range(5))
 def test_width_one_is_greedy(seed: int, penalty: float) -> None:
     policy = ToyPolicy.random(seed, vocab_size=4, length=6)
-    sample = found(policy, Beam(6, 1, penalty))
+    sample = searched(policy, Beam(6, 1, penalty))
     [greedy] = samples(policy, Greedy(6), 1)
     for name in ("tokens", "log_p", "log_q", "log_z", "negentropy", "finish"):
         assert getattr(sample.chain, name) == getattr(greedy.chain, name)
@@ -75,7 +75,7 @@ def test_every_width_finds_what_the_plain_search_finds_at_its_cost(width: int, p
     answers = set()
     for seed in range(12):
         policy = ToyPolicy.random(seed, vocab_size=4, length=5, stop_logit=0.0)
-        sample = found(policy, Beam(5, width, penalty))
+        sample = searched(policy, Beam(5, width, penalty))
         assert (sample.chain.tokens, sample.decode_tokens) == plain_search(policy, 5, width, penalty)
         answers.add(sample.chain.tokens)
     assert len(answers) > 3
@@ -83,8 +83,8 @@ def test_every_width_finds_what_the_plain_search_finds_at_its_cost(width: int, p
 
 def test_a_narrow_beam_can_miss_what_a_wide_one_finds() -> None:
     policy = ToyPolicy.of_sequences({(1, 1): 0.3, (1, 2): 0.3, (2, 1): 0.4}, vocab_size=3)
-    assert found(policy, Beam(3, 1, 0.0)).chain.tokens == (1, 1, 0)
-    assert found(policy, Beam(3, 2, 0.0)).chain.tokens == (2, 1, 0)
+    assert searched(policy, Beam(3, 1, 0.0)).chain.tokens == (1, 1, 0)
+    assert searched(policy, Beam(3, 2, 0.0)).chain.tokens == (2, 1, 0)
 
 
 @pytest.mark.parametrize("width", [1, 2, 4])

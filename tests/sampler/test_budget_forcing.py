@@ -128,11 +128,11 @@ def test_texts_have_the_law_of_the_procedure(name: str) -> None:
 def test_costs_have_the_law_of_the_procedure(name: str) -> None:
     policy, sampler = law_policy(), CASES[name]
     joint = budget_forced(policy, sampler)
-    found = samples(policy, sampler, 400, encode=encode)
-    assert {(s.chain.tokens, s.decode_tokens) for s in found} <= set(joint)
+    answers = samples(policy, sampler, 400, encode=encode)
+    assert {(s.chain.tokens, s.decode_tokens) for s in answers} <= set(joint)
     mean = sum(n * p for (_, n), p in joint.items())
     spread = math.sqrt(sum((n - mean) ** 2 * p for (_, n), p in joint.items()) / 400)
-    assert abs(sum(s.decode_tokens for s in found) / 400 - mean) < 4 * spread + 1e-9
+    assert abs(sum(s.decode_tokens for s in answers) / 400 - mean) < 4 * spread + 1e-9
 
 
 def test_the_laws_of_the_cases_differ() -> None:
@@ -164,9 +164,9 @@ def test_no_inserted_token_is_ever_counted(name: str) -> None:
     policy, sampler, counts = law_policy(), CASES[name], Counts()
     tasks = [(i, sampler.sample(Prompt(PROMPT, STOP, Key(0, "p", i), encode=encode))) for i in range(60)]
     with unchecked():
-        found = [sample for _, sample in run(policy, tasks, 8, 16, counts=counts)]
-    assert sum(sample.decode_tokens for sample in found) == counts.drawn
-    for sample in found:
+        answers = [sample for _, sample in run(policy, tasks, 8, 16, counts=counts)]
+    assert sum(sample.decode_tokens for sample in answers) == counts.drawn
+    for sample in answers:
         chain, log_p, negentropy = sample.chain, 0.0, 0.0
         for n, id in enumerate(chain.tokens):
             p = list(policy.probabilities(PROMPT + chain.tokens[:n]))
@@ -187,9 +187,9 @@ def test_no_inserted_token_is_ever_counted(name: str) -> None:
 
 def test_inserted_tokens_are_the_texts_and_stay_in_the_answer() -> None:
     policy = law_policy()
-    found = samples(policy, forcing(max_new_tokens=12, wait="two", n_waits=2), 200, encode=encode)
-    assert any(s.chain.inserted for s in found)
-    for sample in found:
+    answers = samples(policy, forcing(max_new_tokens=12, wait="two", n_waits=2), 200, encode=encode)
+    assert any(s.chain.inserted for s in answers)
+    for sample in answers:
         chain = sample.chain
         runs: list[list[int]] = []
         for position in chain.inserted:
@@ -202,8 +202,8 @@ def test_inserted_tokens_are_the_texts_and_stay_in_the_answer() -> None:
 
 def test_a_cut_at_an_inserted_token_is_refused() -> None:
     policy = law_policy()
-    found = (s.chain for s in samples(policy, forcing(), 50, encode=encode))
-    chain = next(chain for chain in found if chain.inserted and chain.inserted[-1] < len(chain) - 1)
+    chains = (s.chain for s in samples(policy, forcing(), 50, encode=encode))
+    chain = next(chain for chain in chains if chain.inserted and chain.inserted[-1] < len(chain) - 1)
     for keep in chain.inserted:
         with pytest.raises(ValueError, match=f"keep={keep}: that token was inserted; cut where one was drawn"):
             Request(chain, keep, Key(0, "p"), LENGTH, STOP)

@@ -1,6 +1,8 @@
 """What every sampler promises; each yaml of conf/sampler enters by itself."""
 
 import json
+import subprocess
+import sys
 from dataclasses import fields, replace
 from functools import cache
 from pathlib import Path
@@ -16,6 +18,7 @@ from reasoning_lab.launch.errors import ConfigError
 from reasoning_lab.launch.typed import build
 from reasoning_lab.model_pair.toy import ToyPolicy
 from reasoning_lab.records import Candidate
+from reasoning_lab.sampler import base
 from reasoning_lab.sampler.base import AnyPool, Prompt, Sample, Sampler, Selection
 from tests.engine.oracle import PROMPT, STOP
 
@@ -31,22 +34,22 @@ def sampler(name: str) -> Sampler:
     return shrunk(build(Composer().compose([f"sampler={name}", "arms=single"])).sampler)
 
 
-def shrunk(found: Any) -> Any:
-    known = {f.name for f in fields(found)}
+def shrunk(one: Any) -> Any:
+    known = {f.name for f in fields(one)}
     small = {"max_new_tokens": LENGTH, "block_size": 2, "n_steps": 3, "width": 3, "max_answer_tokens": 1}
     changed = {name: value for name, value in small.items() if name in known}
     if "pool" in known:
-        changed["pool"] = shrunk(found.pool)
+        changed["pool"] = shrunk(one.pool)
     if "sampler" in known:
-        changed["sampler"] = shrunk(found.sampler)
+        changed["sampler"] = shrunk(one.sampler)
     if "budget" in known:
         changed |= {"n": None, "tokens_matched_to": None, "budget": 12.0}
-    return replace(found, **changed)
+    return replace(one, **changed)
 
 
 def prompt(chain: int = 0) -> Prompt:
-    def candidate(found: Chain) -> Candidate:
-        return Candidate(str(found.tokens), found.tokens, "stop", sum(found.log_p), 0.0, str(found.tokens[0]))
+    def candidate(answer: Chain) -> Candidate:
+        return Candidate(str(answer.tokens), answer.tokens, "stop", sum(answer.log_p), 0.0, str(answer.tokens[0]))
 
     return Prompt(PROMPT, STOP, Key(0, "p", chain), candidate, encode=lambda _text: (2,))
 
@@ -54,8 +57,15 @@ def prompt(chain: int = 0) -> Prompt:
 def draw(name: str, chains: int = 40, rows: int = 16) -> list[Sample]:
     policy = ToyPolicy.random(5, length=LENGTH)
     tasks = [(i, sampler(name).sample(prompt(i))) for i in range(chains)]
-    found = dict(run(policy, tasks, rows, 16))
-    return [found[i] for i in range(chains)]
+    samples = dict(run(policy, tasks, rows, 16))
+    return [samples[i] for i in range(chains)]
+
+
+def test_a_samplers_error_does_not_wait_for_torch() -> None:
+    modules = sorted(path.stem for path in Path(base.__file__).parent.glob("*.py"))
+    lines = "".join(f"import reasoning_lab.sampler.{module}\n" for module in modules if module != "__init__")
+    code = f"import sys\n{lines}assert not {{'torch', 'transformers', 'numpy'}} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])
 
 
 @pytest.mark.parametrize("name", SAMPLERS)
@@ -102,8 +112,8 @@ def test_resuming_from_any_checkpoint_gives_the_same_answer(name: str) -> None:
         for state in states:
             saved = json.loads(json.dumps(state))
             [(_, resumed)] = run(policy, [(0, sampler(name).sample(prompt(chain), saved))], 2, 16)
-            for found in ("decode_tokens", "moves"):
-                assert getattr(resumed, found) == getattr(whole, found)
+            for field in ("decode_tokens", "moves"):
+                assert getattr(resumed, field) == getattr(whole, field)
             for a, b in zip((resumed.chain, *resumed.candidates), (whole.chain, *whole.candidates), strict=True):
                 assert a.plain() == b.plain()
 

@@ -301,16 +301,16 @@ def test_early_rejection_changes_cost_and_nothing_else() -> None:
     policy = ToyPolicy.random(6, length=8)
     early = Ladder(8, 2, 10, 1 / ALPHA, 0, PowerRule(ALPHA, is_tempered_target=True), "full_ladder")
     patient = Ladder(8, 2, 10, 1 / ALPHA, 0, PowerRule(ALPHA, is_tempered_target=False), "full_ladder")
-    found: list[list[Sample]] = []
+    runs: list[list[Sample]] = []
     for ladder in (early, patient):
         tasks = ((i, ladder.climb(Prompt(PROMPT, STOP, Key(0, "p", i)), None)) for i in range(100))
         with unchecked():
-            found.append([sample for _, sample in sorted(run(policy, tasks, 64, 16), key=lambda pair: pair[0])])
-    for a, b in zip(*found, strict=True):
+            runs.append([sample for _, sample in sorted(run(policy, tasks, 64, 16), key=lambda pair: pair[0])])
+    for a, b in zip(*runs, strict=True):
         assert a.chain.tokens == b.chain.tokens
         assert [m.accepted for m in a.moves] == [m.accepted for m in b.moves]
         assert [m.cut for m in a.moves] == [m.cut for m in b.moves]
-    costs = [sum(sample.decode_tokens for sample in samples) for samples in found]
+    costs = [sum(sample.decode_tokens for sample in samples) for samples in runs]
     assert costs[0] < costs[1]
 
 

@@ -20,7 +20,7 @@ LAYER = 2
 
 @pytest.fixture(scope="module")
 def model() -> LoadedModel:
-    return load(ModelSource("package:embedded/thinking"), "float64", "cpu")
+    return load_model(ModelSource("package:embedded/thinking"), "float64", "cpu")
 
 
 @pytest.fixture(scope="module")

@@ -28,7 +28,7 @@ def test_a_completion_that_was_cut_earns_nothing() -> None:
 
 
 def test_an_accumulation_that_does_not_divide_a_step_is_refused() -> None:
-    with pytest.raises(ValueError, match="accumulation=3"):
+    with pytest.raises(ValueError, match="accumulation=3: must be a divisor of the 64 completions of a step"):
         GRPOHyperparameters(prompts_per_step=8, completions_per_prompt=8, accumulation=3)
 
 

@@ -31,14 +31,14 @@ def test_the_schedule_warms_up_and_ends_at_the_floor() -> None:
 def test_batches_hold_each_document_of_a_pool_once_within_the_token_budget() -> None:
     tokenizer = build_tokenizer()
     pool = list(islice(training_documents(SMALL.seed, Grammar()), SMALL.pool))
-    found: list[str] = []
+    texts: list[str] = []
     for ids in batches(tokenizer, Grammar(), SMALL):
         assert ids.numel() <= SMALL.batch_tokens
         assert (ids == tokenizer.eos_token_id).sum(1).eq(1).all()
-        found += tokenizer.batch_decode(ids, skip_special_tokens=True)
-        if len(found) >= SMALL.pool:
+        texts += tokenizer.batch_decode(ids, skip_special_tokens=True)
+        if len(texts) >= SMALL.pool:
             break
-    assert sorted(found) == sorted(pool)
+    assert sorted(texts) == sorted(pool)
 
 
 def test_padding_does_not_change_the_loss() -> None:

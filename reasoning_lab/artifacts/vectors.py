@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal, NamedTuple
 
-import torch
 from safetensors import safe_open
 
 from reasoning_lab.artifacts.base import Artifact, Context
@@ -22,6 +21,7 @@ from reasoning_lab.steering.hybrid.vocabulary import VocabularyMap, map_vocabula
 from reasoning_lab.steering.vectors.base import VectorLog, VectorMethod, VectorSet, vectors_from
 from reasoning_lab.steering.vectors.examples import LabelledTrace
 from reasoning_lab.taxonomy.clusters import Clusters
+from reasoning_lab.taxonomy.token_labels import token_labels
 
 
 class TrainedVectors(NamedTuple):
@@ -116,15 +116,10 @@ class SteeringVectors(Artifact[TrainedVectors]):
         """Per trace the category at the position that predicts each token, where tokens have one; else nothing."""
         if self.labelled == "sentence":
             return [()] * len(traces)
-        layer = self.taxonomy.layer
-        return [_labels_of(trace, Decoder(thinking.policy), clusters, layer, self.normalise) for trace in traces]
-
-
-def _labels_of(trace: Trace, decoder: Decoder, clusters: Clusters, layer: int, normalise: bool) -> tuple[int, ...]:
-    ids = torch.tensor([trace.prompt + trace.ids[:-1]], device=decoder.policy.device)
-    with torch.inference_mode():
-        stream = decoder.read(ids, (layer,))[layer][0, len(trace.prompt) - 1 :]
-    return tuple(clusters.labels(stream.float().cpu(), normalise).tolist())
+        return token_labels(
+            Decoder(thinking.policy), traces, clusters, self.taxonomy.layer, self.normalise,
+            lambda done, total: context.on_progress("token labels", total, done, 0),
+        )  # fmt: skip
 
 
 def vocabulary_between(

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 import torch
 
-from reasoning_lab.model_pair.pair import LoadedModel, ModelSource, load
+from reasoning_lab.model_pair.loaded import LoadedModel, load_model
+from reasoning_lab.model_pair.pair import ModelSource
 from reasoning_lab.model_pair.residual import Decoder
 from reasoning_lab.records import Trace
 from reasoning_lab.taxonomy import token_labels as room

@@ -13,6 +13,8 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
 
+from reasoning_lab.artifacts.schedule import build_banks
+from reasoning_lab.artifacts.steered import Steered
 from reasoning_lab.artifacts.store import Store
 from reasoning_lab.experiment import Experiment, Taxonomy
 from reasoning_lab.launch.compose import Composer

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from reasoning_lab.taxonomy.clusterings import Fit
-from reasoning_lab.taxonomy.sae.bank import Bank, Layout, SentenceBatch, TopK, fit_grid
+from reasoning_lab.taxonomy.sae.bank import Bank, Course, Layout, SentenceBatch, TopK, fit_grid
 from reasoning_lab.taxonomy.sae.topk import TopKSAE
 from tests.taxonomy.sae.plain import batch_loss, fit_alone
 from tests.taxonomy.sae.test_topk import planted
@@ -142,6 +142,15 @@ def test_a_batch_left_with_a_single_sentence_is_dropped() -> None:
     x, _ = planted(65, 6, 3)
     sae = TopKSAE(3, None, 32, 3, 3, "train", 0.0)
     equal(sae.fit(x, x.mean(0), 4, 0), fit_alone(sae, x, x.mean(0), 4, 0), 1e-9)
+
+
+@pytest.mark.parametrize("stop", ["train", "validation"])
+def test_of_epochs_with_equal_losses_the_earliest_is_kept(stop: str) -> None:
+    course = Course(TopKSAE(patience=3, early_stop_on=stop))  # pyright: ignore[reportArgumentType]
+    told = [course.note(*losses) for losses in ((0.9, 0.9), (0.5, 0.5), (0.5, 0.5), (0.7, 0.7), (0.5, 0.5))]
+    assert told == [True, True, False, False, False]
+    assert course.best_epoch == 1
+    assert course.stopped
 
 
 def test_divergence_names_the_autoencoder_and_the_next_move() -> None:

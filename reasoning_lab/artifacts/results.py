@@ -249,7 +249,7 @@ def traces(experiment: Experiment, lab: Lab) -> list[Trace]:
 
     def build(folder: Path) -> None:
         from reasoning_lab.model_pair.pair import load_reader
-        from reasoning_lab.taxonomy.traces import traces as cut
+        from reasoning_lab.taxonomy.traces import traces_of as cut
 
         reader = load_reader(experiment.model_pair.source("thinking"))
         found = cut(
@@ -580,11 +580,14 @@ def annotations(experiment: Experiment, draw: Draw, lab: Lab, as_drawn: bool = T
     recipe = annotations_recipe(experiment, draw.recipe, law)
 
     def build(folder: Path) -> None:
-        from reasoning_lab.steering.hybrid.annotate import annotate
+        from reasoning_lab.steering.hybrid.annotate import Unannotated, annotate
 
         ids_of = vocabulary(experiment, lab).in_base if draw.role == "thinking" else tuple
         prompts = encoded(draw, model_of(experiment, "base", lab))
-        items = [(a.problem, a.chain, prompts[a.problem], ids_of(a.ids)) for a in completions(experiment, draw, lab)]
+        items = [
+            Unannotated(a.problem, a.chain, prompts[a.problem], ids_of(a.ids))
+            for a in completions(experiment, draw, lab)
+        ]
         shape = shape_of(experiment)
         policy = hybrid(seen, rule, draw, lab)
         found = annotate(policy, items, shape.rows, shape.max_prompt_tokens + draw.sampler.max_new_tokens)

@@ -58,7 +58,7 @@ class SteeringRule(ABC):
             sampler.is_greedy or not self.inner.chooses_tokens,
             "sampler",
             type(sampler).__name__.lower(),
-            "greedy: this steering's candidates are judged by the thinking model, which chooses a token and gives no "
+            "greedy: among this steering's candidates the thinking model chooses, which ends in a token and gives no "
             "law to sample from",
             "use sampler=greedy, or steering.coefficient=fixed or learned",
         )

@@ -1,12 +1,13 @@
 """Two vocabularies, token by token: how a base model's text is read by the thinking model, and back.
 
 Ids are mapped and never strings: the authors' code re-encodes each chosen token as text, which can change or split it,
-and compares ids of two tokenizers without a check (hybrid_steering B7; `match_strings` does as they do).
+and compares ids of two tokenizers without a check (departures B7; `match_strings` does as they do).
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+
+from transformers import PreTrainedTokenizerBase
 
 SHOWN = 8
 """Tokens that an error lists."""
@@ -27,13 +28,13 @@ class VocabularyMap:
 
     def in_base(self, ids: Sequence[int]) -> tuple[int, ...]:
         """The thinking model's ids as the base model's; ValueError for one that the base vocabulary lacks."""
-        found = tuple(self.to_base[id] for id in ids)
-        if -1 in found:
+        mapped = tuple(self.to_base[id] for id in ids)
+        if -1 in mapped:
             raise ValueError(
-                f"id {ids[found.index(-1)]} of the thinking model has no counterpart in the base vocabulary: its text "
+                f"id {ids[mapped.index(-1)]} of the thinking model has no counterpart in the base vocabulary: its text "
                 "can't be read by the base model; choose a model_pair of one tokenizer family."
             )
-        return found
+        return mapped
 
     @property
     def identity(self) -> bool:
@@ -48,7 +49,9 @@ def same_vocabulary(size: int) -> VocabularyMap:
     return VocabularyMap(ids, ids, (True,) * size)
 
 
-def map_vocabularies(base: Any, thinking: Any, base_size: int, thinking_size: int) -> VocabularyMap:
+def map_vocabularies(
+    base: PreTrainedTokenizerBase, thinking: PreTrainedTokenizerBase, base_size: int, thinking_size: int
+) -> VocabularyMap:
     """The map between two tokenizers' ids.
 
     Arguments: tokenizers, and the models' vocabulary sizes (logits). Tokens correspond where their entries in the
@@ -75,8 +78,10 @@ def map_vocabularies(base: Any, thinking: Any, base_size: int, thinking_size: in
     return VocabularyMap(tuple(to_thinking), tuple(to_base), tuple(id in pairs for id in range(base_size)))
 
 
-def match_strings(base: Any, thinking: Any, base_size: int, thinking_size: int) -> VocabularyMap:
-    """The authors' way between two vocabularies, for comparison (B7); arguments as of `map_vocabularies`.
+def match_strings(
+    base: PreTrainedTokenizerBase, thinking: PreTrainedTokenizerBase, base_size: int, thinking_size: int
+) -> VocabularyMap:
+    """The authors' way between two vocabularies, for comparison (departures B7); arguments as of `map_vocabularies`.
 
     The thinking model reads, of each base token, the first piece that its own tokenizer makes of that token's text by
     itself; and its choice differs from the base model's where the numbers of the two ids do. Nothing is refused.
@@ -90,8 +95,13 @@ def match_strings(base: Any, thinking: Any, base_size: int, thinking_size: int) 
     return VocabularyMap(tuple(to_thinking), tuple(to_base), (True,) * base_size)
 
 
-def _pairs(base: Any, thinking: Any, ours: Mapping[str, int], theirs: Mapping[str, int]) -> dict[int, int]:
-    """Thinking id by base id, where both stand for the same token; no id of either is in two pairs."""
+def _pairs(
+    base: PreTrainedTokenizerBase,
+    thinking: PreTrainedTokenizerBase,
+    ours: Mapping[str, int],
+    theirs: Mapping[str, int],
+) -> dict[int, int]:
+    """Thinking id by base id where both stand for the same token; no id of either is in two pairs."""
     roles: dict[int, int] = {}
     for role in ROLES:
         ours_id, theirs_id = getattr(base, f"{role}_id"), getattr(thinking, f"{role}_id")
@@ -102,6 +112,6 @@ def _pairs(base: Any, thinking: Any, ours: Mapping[str, int], theirs: Mapping[st
     return {id: other for id, other in same.items() if id not in roles and other not in taken} | roles
 
 
-def _is_added(tokenizer: Any, id: int) -> bool:
+def _is_added(tokenizer: PreTrainedTokenizerBase, id: int) -> bool:
     """Whether a token was added to the trained table as a marker."""
     return id in getattr(tokenizer, "added_tokens_decoder", {})

@@ -402,7 +402,7 @@ def test_of_equal_candidates_the_first_is_chosen(pair: Pair) -> None:
         (False, [2, 7, 2, 7, 7, 9], (7, 0.5)),
     ):
         parts = pair.hybrid(steering(coefficient=replace(V1, include_unsteered=include))).parts
-        id, coefficient, law = parts.judged(7, tokens, thinking)
+        id, coefficient, law = parts.choose(7, tokens, thinking)
         assert (id, coefficient) == chosen
         assert law.argmax() == id and law.exp().sum() == 1
 

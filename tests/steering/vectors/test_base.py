@@ -372,7 +372,7 @@ def test_of_equal_losses_the_earliest_moment_is_kept():
     for loss in (0.5, 0.4, 0.4, 0.4, 0.6):
         with torch.no_grad():
             course.parameter.fill_(course.done)
-        course.judge(loss)
+        course.compare(loss)
         course.done += 1
     assert course.best is not None
     loss, step, vector = course.best

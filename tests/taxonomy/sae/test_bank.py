@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from reasoning_lab.taxonomy.clusterings import Fit
-from reasoning_lab.taxonomy.sae.bank import Bank, Course, Layout, SentenceBatch, TopK, fit_grid
+from reasoning_lab.taxonomy.sae.bank import Bank, Course, fit_grid
+from reasoning_lab.taxonomy.sae.passes import Layout, SentenceBatch, TopK
 from reasoning_lab.taxonomy.sae.topk import TopKSAE
 from tests.taxonomy.sae.plain import batch_loss, fit_alone
 from tests.taxonomy.sae.test_topk import planted
@@ -29,7 +30,7 @@ def equal(bank: Fit, solo: Fit, tolerance: float) -> None:
 
 @pytest.mark.parametrize("weight", [0.0, 0.7])
 def test_errors_and_gradients_are_autograds(weight: float) -> None:
-    """All derivatives written out in `bank`, for two groups of three sizes, with dead latents in some."""
+    """All derivatives written out in `passes`, for two groups of three sizes, with dead latents in some."""
     torch.manual_seed(0)
     d, layout = 6, Layout(SIZES, 6, torch.zeros((), dtype=torch.float64))
     flat = torch.randn(2, len(layout.element_owner), dtype=torch.float64) / 2
@@ -95,7 +96,7 @@ def test_every_step_of_the_bank_equals_the_solo_runs_in_float64() -> None:
 
 
 def test_float32_bank_stays_with_the_solo_runs() -> None:
-    """P15: the first 200 steps within 1e-5, the final loss within 0.5 %."""
+    """The first 200 steps within 1e-5, the final loss within 0.5 %."""
     x, _ = planted(300, 32, 6, noise=0.6)
     x = x.float()
     every_step = TopKSAE(3, None, 10**6, 200, 200, "train", 0.0)

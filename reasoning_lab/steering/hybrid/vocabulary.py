@@ -69,7 +69,7 @@ def map_vocabularies(
             f"({', '.join(map(repr, lost[:SHOWN]))}{' ...' if len(lost) > SHOWN else ''}): it could not read the base "
             "model's text token by token; choose a model_pair of one tokenizer family."
         )
-    end = int(thinking.eos_token_id)
+    end = _end_of_text(thinking)
     to_thinking = [pairs.get(id, end) for id in range(base_size)]
     to_base = [-1] * thinking_size
     for id, other in pairs.items():
@@ -89,7 +89,7 @@ def match_strings(
     """
     texts = base.batch_decode([[id] for id in range(len(base))], clean_up_tokenization_spaces=False)
     pieces = thinking(texts, add_special_tokens=False)["input_ids"]
-    end = int(thinking.eos_token_id)
+    end = _end_of_text(thinking)
     to_thinking = [pieces[id][0] if id < len(pieces) and pieces[id] else end for id in range(base_size)]
     to_base = [id if id < base_size else -1 for id in range(thinking_size)]
     return VocabularyMap(tuple(to_thinking), tuple(to_base), (True,) * base_size)
@@ -110,6 +110,14 @@ def _pairs(
     taken = set(roles.values())
     same = {id: theirs[token] for token, id in ours.items() if token in theirs}
     return {id: other for id, other in same.items() if id not in roles and other not in taken} | roles
+
+
+def _end_of_text(tokenizer: PreTrainedTokenizerBase) -> int:
+    if not isinstance(end := tokenizer.eos_token_id, int):
+        raise ValueError(
+            "the thinking model's tokenizer has no end of text; set eos_token in its tokenizer_config.json."
+        )
+    return end
 
 
 def _is_added(tokenizer: PreTrainedTokenizerBase, id: int) -> bool:

@@ -11,7 +11,7 @@ from reasoning_lab.engine.transformers import PREFILL_WIDTH, HuggingFacePolicy
 from reasoning_lab.steering.category import CategoryRule
 from reasoning_lab.steering.gate import Place
 from reasoning_lab.steering.hybrid.policy import HybridPolicy
-from reasoning_lab.steering.hybrid.vocabulary import VocabularyMap, same_vocabulary
+from reasoning_lab.steering.hybrid.vocabulary import VocabularyMap
 from reasoning_lab.steering.steering import SteeringRule
 from reasoning_lab.steering.vectors.base import VectorMethod, VectorSet
 from reasoning_lab.taxonomy.clusters import Normaliser, TopKClusters
@@ -57,6 +57,12 @@ def vectors(width: int, dtype: torch.dtype, scale: float, n: int = N, layer: int
         "heads.bias": 0.5 + normal(n),
     }  # fmt: skip
     return VectorSet(layer, scale * normal(n, width), scale * normal(width) / 2, mlp)
+
+
+def same_vocabulary(size: int) -> VocabularyMap:
+    """The map of a vocabulary to itself."""
+    ids = tuple(range(size))
+    return VocabularyMap(ids, ids, (True,) * size)
 
 
 def vocabulary() -> VocabularyMap:

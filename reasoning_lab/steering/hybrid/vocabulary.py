@@ -36,18 +36,6 @@ class VocabularyMap:
             )
         return mapped
 
-    @property
-    def identity(self) -> bool:
-        """Whether every id stands for itself."""
-        n = len(self.to_thinking)
-        return self.to_thinking == self.to_base == tuple(range(n)) and all(self.exact)
-
-
-def same_vocabulary(size: int) -> VocabularyMap:
-    """The map of a vocabulary to itself."""
-    ids = tuple(range(size))
-    return VocabularyMap(ids, ids, (True,) * size)
-
 
 def map_vocabularies(
     base: PreTrainedTokenizerBase, thinking: PreTrainedTokenizerBase, base_size: int, thinking_size: int

@@ -267,7 +267,10 @@ def test_a_grid_makes_each_cells_taxonomy_from_one_set_of_traces(finished: Path,
     [
         (["taxonomy=none"], "published.taxonomy.benchmark: refers to taxonomy.benchmark, .* a taxonomy that has it"),
         (["taxonomy=none", "~arms.published"], "vectors need categories; choose taxonomy=embedded or venhoff2025"),
-        (["steering=venhoff2025"], "sampler=temperature: this steering's candidates are judged by the thinking model"),
+        (
+            ["steering=venhoff2025"],
+            "sampler=temperature: must be greedy: the thinking model chooses among this",
+        ),
         (["taxonomy.layer=7"], r"layer=7: must be one of the collected layers \(0, 1, 2, 3\)"),
         (["steering.layer=-1"], "layer=-1: must be at least 0"),
         (["steering=diff_of_means"], "arms.bias_only.steering: these vectors have no bias to be alone"),
@@ -275,7 +278,7 @@ def test_a_grid_makes_each_cells_taxonomy_from_one_set_of_traces(finished: Path,
         (["arms.hybrid.role=thinking"], "arms.hybrid.role=thinking: a hybrid steers the base model"),
         (["+arms.base.taxonomy=${taxonomy}"], "arms.base.taxonomy: steering=none picks no category; set it to null"),
         (["steering.vocabulary=text"], "steering.vocabulary='text': must be one of ids, strings"),
-        (["taxonomy.clustering.k=0"], "taxonomy.clustering.k=0: must be at least 1"),
+        (["taxonomy.clustering.k=0"], "taxonomy.clustering.k=0: must be a whole number of at least 1"),
     ],
 )
 def test_a_mistake_in_the_config_is_refused_as_one_message(overrides: list[str], message: str) -> None:

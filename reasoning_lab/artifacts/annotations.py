@@ -10,7 +10,7 @@ from reasoning_lab.artifacts.completions import Completions, Law, ProblemSet
 from reasoning_lab.artifacts.files import read_records, write_records
 from reasoning_lab.artifacts.vectors import SteeringVectors, vocabulary_between
 from reasoning_lab.records import Annotation
-from reasoning_lab.steering.hybrid.annotate import annotate
+from reasoning_lab.steering.hybrid.annotate import Unannotated, annotate
 from reasoning_lab.steering.hybrid.policy import HybridPolicy
 
 FILE = "annotations.jsonl"
@@ -48,7 +48,7 @@ class Annotations(Artifact[tuple[Annotation, ...]]):
         is_thinking = answers.law is None and answers.model == vectors.taxonomy.thinking
         ids_of = vocabulary_between(base, thinking).in_base if is_thinking else tuple
         prompts, shape = answers.problems.encoded(base), context.shape
-        items = [(a.problem, a.chain, prompts[a.problem], ids_of(a.ids)) for a in context.get(answers)]
+        items = [Unannotated(a.problem, a.chain, prompts[a.problem], ids_of(a.ids)) for a in context.get(answers)]
         policy = self.law.policy(context, answers.problems)
         capacity = shape.max_prompt_tokens + answers.sampler.max_new_tokens
         write_records(folder / FILE, annotate(policy, items, shape.rows, capacity))

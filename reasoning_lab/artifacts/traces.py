@@ -10,7 +10,7 @@ from reasoning_lab.artifacts.files import read_records, write_records
 from reasoning_lab.artifacts.grades import Grades
 from reasoning_lab.model_pair.reader import load_reader
 from reasoning_lab.records import Trace
-from reasoning_lab.taxonomy.traces import traces
+from reasoning_lab.taxonomy.traces import traces_of
 
 FILE = "traces.jsonl"
 
@@ -41,7 +41,7 @@ class Traces(Artifact[tuple[Trace, ...]]):
         """Cut the answers; no weights are read."""
         answers = self.grades.completions
         reader = load_reader(answers.model)
-        cut = traces(
+        cut = traces_of(
             context.get(answers), context.get(self.grades), answers.problems.encoded(reader), reader.decode,
             self.think_open, self.think_close,
         )  # fmt: skip

@@ -58,8 +58,8 @@ class SteeringRule(ABC):
             sampler.is_greedy or not self.inner.chooses_tokens,
             "sampler",
             type(sampler).__name__.lower(),
-            "greedy: this steering's candidates are judged by the thinking model, which chooses a token and gives no "
-            "law to sample from",
+            "greedy: the thinking model chooses among this steering's candidates, which gives a token and no law to "
+            "sample from",
             "use sampler=greedy, or steering.coefficient=fixed or learned",
         )
 

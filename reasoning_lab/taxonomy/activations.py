@@ -1,6 +1,6 @@
 """One vector per sentence and layer: the mean of the residual stream over the sentence's tokens.
 
-Venhoff et al. 2025 (hybrid_steering 1.3) run each response alone, once per layer, through the whole model and keep all
+Venhoff et al. 2025 run each response alone, once per layer, through the whole model and keep all
 vectors in memory. Here one pass over a batch of responses reads all layers and ends after the deepest, and sentences
 leave in shards, so that memory is bounded by a window of traces, a batch and a shard, whatever the number of traces.
 """
@@ -8,13 +8,13 @@ leave in shards, so that memory is bounded by a window of traces, a batch and a 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import get_args
 
 import torch
 from jaxtyping import Float, Float64, Int, Int64
 from torch import Tensor
 from torch.nn.functional import embedding_bag
 
+from reasoning_lab.checks import require, require_one_of
 from reasoning_lab.engine.policy import Policy
 from reasoning_lab.model_pair.residual import Decoder
 from reasoning_lab.records import Trace
@@ -38,14 +38,14 @@ class Shard:
 
     def tensors(self) -> dict[str, Tensor]:
         """All of it by name, for a file of tensors; `shard_from` reads it back."""
-        found = {f"layer{layer}": vectors for layer, vectors in self.layers.items()}
-        found |= {f"sum{layer}": total for layer, total in self.sums.items()}
-        return found | {"index": self.index, "n_responses": torch.tensor(self.n_responses)}
+        named = {f"layer{layer}": vectors for layer, vectors in self.layers.items()}
+        named |= {f"sum{layer}": total for layer, total in self.sums.items()}
+        return named | {"index": self.index, "n_responses": torch.tensor(self.n_responses)}
 
 
 def shard_from(tensors: dict[str, Tensor]) -> Shard:
     """The shard of `Shard.tensors`, or a part of it: a layer that is left out need not be loaded."""
-    layers = {int(name.removeprefix("layer")): found for name, found in tensors.items() if name.startswith("layer")}
+    layers = {int(name.removeprefix("layer")): rows for name, rows in tensors.items() if name.startswith("layer")}
     sums = {layer: tensors[f"sum{layer}"] for layer in layers}
     return Shard(layers, tensors["index"], sums, int(tensors["n_responses"]))
 
@@ -66,22 +66,22 @@ def merge(shards: Iterable[Shard]) -> Activations:
 
     ValueError if there is no sentence, if shards differ in their layers, or if a sentence comes twice.
     """
-    found = list(shards)
-    if not any(len(shard.index) for shard in found):
+    parts = list(shards)
+    if not any(len(shard.index) for shard in parts):
         raise ValueError("there is no sentence in any trace; draw more traces, or check the tags of the thinking part.")
-    layers = list(found[0].layers)
-    for shard in found:
+    layers = list(parts[0].layers)
+    for shard in parts:
         if list(shard.layers) != layers:
             raise ValueError(f"a shard has layers {list(shard.layers)}, the first has {layers}; they are of two runs.")
-    index = torch.cat([shard.index for shard in found])
+    index = torch.cat([shard.index for shard in parts])
     place = index[:, 0] * (int(index[:, 1].max()) + 1) + index[:, 1]
     order = place.argsort()
     index = index[order]
     if len(place.unique()) < len(place):
         raise ValueError("a sentence is in two shards; merge the shards of one run, each once.")
-    n = sum(shard.n_responses for shard in found)
-    means = {layer: torch.stack([shard.sums[layer] for shard in found]).sum(0) / n for layer in layers}
-    vectors = {layer: torch.cat([shard.layers[layer] for shard in found])[order] for layer in layers}
+    n = sum(shard.n_responses for shard in parts)
+    means = {layer: torch.stack([shard.sums[layer] for shard in parts]).sum(0) / n for layer in layers}
+    vectors = {layer: torch.cat([shard.layers[layer] for shard in parts])[order] for layer in layers}
     return Activations(vectors, {layer: means[layer].to(vectors[layer].dtype) for layer in layers}, index)
 
 
@@ -112,18 +112,16 @@ def collect(
     the first such layer that is read (attention carries a NaN over the whole trace in deeper ones). Each names the
     trace.
 
-    Source: Venhoff et al. 2025 (hybrid_steering 1.3). Departures: the ids that were drawn, not those of tokenising the
-    text again; each sentence at its own place, repeated ones and the last one too; its last token exactly.
+    Source: Venhoff et al. 2025, section 3 and released code. Departures: the ids that were drawn, not those of
+    tokenising the text again; each sentence at its own place, repeated ones and the last one too; its last token
+    exactly.
     """
     decoder = Decoder(policy)
     chosen = tuple(sorted({decoder.check_layer(layer) for layer in layers}))
-    if not chosen:
-        raise ValueError("layers=(): name at least one layer to read.")
-    if pooling not in get_args(Pooling):
-        raise ValueError(f"pooling={pooling}: must be one of {', '.join(get_args(Pooling))}.")
+    require(len(chosen) > 0, "layers", layers, "at least one layer", "name those to read")
+    require_one_of(Pooling, "pooling", pooling)
     for name, value in (("rows", rows), ("shard_sentences", shard_sentences)):
-        if value < 1:
-            raise ValueError(f"{name}={value}: must be at least 1.")
+        require(value >= 1, name, value, "at least 1", f"raise {name}")
     return _shards((_read(decoder, batch, chosen, pooling) for batch in _batches(traces, rows)), shard_sentences)
 
 
@@ -192,10 +190,10 @@ def _pooled(decoder: Decoder, batch: Sequence[_Numbered], layers: tuple[int, ...
     vectors, sums = {}, {}
     for layer, stream in decoder.read(ids.to(device), layers).items():
         flat = stream.flatten(0, 1).to(torch.promote_types(stream.dtype, torch.float32))
-        found = _means(flat, sentences)
-        _check_finite(found, layer, batch, index)
-        sums[layer] = _means(found if pooling == "boundary" else flat, responses).double().sum(0).cpu()
-        vectors[layer] = found.cpu()
+        pooled = _means(flat, sentences)
+        _check_finite(pooled, layer, batch, index)
+        sums[layer] = _means(pooled if pooling == "boundary" else flat, responses).double().sum(0).cpu()
+        vectors[layer] = pooled.cpu()
     return Shard(vectors, index, sums, len(batch))
 
 

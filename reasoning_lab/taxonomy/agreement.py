@@ -52,8 +52,8 @@ def agreement(
     counts = n_traces * resample_weights(n_traces, draws, seed)
     whole = tables.sum(0, keepdims=True)
     resampled = np.tensordot(counts, tables, axes=1)
-    found = [percentile_interval(float(f(whole)[0]), f(resampled), n_traces, level) for f in (nmi, ari, purity)]
-    return Agreement(*found, n_sentences=len(labels), n_traces=n_traces)
+    intervals = [percentile_interval(float(f(whole)[0]), f(resampled), n_traces, level) for f in (nmi, ari, purity)]
+    return Agreement(*intervals, n_sentences=len(labels), n_traces=n_traces)
 
 
 def nmi(tables: Floats) -> Floats:

@@ -1,7 +1,7 @@
 """A fitted clustering of sentences: where an activation is put, and by which normalisation.
 
 The normalisation travels with the clusters, so that training, annotation and generation cannot disagree about it (the
-authors' first code annotates with raw activations what was trained on centred unit vectors, hybrid_steering B1).
+authors' first code annotates with raw activations what was trained on centred unit vectors, departures B1).
 Clusters are stored as named tensors and text, and `clusters_from` restores any kind.
 """
 
@@ -86,7 +86,7 @@ class Clusters(ABC):
     def scores(self, x: Float[Tensor, "m d"], normalise: bool = True) -> Float[Tensor, "m n"]:
         """How near each activation (row of x, raw) is to each cluster; higher is nearer, the row's argmax its label.
 
-        normalise=False skips the normaliser: the rows are normalised already, or the authors' bug B1 is wanted.
+        normalise=False skips the normaliser: the rows are normalised already, or the authors' way is (departures B1).
         Raises ValueError for a wrong width and FloatingPointError for a row that is not finite.
         """
         check_width(x, len(self.normaliser.mean))
@@ -139,7 +139,7 @@ class Clusters(ABC):
 @final
 @dataclass(frozen=True, eq=False)
 class TopKClusters(Clusters):
-    """The latents of a Top-K sparse autoencoder (Venhoff et al. 2025; hybrid_steering 1.4).
+    """The latents of a Top-K sparse autoencoder (Venhoff et al. 2025, section 3).
 
     Score: the pre-activation z = W_enc (u - b_dec) + b_enc of every latent; top-k plays no part in the label. Centre:
     the decoder row.

@@ -1,6 +1,6 @@
 """Where a curve of scores over cluster sizes stops paying: the elbow.
 
-The paper picks the elbow by eye (hybrid_steering 1.7). Our rule: scale sizes and scores to [0, 1], draw the chord from
+The paper picks the elbow by eye. Our rule: scale sizes and scores to [0, 1], draw the chord from
 the first to the last point, and take the size whose score lies farthest above it (Satopää et al. 2011, "Finding a
 Kneedle in a Haystack", without smoothing). Ties go to the smaller size.
 """

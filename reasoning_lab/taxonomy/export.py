@@ -12,7 +12,6 @@ Both are stated in cfg.json under metadata.reasoning_lab, the second with its me
 """
 
 import json
-from typing import Any
 
 from jaxtyping import Float
 from torch import Tensor
@@ -50,7 +49,7 @@ def saelens_files(clusters: Clusters, x: Float[Tensor, "m d"], model_name: str, 
     }
 
 
-def _config(clusters: TopKClusters) -> dict[str, Any]:
+def _config(clusters: TopKClusters) -> dict[str, object]:
     """Fields of SAELens's TopKSAEConfig."""
     n, d = clusters.encoder.shape
     return {
@@ -67,7 +66,7 @@ def _config(clusters: TopKClusters) -> dict[str, Any]:
     }
 
 
-def _metadata(clusters: TopKClusters, x: Float[Tensor, "m d"], model_name: str, layer: int) -> dict[str, Any]:
+def _metadata(clusters: TopKClusters, x: Float[Tensor, "m d"], model_name: str, layer: int) -> dict[str, object]:
     kept = clusters.scores(x).topk(clusters.k, dim=-1).values
     return {
         "sae_lens_version": FORMAT_VERSION,

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from reasoning_lab.checks import require
+from reasoning_lab.checks import require, require_count
 from reasoning_lab.engine.rng import Key, uniform
 from reasoning_lab.judge.base import Category, Judge, TitleRequest
 from reasoning_lab.records import Record
@@ -42,8 +42,7 @@ class Naming:
     """Independent sets of titles."""
 
     def __post_init__(self) -> None:
-        for field in ("n_sentences", "n_quantiles", "n_repetitions"):
-            require(getattr(self, field) >= 1, field, getattr(self, field), "at least 1", f"raise {field}")
+        require_count(self, "n_sentences", "n_quantiles", "n_repetitions")
         require(self.n_traces >= 0, "n_traces", self.n_traces, "at least 0", "0 shows none")
         divides = self.n_sentences % self.n_quantiles == 0
         require(divides, "n_sentences", self.n_sentences, f"a multiple of n_quantiles={self.n_quantiles}", "round it")

@@ -19,11 +19,13 @@ from itertools import combinations
 from statistics import fmean, stdev
 from typing import Literal, NamedTuple
 
-from reasoning_lab.checks import require
+from reasoning_lab.checks import require, require_one_of
 from reasoning_lab.engine.rng import Key
 from reasoning_lab.judge.base import Category, Judge, Usage
 from reasoning_lab.records import Record
 from reasoning_lab.taxonomy.naming import CategorySet, LabelledSentence, Naming, members, name_categories, sample
+
+Compat = Literal["none", "venhoff2025"]
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,7 @@ class Scoring:
     """Of a category's own sentences among those of its consistency."""
     independent_up_to: int = 4
     """Highest similarity of 10 at which two categories are independent."""
-    compat: Literal["none", "venhoff2025"] = "none"
+    compat: Compat = "none"
     """venhoff2025: an unreadable similarity counts as independent."""
 
     def __post_init__(self) -> None:
@@ -44,8 +46,7 @@ class Scoring:
         require(0 < self.own_share < 1, "own_share", self.own_share, "between 0 and 1", "the paper has 0.2")
         bound = self.independent_up_to
         require(0 <= bound <= 9, "independent_up_to", bound, "0 to 9", "the paper has 4")
-        compat = self.compat
-        require(compat in ("none", "venhoff2025"), "compat", compat, "none or venhoff2025", "none counts honestly")
+        require_one_of(Compat, "compat", self.compat)
 
 
 class Decision(NamedTuple):
@@ -83,8 +84,8 @@ class RepetitionScore(Record):
     def final(self) -> float | None:
         """Mean of the three; None if one is."""
         parts = [self.consistency, self.completeness, self.independence]
-        found = [part for part in parts if part is not None]
-        return fmean(found) if len(found) == len(parts) else None
+        known = [part for part in parts if part is not None]
+        return fmean(known) if len(known) == len(parts) else None
 
 
 class Spread(NamedTuple):
@@ -107,8 +108,8 @@ class TaxonomyScore:
 
     def spread(self, score: Literal["consistency", "completeness", "independence", "final"]) -> Spread:
         """One score's mean and standard deviation over the repetitions."""
-        found = [value for each in self.repetitions if (value := getattr(each, score)) is not None]
-        return Spread(fmean(found) if found else None, stdev(found) if len(found) > 1 else None, len(found))
+        values = [value for each in self.repetitions if (value := getattr(each, score)) is not None]
+        return Spread(fmean(values) if values else None, stdev(values) if len(values) > 1 else None, len(values))
 
     @property
     def n_unparsable(self) -> int:
@@ -263,7 +264,7 @@ def _mean(values: Sequence[float]) -> float | None:
 # -- against the truth -------------------------------------------------------------------------------------------------
 
 
-class Agreement(NamedTuple):
+class JudgeAgreement(NamedTuple):
     """A judge's answers on membership against known categories."""
 
     n: int
@@ -275,7 +276,7 @@ class Agreement(NamedTuple):
     """Cohen's kappa: (observed - chance agreement) / (1 - chance agreement); None where chance agreement is 1."""
 
 
-def judge_agreement(decisions: Sequence[Decision], labels: Sequence[int], truth: Sequence[str]) -> Agreement:
+def judge_agreement(decisions: Sequence[Decision], labels: Sequence[int], truth: Sequence[str]) -> JudgeAgreement:
     """How far a judge that answers by a cluster's description agrees with ground truth (where a grammar gives it, as
     for the embedded pair).
 
@@ -291,11 +292,11 @@ def judge_agreement(decisions: Sequence[Decision], labels: Sequence[int], truth:
     )
     n = pairs.total()
     if n == 0:
-        return Agreement(0, len(decisions), None, None)
+        return JudgeAgreement(0, len(decisions), None, None)
     observed = (pairs[True, True] + pairs[False, False]) / n
     said, true = (pairs[True, True] + pairs[True, False]) / n, (pairs[True, True] + pairs[False, True]) / n
     chance = said * true + (1 - said) * (1 - true)
-    return Agreement(n, len(decisions) - n, observed, (observed - chance) / (1 - chance) if chance < 1 else None)
+    return JudgeAgreement(n, len(decisions) - n, observed, (observed - chance) / (1 - chance) if chance < 1 else None)
 
 
 def majority(labels: Sequence[int], truth: Sequence[str]) -> Mapping[int, str]:

@@ -1,6 +1,6 @@
 """Sentences of a generated text, in characters and in tokens.
 
-Venhoff et al. 2025 (hybrid_steering 1.2) split a thinking text after any of . ! ? ; and newline. Their code works on
+Venhoff et al. 2025 split a thinking text after any of . ! ? ; and newline. Their code works on
 altered copies of the text and finds sentences and activations again by searching for strings, so that a repeated
 sentence maps to its first occurrence and the last one is lost. Here a sentence is a pair of offsets into the text as
 it is, and its tokens follow from decoding the generated ids piece by piece: nothing is tokenised twice or searched for.
@@ -57,7 +57,7 @@ def sentences(text: str, think_open: str | None = None, think_close: str | None 
     Arguments: `think_open` and `think_close` enclose the thinking part. A text without the opening tag thinks from its
     start (chat templates put the tag in the prompt), one without the closing tag to its end (it was cut off).
 
-    Source: Venhoff et al. 2025 (hybrid_steering 1.2). Departures: the text is never altered; only a quote directly
+    Source: Venhoff et al. 2025, released code. Departures: the text is never altered; only a quote directly
     behind a terminator goes to the sentence before (theirs moves opening quotes as well); decimals without a leading
     digit, e.g., LaTeX's spaces and != are kept whole.
     """
@@ -109,18 +109,18 @@ def token_spans(
 
     Arguments: `text` is decode(ids), else ValueError.
     """
-    found = sentences(text, think_open, think_close)
+    cut = sentences(text, think_open, think_close)
     starts = token_starts(text, ids, decode)
-    if not found:
+    if not cut:
         return ()
     anchors = _anchors(text, starts)
-    stop = found[-1][1]
+    stop = cut[-1][1]
     end = len(ids) if stop == len(text) else bisect_left(anchors, stop)
-    firsts = [*(bisect_left(anchors, start) for start, _ in found), end]
-    own = [index for index in range(len(found)) if firsts[index] < firsts[index + 1]]
-    cuts = [found[0][0], *(found[index][0] for index in own[1:]), stop]
+    firsts = [*(bisect_left(anchors, start) for start, _ in cut), end]
+    own = [index for index in range(len(cut)) if firsts[index] < firsts[index + 1]]
+    edges = [cut[0][0], *(cut[index][0] for index in own[1:]), stop]
     return tuple(
-        Span(cuts[place], cuts[place + 1], firsts[index], firsts[index + 1]) for place, index in enumerate(own)
+        Span(edges[place], edges[place + 1], firsts[index], firsts[index + 1]) for place, index in enumerate(own)
     )
 
 
@@ -160,12 +160,12 @@ def _window(text: str, ids: Sequence[int], decode: Decode, context: int, first: 
 
 def _anchors(text: str, starts: Sequence[int]) -> list[int]:
     """Per token the character that decides its sentence: the first visible one, else the first."""
-    found = []
+    anchors = []
     for start, stop in pairwise([*starts, len(text)]):
         piece = text[start:stop]
         blank = len(piece) - len(piece.lstrip())
-        found.append(start + (blank if blank < len(piece) else 0))
-    return found
+        anchors.append(start + (blank if blank < len(piece) else 0))
+    return anchors
 
 
 def ending_ids(reader: Reader) -> frozenset[int]:

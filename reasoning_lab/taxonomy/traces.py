@@ -10,7 +10,7 @@ _REMEMBERED = 2**16
 """Decoded windows kept: most pairs of tokens come again."""
 
 
-def traces(
+def traces_of(
     completions: Iterable[Completion],
     grades: Iterable[Grade],
     prompts: Mapping[str, tuple[int, ...]],

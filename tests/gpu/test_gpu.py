@@ -18,7 +18,7 @@ from reasoning_lab.sampler.power import Power
 from reasoning_lab.steering.category import Argmax
 from reasoning_lab.steering.coefficient import Candidates, Fixed, Learned
 from reasoning_lab.steering.gate import Boundary, Disagreement
-from reasoning_lab.steering.hybrid.annotate import annotate
+from reasoning_lab.steering.hybrid.annotate import Unannotated, annotate
 from reasoning_lab.steering.steering import Steering
 from reasoning_lab.steering.vectors.examples import LabelledTrace
 from reasoning_lab.steering.vectors.venhoff2025 import Venhoff2025
@@ -182,7 +182,7 @@ def test_a_hybrid_draws_and_is_annotated_on_the_device_as_on_the_cpu(name: str) 
         policy = pair.hybrid(RULES[name])
         asked = [Prompt(ids, frozenset({1}), Key(0, str(i))) for i, ids in enumerate(pair.prompts)]
         drawn = dict(run(policy, [(p, Greedy(24).sample(p)) for p in asked], 3, 128))
-        items = [(p.key.problem, 0, p.ids, drawn[p].chain.tokens) for p in asked]
+        items = [Unannotated(p.key.problem, 0, p.ids, drawn[p].chain.tokens) for p in asked]
         notes = list(annotate(policy, items, 3, 128))
         found.append(([item[3] for item in items], [(n.categories, n.steered, n.base_choices) for n in notes]))
         law = policy.next_logits(list(items[0][2] + items[0][3][:3]))

@@ -180,6 +180,6 @@ def test_bad_input_is_named() -> None:
         name_categories(Recording(), sentences, traces, 1, Naming(), 0)
     with pytest.raises(ValueError, match="n_sentences=25: must be a multiple of n_quantiles=10"):
         Naming(n_sentences=25)
-    with pytest.raises(ValueError, match="n_repetitions=0: must be at least 1"):
+    with pytest.raises(ValueError, match="n_repetitions=0: must be a whole number of at least 1"):
         Naming(n_repetitions=0)
     assert members([], 2) == [[], []]

@@ -15,7 +15,7 @@ from reasoning_lab.model_pair.pair import ModelSource
 from reasoning_lab.model_pair.reader import Reader, load_reader
 from reasoning_lab.records import Completion, Grade, Span
 from reasoning_lab.taxonomy.spans import REPLACEMENT, ending_ids, n_words, sentences, token_spans, token_starts
-from reasoning_lab.taxonomy.traces import traces
+from reasoning_lab.taxonomy.traces import traces_of
 
 ODD = ["...", "?!", "; ", "\n\n", "\r\n", " \n ", "3.14", "E. coli", "e.g.", "n! ", '."', ".) ", "\\(x\\;=.5\\). ",
        "$y!$", "答案是五。", "好", "😀", "👩‍🔬", "é", "\u0301", "\ufffd", "\u2028", "\xa0", "the end. ",
@@ -295,7 +295,7 @@ def test_traces_have_the_verdict_of_their_chain_and_leave_the_stop_id_out_of_the
     ]
     grades = [Grade("40-5", 2, "ungradable", None, ""), Grade("40-5", 1, "wrong", None, ""),
               Grade("40-5", 0, "correct", "35", "")]  # fmt: skip
-    found = list(traces(drawn, grades, {"40-5": (3, 4)}, embedded.decode))
+    found = list(traces_of(drawn, grades, {"40-5": (3, 4)}, embedded.decode))
     assert [trace.verdict for trace in found] == ["correct", "wrong", "ungradable"]
     assert [(trace.text, trace.ids, trace.prompt) for trace in found] == [(c.text, c.ids, (3, 4)) for c in drawn]
     assert [[trace.text[span.start : span.stop] for span in trace.spans] for trace in found] == [
@@ -316,4 +316,4 @@ def test_what_does_not_fit_together_is_named(embedded: Reader) -> None:
     ):
         changed = Completion.from_json(drawn.to_json() | {"text": text})
         with pytest.raises(ValueError, match=rf"problem '40-5', chain 7.*{message}"):
-            list(traces([changed], grades, prompts, embedded.decode))
+            list(traces_of([changed], grades, prompts, embedded.decode))

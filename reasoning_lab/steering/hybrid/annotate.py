@@ -9,7 +9,7 @@ from reasoning_lab.steering.hybrid.policy import HybridPolicy
 from reasoning_lab.steering.hybrid.session import HybridSession, Reading
 
 
-class Item(NamedTuple):
+class Unannotated(NamedTuple):
     """A completion to annotate."""
 
     problem: str
@@ -22,7 +22,7 @@ class Item(NamedTuple):
 
 @dataclass
 class _Replay:
-    item: Item
+    item: Unannotated
     readings: list[Reading] = field(default_factory=list)
 
     @property
@@ -42,15 +42,15 @@ class _Replay:
 
 def annotate(
     policy: HybridPolicy,
-    items: Iterable[tuple[str, int, tuple[int, ...], tuple[int, ...]]],
+    items: Iterable[Unannotated],
     rows: int,
     capacity: int,
 ) -> Iterator[Annotation]:
     """One annotation per item, in their order: the given tokens are replayed through a session of `rows` rows and
     `capacity` positions, and each token gets the category, gate, coefficient and choices at the position before it.
 
-    Items are (problem, chain, base prompt ids, generated ids). A hybrid's own completions show what was done; those of
-    the base or the thinking model (in base ids) show, with gate=never, their categories and where the models differ.
+    A hybrid's own completions show what was done; those of the base or the thinking model (in base ids) show, with
+    gate=never, their categories and where the models differ. ValueError for a text longer than `capacity`.
     """
     session = policy.watch(rows, capacity)
     waiting, replays = iter(items), [None] * rows
@@ -71,7 +71,7 @@ def annotate(
 def _next(
     session: HybridSession,
     row: int,
-    waiting: Iterator[tuple[str, int, tuple[int, ...], tuple[int, ...]]],
+    waiting: Iterator[Unannotated],
     order: list[_Replay],
     current: _Replay | None,
 ) -> _Replay | None:
@@ -79,7 +79,7 @@ def _next(
     while current is None or current.done:
         if (item := next(waiting, None)) is None:
             return None
-        current = _Replay(Item(*item))
+        current = _Replay(item)
         order.append(current)
         text = len(current.item.prompt) + len(current.item.ids)
         if text > session.capacity:

@@ -1,7 +1,7 @@
 """The hybrid model: a base model that is steered, where a gate fires, by what a thinking model is doing.
 
-Source: Venhoff et al. 2025 (arXiv:2510.07364, section 4) and their newer code; hybrid_steering section 3. Theirs is a
-generation loop. Here it is a law of the next token given the prefix, so that every sampler can draw from it:
+Source: Venhoff et al. 2025 (arXiv:2510.07364, section 4) and their newer code. Theirs is a generation loop. Here it
+is a law of the next token given the prefix, so that every sampler can draw from it:
 
     p(. | prefix) = softmax(logits of the base model), and where the gate fires at the prefix
     p(. | prefix) = softmax(its logits with coefficient · (v_category + bias) added to the stream at `layer`).
@@ -21,11 +21,11 @@ from reasoning_lab.engine.policy import Policy, Session
 from reasoning_lab.model_pair.residual import Decoder, causal_mask
 from reasoning_lab.steering.coefficient import Candidates, Learned
 from reasoning_lab.steering.gate import Place
+from reasoning_lab.steering.hybrid.parts import Parts, PromptPair
 from reasoning_lab.steering.hybrid.session import HybridSession, longest_extra
 from reasoning_lab.steering.hybrid.vocabulary import VocabularyMap
 from reasoning_lab.steering.steering import SteeringRule
 from reasoning_lab.steering.vectors.base import VectorSet
-from reasoning_lab.steering.vectors.parts import Parts, PromptPair
 from reasoning_lab.taxonomy.clusters import Clusters
 
 
@@ -130,7 +130,7 @@ class HybridPolicy(Policy):
                 int(self._above(_over(stream, value * addition, window)).argmax())
                 for value, window in steering.coefficient.pairs
             ]
-            return parts.judged(int(plain.argmax()), tokens, parts.in_base_ids(thinking[-1:])[0].to(plain.dtype))[2]
+            return parts.choose(int(plain.argmax()), tokens, parts.in_base_ids(thinking[-1:])[0].to(plain.dtype))[2]
         if steering.memory == "steered":
             return self._above(stream + added)
         return self._above(_over(stream, coefficient * addition, steering.window))

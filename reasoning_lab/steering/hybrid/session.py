@@ -22,7 +22,7 @@ from reasoning_lab.engine.policy import Segment, Session
 from reasoning_lab.engine.transformers import PREFILL_WIDTH, RowCache, prefill_passes
 from reasoning_lab.steering.coefficient import Candidates
 from reasoning_lab.steering.gate import Place
-from reasoning_lab.steering.vectors.parts import Parts, PromptPair
+from reasoning_lab.steering.hybrid.parts import Parts, PromptPair
 
 FEWEST_SLOTS = 8
 """Slots of a scratch pass where few rows fire; a quarter of the rows if that is more."""
@@ -248,7 +248,7 @@ class HybridSession(Session):
             return torch.where(at, parts.thinking_law(plain, thinking), plain), none
         if parts.steering.chooses_tokens:
             assert plain is not None and thinking is not None
-            return self._judged(stream, base.positions, plain, thinking, categories, fired)
+            return self._chosen(stream, base.positions, plain, thinking, categories, fired)
         factors = parts.factors(stream[:, 0], categories) * torch.tensor(fired, device=self._device)
         added = (factors[:, None] * parts.table[categories]).to(stream.dtype)
         coefficients = factors.tolist() if self._watch else none
@@ -260,7 +260,7 @@ class HybridSession(Session):
         logits[rows] = self._aside(stream, base.positions, rows, added[rows], parts.steering.window)
         return logits, coefficients
 
-    def _judged(
+    def _chosen(
         self,
         stream: Tensor,
         positions: Int[Tensor, "row 1"],
@@ -269,23 +269,23 @@ class HybridSession(Session):
         categories: Int[Tensor, " row"],
         fired: list[bool],
     ) -> tuple[Tensor, list[float]]:
-        """As _steered, the thinking model judging each fired row's candidates."""
+        """As _steered, the thinking model choosing among each fired row's candidates."""
         parts = self._parts
         rule = parts.steering.coefficient
         assert isinstance(rule, Candidates)
-        found: dict[tuple[int, float, int], int] = {}
+        tried: dict[tuple[int, float, int], int] = {}
         slots = [(row, value) for row, fires in enumerate(fired) if fires for value in rule.values]
         rows = [row for row, _ in slots]
         values = torch.tensor([value for _, value in slots], dtype=parts.table.dtype, device=self._device)
         added = (values[:, None] * parts.table[categories[rows]]).to(stream.dtype)
         for window in rule.windows:
             tokens = self._aside(stream, positions, rows, added, window).argmax(-1).tolist()
-            found |= {(row, value, window): token for (row, value), token in zip(slots, tokens, strict=True)}
+            tried |= {(row, value, window): token for (row, value), token in zip(slots, tokens, strict=True)}
         logits, coefficients = plain.clone(), [0.0] * self.rows
-        own, judge = plain.argmax(-1).tolist(), parts.in_base_ids(thinking)
+        own, theirs = plain.argmax(-1).tolist(), parts.in_base_ids(thinking)
         for row in dict.fromkeys(rows):
-            candidates = [found[row, value, window] for value, window in rule.pairs]
-            _, coefficients[row], logits[row] = parts.judged(own[row], candidates, judge[row].to(plain.dtype))
+            candidates = [tried[row, value, window] for value, window in rule.pairs]
+            _, coefficients[row], logits[row] = parts.choose(own[row], candidates, theirs[row].to(plain.dtype))
         return logits, coefficients
 
     def _aside(
@@ -299,11 +299,11 @@ class HybridSession(Session):
         """Logits at the last position of `rows` with `added` on the stream at their last `window` positions (0: all),
         run in the scratch cache; the rows' own states stay as they are."""
         n = self._scratch.store.shape[2]
-        found = [
+        logits = [
             self._chunk(stream, positions, rows[at : at + n], added[at : at + n], window)
             for at in range(0, len(rows), n)
         ]
-        return torch.cat(found)
+        return torch.cat(logits)
 
     def _chunk(
         self,

@@ -1,12 +1,13 @@
 """Two vocabularies, token by token: how a base model's text is read by the thinking model, and back.
 
 Ids are mapped and never strings: the authors' code re-encodes each chosen token as text, which can change or split it,
-and compares ids of two tokenizers without a check (hybrid_steering B7; `match_strings` does as they do).
+and compares ids of two tokenizers without a check (departures B7; `match_strings` does as they do).
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+
+from transformers import PreTrainedTokenizerBase
 
 SHOWN = 8
 """Tokens that an error lists."""
@@ -27,22 +28,18 @@ class VocabularyMap:
 
     def in_base(self, ids: Sequence[int]) -> tuple[int, ...]:
         """The thinking model's ids as the base model's; ValueError for one that the base vocabulary lacks."""
-        found = tuple(self.to_base[id] for id in ids)
-        if -1 in found:
+        mapped = tuple(self.to_base[id] for id in ids)
+        if -1 in mapped:
             raise ValueError(
-                f"id {ids[found.index(-1)]} of the thinking model has no counterpart in the base vocabulary: its text "
+                f"id {ids[mapped.index(-1)]} of the thinking model has no counterpart in the base vocabulary: its text "
                 "can't be read by the base model; choose a model_pair of one tokenizer family."
             )
-        return found
-
-    @property
-    def identity(self) -> bool:
-        """Whether every id stands for itself."""
-        n = len(self.to_thinking)
-        return self.to_thinking == self.to_base == tuple(range(n)) and all(self.exact)
+        return mapped
 
 
-def map_vocabularies(base: Any, thinking: Any, base_size: int, thinking_size: int) -> VocabularyMap:
+def map_vocabularies(
+    base: PreTrainedTokenizerBase, thinking: PreTrainedTokenizerBase, base_size: int, thinking_size: int
+) -> VocabularyMap:
     """The map between two tokenizers' ids.
 
     Arguments: tokenizers, and the models' vocabulary sizes (logits). Tokens correspond where their entries in the
@@ -60,7 +57,7 @@ def map_vocabularies(base: Any, thinking: Any, base_size: int, thinking_size: in
             f"({', '.join(map(repr, lost[:SHOWN]))}{' ...' if len(lost) > SHOWN else ''}): it could not read the base "
             "model's text token by token; choose a model_pair of one tokenizer family."
         )
-    end = int(thinking.eos_token_id)
+    end = _end_of_text(thinking)
     to_thinking = [pairs.get(id, end) for id in range(base_size)]
     to_base = [-1] * thinking_size
     for id, other in pairs.items():
@@ -69,8 +66,10 @@ def map_vocabularies(base: Any, thinking: Any, base_size: int, thinking_size: in
     return VocabularyMap(tuple(to_thinking), tuple(to_base), tuple(id in pairs for id in range(base_size)))
 
 
-def match_strings(base: Any, thinking: Any, base_size: int, thinking_size: int) -> VocabularyMap:
-    """The authors' way between two vocabularies, for comparison (B7); arguments as of `map_vocabularies`.
+def match_strings(
+    base: PreTrainedTokenizerBase, thinking: PreTrainedTokenizerBase, base_size: int, thinking_size: int
+) -> VocabularyMap:
+    """The authors' way between two vocabularies, for comparison (departures B7); arguments as of `map_vocabularies`.
 
     The thinking model reads, of each base token, the first piece that its own tokenizer makes of that token's text by
     itself; and its choice differs from the base model's where the numbers of the two ids do. Nothing is refused.
@@ -78,14 +77,19 @@ def match_strings(base: Any, thinking: Any, base_size: int, thinking_size: int) 
     """
     texts = base.batch_decode([[id] for id in range(len(base))], clean_up_tokenization_spaces=False)
     pieces = thinking(texts, add_special_tokens=False)["input_ids"]
-    end = int(thinking.eos_token_id)
+    end = _end_of_text(thinking)
     to_thinking = [pieces[id][0] if id < len(pieces) and pieces[id] else end for id in range(base_size)]
     to_base = [id if id < base_size else -1 for id in range(thinking_size)]
     return VocabularyMap(tuple(to_thinking), tuple(to_base), (True,) * base_size)
 
 
-def _pairs(base: Any, thinking: Any, ours: Mapping[str, int], theirs: Mapping[str, int]) -> dict[int, int]:
-    """Thinking id by base id, where both stand for the same token; no id of either is in two pairs."""
+def _pairs(
+    base: PreTrainedTokenizerBase,
+    thinking: PreTrainedTokenizerBase,
+    ours: Mapping[str, int],
+    theirs: Mapping[str, int],
+) -> dict[int, int]:
+    """Thinking id by base id where both stand for the same token; no id of either is in two pairs."""
     roles: dict[int, int] = {}
     for role in ROLES:
         ours_id, theirs_id = getattr(base, f"{role}_id"), getattr(thinking, f"{role}_id")
@@ -96,6 +100,14 @@ def _pairs(base: Any, thinking: Any, ours: Mapping[str, int], theirs: Mapping[st
     return {id: other for id, other in same.items() if id not in roles and other not in taken} | roles
 
 
-def _is_added(tokenizer: Any, id: int) -> bool:
+def _end_of_text(tokenizer: PreTrainedTokenizerBase) -> int:
+    if not isinstance(end := tokenizer.eos_token_id, int):
+        raise ValueError(
+            "the thinking model's tokenizer has no end of text; set eos_token in its tokenizer_config.json."
+        )
+    return end
+
+
+def _is_added(tokenizer: PreTrainedTokenizerBase, id: int) -> bool:
     """Whether a token was added to the trained table as a marker."""
     return id in getattr(tokenizer, "added_tokens_decoder", {})

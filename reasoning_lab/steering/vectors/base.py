@@ -153,7 +153,7 @@ class VectorLog(Record):
 
     method: str
     layer: int
-    """Whose output the vectors were trained at: the generation layer, or one less in the authors' way (B2)."""
+    """Whose output the vectors were trained at: the generation layer, or one less (departures B2)."""
     residual_norm: float
     """Mean length of the base model's residual at that layer, over the positions that predict generated tokens."""
     learning_rate: float

@@ -14,7 +14,7 @@ from reasoning_lab.records import Span, Verdict
 
 Positions = Literal["sentence", "targets", "boundary"]
 """Where a sentence's vector is added: at every position that predicts one of its tokens; from its first token on, which
-leaves the prediction of that token unsteered (hybrid_steering B3); or at the position before its first token alone."""
+leaves the prediction of that token unsteered (departures B3); or at the position before its first token alone."""
 
 ACTIVATION_POOL = 4
 """Sentences kept by activation, as a multiple of those wanted, before perplexity ranks them (Venhoff et al. 2025)."""
@@ -118,32 +118,32 @@ def usable_sentences(
 
     ValueError if the filters leave none.
     """
-    found = []
+    usable: list[Sentence] = []
     for index, trace in enumerate(traces):
         if correct_only and trace.verdict != "correct":
             continue
         offset = len(trace.prompt)
         spans = list(enumerate(trace.spans))[: -1 if trace.cut else None]
-        found += [
+        usable += [
             Sentence(index, n, trace.labels[n], trace.scores[n], offset + span.first, offset + span.last)
             for n, span in spans
             if span.last - span.first >= min_tokens and offset + span.last <= max_positions
         ]
-    if not found:
+    if not usable:
         n_correct = sum(trace.verdict == "correct" for trace in traces)
         raise ValueError(
             f"min_tokens={min_tokens}, correct_only={correct_only}, max_positions={max_positions} leave no sentence of "
             f"{len(traces)} traces ({n_correct} correct); loosen them or draw more traces."
         )
-    return found
+    return usable
 
 
 def by_trace(usable: Sequence[Sentence]) -> dict[int, list[Sentence]]:
     """The sentences of each trace, in order."""
-    found: dict[int, list[Sentence]] = {}
+    own: dict[int, list[Sentence]] = {}
     for sentence in sorted(usable, key=lambda sentence: (sentence.trace, sentence.first)):
-        found.setdefault(sentence.trace, []).append(sentence)
-    return found
+        own.setdefault(sentence.trace, []).append(sentence)
+    return own
 
 
 def heldout_traces(traces: Sequence[LabelledTrace], used: Collection[int], share: float, seed: int) -> frozenset[int]:
@@ -225,14 +225,14 @@ def disagreements(
     `choices[trace][p]` is the base model's choice at position p of the whole trace; only positions that predict a
     token of a `usable` sentence are looked at.
     """
-    found: dict[int, list[tuple[int, int]]] = {}
+    disagreeing: dict[int, list[tuple[int, int]]] = {}
     for index, own in by_trace(usable).items():
         trace, chosen = traces[index], choices[index]
         tokens, categories = trace.tokens, token_categories(trace)
         looked_at = (p for sentence in own for p in range(sentence.first - 1, sentence.last - 1))
         if positions := [(p, categories[p]) for p in looked_at if chosen[p] != tokens[p + 1]]:
-            found[index] = positions
-    return found
+            disagreeing[index] = positions
+    return disagreeing
 
 
 def sampled(

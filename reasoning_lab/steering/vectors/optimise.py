@@ -304,7 +304,7 @@ class _Training:
             self._orders[epoch] = shuffled
         return self._orders[epoch]
 
-    def judge(self, heldout: float | None) -> None:
+    def compare(self, heldout: float | None) -> None:
         """Compare this moment with the best one."""
         if heldout is not None:
             self.heldout_losses.append((self.done, heldout))
@@ -400,7 +400,7 @@ def _evaluate(
     heldout = [row for course in courses for row in course.task.heldout]
     losses = mean_losses(decoder, streams, packed, heldout, rows, adder)
     for course in courses:
-        course.judge(losses[course.task.row])
+        course.compare(losses[course.task.row])
 
 
 def _trained(course: _Training) -> Trained:

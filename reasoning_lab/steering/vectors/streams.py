@@ -4,7 +4,7 @@ What a vector cannot change is computed here, once: everything before the first 
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Int
@@ -36,7 +36,9 @@ class PrefixStates(CacheLayerMixin):
     def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
         self.is_initialized = True
 
-    def update(self, key_states: Tensor, value_states: Tensor, *_args: Any, **_kwargs: Any) -> tuple[Tensor, Tensor]:
+    def update(
+        self, key_states: Tensor, value_states: Tensor, *_args: object, **_kwargs: object
+    ) -> tuple[Tensor, Tensor]:
         if self.record:
             self.keys, self.values = key_states, value_states
         keys, values = self.before
@@ -90,14 +92,14 @@ def tokens_of(
     decoder: Decoder, traces: Sequence[LabelledTrace], stops: Mapping[int, int]
 ) -> dict[int, tuple[int, ...]]:
     """The first `stops[index]` tokens of each trace; ValueError if one is beyond the base model's vocabulary."""
-    found = {index: traces[index].tokens[:stop] for index, stop in stops.items()}
-    for index, tokens in found.items():
+    cut = {index: traces[index].tokens[:stop] for index, stop in stops.items()}
+    for index, tokens in cut.items():
         if max(tokens) >= decoder.policy.vocab_size:
             raise ValueError(
                 f"trace {index} holds id {max(tokens)}: the base model has {decoder.policy.vocab_size} ids; map the "
                 "thinking model's ids to the base model's first."
             )
-    return found
+    return cut
 
 
 @torch.no_grad()
@@ -128,8 +130,8 @@ def read_streams(
         order += batch
         streams += _unpadded(hidden, lengths)
         if cache_context:
-            found = record_states(decoder, layer, hidden, positions, mask)
-            for (keys, values), (new_keys, new_values) in zip(states, found, strict=True):
+            new = record_states(decoder, layer, hidden, positions, mask)
+            for (keys, values), (new_keys, new_values) in zip(states, new, strict=True):
                 keys += _unpadded(new_keys.transpose(1, 2), lengths)
                 values += _unpadded(new_values.transpose(1, 2), lengths)
     starts = torch.tensor([0, *(len(traces[index]) for index in order)]).cumsum(0).tolist()
@@ -149,8 +151,8 @@ def record_states(
     """Keys and values [row, kv_head, width, dim] of the layers above `layer`."""
     layers = [PrefixStates(record=True) for _ in range(decoder.n_layers)]
     decoder.layers(hidden, layer + 1, decoder.n_layers - 1, positions, mask, Cache(layers=list(layers)))
-    found = [(above.keys, above.values) for above in layers[layer + 1 :]]
-    return [(keys, values) for keys, values in found if keys is not None and values is not None]
+    states = [(above.keys, above.values) for above in layers[layer + 1 :]]
+    return [(keys, values) for keys, values in states if keys is not None and values is not None]
 
 
 class Predictions(NamedTuple):
@@ -167,7 +169,7 @@ def read_predictions(
     decoder: Decoder, traces: Mapping[int, tuple[int, ...]], on_progress: Progress = lambda *_: None
 ) -> dict[int, Predictions]:
     """One teacher-forced pass over each trace: it gives the loss of all of its sentences, each given its context."""
-    found = {}
+    predictions = {}
     last = decoder.n_layers - 1
     for batch, ids in _padded(decoder, traces, on_progress, "base model's predictions"):
         hidden = decoder.read(ids, (last,))[last]
@@ -175,8 +177,8 @@ def read_predictions(
             n = len(traces[index]) - 1
             logits = decoder.head(hidden[row : row + 1, :n])[0]
             losses = functional.cross_entropy(logits, ids[row, 1 : n + 1], reduction="none")
-            found[index] = Predictions(tuple(losses.tolist()), tuple(logits.argmax(-1).tolist()))
-    return found
+            predictions[index] = Predictions(tuple(losses.tolist()), tuple(logits.argmax(-1).tolist()))
+    return predictions
 
 
 def residual_norm(streams: Streams, examples: Sequence[Example]) -> float:

@@ -13,7 +13,7 @@ from reasoning_lab.sampler.base import Prompt
 from reasoning_lab.steering.category import Argmax
 from reasoning_lab.steering.coefficient import Candidates, Fixed, Learned
 from reasoning_lab.steering.gate import Boundary, Disagreement, Never
-from reasoning_lab.steering.hybrid.annotate import annotate
+from reasoning_lab.steering.hybrid.annotate import Unannotated, annotate
 from reasoning_lab.steering.steering import Steering
 from tests.steering.pairs import LAYER, STOP, Given, Pair, random_pair
 
@@ -32,14 +32,11 @@ def pair() -> Pair:
     return random_pair()
 
 
-Completion = tuple[str, int, tuple[int, ...], tuple[int, ...]]
-
-
-def completions(pair: Pair, rule: Steering) -> list[Completion]:
+def completions(pair: Pair, rule: Steering) -> list[Unannotated]:
     policy = pair.hybrid(rule)
     asked = [Prompt(ids, STOP, Key(0, str(i))) for i, ids in enumerate(list(pair.prompts)[3:8])]
     found = dict(run(policy, [(p, Greedy(8).sample(p)) for p in asked], 3, 80))
-    return [(p.key.problem, 0, p.ids, found[p].chain.tokens) for p in asked]
+    return [Unannotated(p.key.problem, 0, p.ids, found[p].chain.tokens) for p in asked]
 
 
 @pytest.mark.parametrize("name", RULES)
@@ -95,7 +92,7 @@ def test_completions_of_other_models_are_seen_with_a_gate_that_never_fires(pair:
     policy = pair.hybrid(replace(PLAIN, gate=Never(), category=Argmax()))
     prompt, theirs = list(pair.prompts.items())[1]
     ids = (5, 9, 12, 30)
-    (found,) = annotate(policy, [("p", 2, prompt, ids)], 2, 80)
+    (found,) = annotate(policy, [Unannotated("p", 2, prompt, ids)], 2, 80)
     assert found.steered_fraction == 0
     for n in range(len(ids)):
         assert found.base_choices[n] == int(pair.base.next_logits([*prompt, *ids[:n]]).argmax())
@@ -111,7 +108,11 @@ def test_empty_items_and_no_items(pair: Pair) -> None:
     policy = pair.hybrid(PLAIN)
     prompt = list(pair.prompts)[1]
     assert list(annotate(policy, [], 2, 40)) == []
-    found = list(annotate(policy, [("a", 0, prompt, ()), ("b", 0, prompt, (4,)), ("c", 0, prompt, ())], 2, 40))
+    found = list(
+        annotate(
+            policy, [Unannotated(name, 0, prompt, ids) for name, ids in (("a", ()), ("b", (4,)), ("c", ()))], 2, 40
+        )
+    )
     assert [len(a.categories) for a in found] == [0, 1, 0]
     assert found[0] == Annotation("a", 0, (), (), (), (), ())
 
@@ -119,4 +120,4 @@ def test_empty_items_and_no_items(pair: Pair) -> None:
 def test_texts_beyond_the_capacity_are_refused(pair: Pair) -> None:
     prompt = list(pair.prompts)[1]
     with pytest.raises(ValueError, match=r"problem p, chain 1: 15 tokens exceed the capacity 12"):
-        list(annotate(pair.hybrid(PLAIN), [("p", 1, prompt, (4,) * 10)], 2, 12))
+        list(annotate(pair.hybrid(PLAIN), [Unannotated("p", 1, prompt, (4,) * 10)], 2, 12))

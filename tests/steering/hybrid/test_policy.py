@@ -392,6 +392,21 @@ def test_bad_settings_are_refused(changed: dict[str, Any], message: str) -> None
         steering(**changed)
 
 
+def test_of_equal_candidates_the_first_is_chosen(pair: Pair) -> None:
+    """The unsteered token stands before all, then the pairs in their order; a token may stand among them twice."""
+    thinking = torch.zeros(40, dtype=torch.float64)
+    thinking[[7, 9]] = 3.0
+    for include, tokens, chosen in (
+        (True, [9, 9, 7, 9, 9, 9], (7, 0.0)),
+        (False, [2, 2, 2, 9, 7, 9], (9, 1.0)),
+        (False, [2, 7, 2, 7, 7, 9], (7, 0.5)),
+    ):
+        parts = pair.hybrid(steering(coefficient=replace(V1, include_unsteered=include))).parts
+        id, coefficient, law = parts.choose(7, tokens, thinking)
+        assert (id, coefficient) == chosen
+        assert law.argmax() == id and law.exp().sum() == 1
+
+
 def test_empty_candidates_are_refused() -> None:
     with pytest.raises(ValueError, match=r"coefficient\.values=\(\): must be at least one number"):
         Candidates(())

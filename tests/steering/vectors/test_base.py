@@ -367,6 +367,18 @@ def test_the_kept_moment_is_the_best_one():
         assert losses[task.row] == pytest.approx(dict(found.heldout_losses)[found.best_step])
 
 
+def test_of_equal_losses_the_earliest_moment_is_kept():
+    course = optimise._Training(VectorTask(0, (0,), (1,)), torch.zeros(2), schedule(), Key(0, "a"))
+    for loss in (0.5, 0.4, 0.4, 0.4, 0.6):
+        with torch.no_grad():
+            course.parameter.fill_(course.done)
+        course.compare(loss)
+        course.done += 1
+    assert course.best is not None
+    loss, step, vector = course.best
+    assert (loss, step, vector.tolist()) == (0.4, 1, [1.0, 1.0])
+
+
 def test_patience_ends_a_training():
     hopeless = train(steps=40, learning_rate=1e-12, min_delta=1e-6, patience=2)
     assert [len(found.train_losses) for found in hopeless] == [8, 8, 8]

@@ -157,6 +157,15 @@ def test_the_network_starts_as_the_authors():
         assert weight.std().item() == pytest.approx(bound / 3**0.5, rel=0.1)
 
 
+def test_of_equal_losses_the_earliest_moment_is_kept():
+    """Steps too small to change any loss: the start stays."""
+    fitted = fit(learning_rate=1e-300, mlp_learning_rate=1e-300, epochs=4, patience=9)
+    for log in fitted.log.categories:
+        assert len({loss for _, loss in log.heldout_losses}) == 1 < len(log.heldout_losses)
+        assert log.best_step == 0
+    assert not fitted.vector_set.vectors.any()
+
+
 def test_small_categories_are_skipped_and_listed():
     found = fit(n_categories=5)
     assert found.vector_set.empty == (3, 4)

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from reasoning_lab.taxonomy.clusterings import Fit
-from reasoning_lab.taxonomy.sae.bank import Bank, Layout, SentenceBatch, TopK, fit_grid
+from reasoning_lab.taxonomy.sae.bank import Bank, Course, fit_grid
+from reasoning_lab.taxonomy.sae.passes import Layout, SentenceBatch, TopK
 from reasoning_lab.taxonomy.sae.topk import TopKSAE
 from tests.taxonomy.sae.plain import batch_loss, fit_alone
 from tests.taxonomy.sae.test_topk import planted
@@ -29,7 +30,7 @@ def equal(bank: Fit, solo: Fit, tolerance: float) -> None:
 
 @pytest.mark.parametrize("weight", [0.0, 0.7])
 def test_errors_and_gradients_are_autograds(weight: float) -> None:
-    """All derivatives written out in `bank`, for two groups of three sizes, with dead latents in some."""
+    """All derivatives written out in `passes`, for two groups of three sizes, with dead latents in some."""
     torch.manual_seed(0)
     d, layout = 6, Layout(SIZES, 6, torch.zeros((), dtype=torch.float64))
     flat = torch.randn(2, len(layout.element_owner), dtype=torch.float64) / 2
@@ -95,7 +96,7 @@ def test_every_step_of_the_bank_equals_the_solo_runs_in_float64() -> None:
 
 
 def test_float32_bank_stays_with_the_solo_runs() -> None:
-    """P15: the first 200 steps within 1e-5, the final loss within 0.5 %."""
+    """The first 200 steps within 1e-5, the final loss within 0.5 %."""
     x, _ = planted(300, 32, 6, noise=0.6)
     x = x.float()
     every_step = TopKSAE(3, None, 10**6, 200, 200, "train", 0.0)
@@ -142,6 +143,15 @@ def test_a_batch_left_with_a_single_sentence_is_dropped() -> None:
     x, _ = planted(65, 6, 3)
     sae = TopKSAE(3, None, 32, 3, 3, "train", 0.0)
     equal(sae.fit(x, x.mean(0), 4, 0), fit_alone(sae, x, x.mean(0), 4, 0), 1e-9)
+
+
+@pytest.mark.parametrize("stop", ["train", "validation"])
+def test_of_epochs_with_equal_losses_the_earliest_is_kept(stop: str) -> None:
+    course = Course(TopKSAE(patience=3, early_stop_on=stop))  # pyright: ignore[reportArgumentType]
+    told = [course.note(*losses) for losses in ((0.9, 0.9), (0.5, 0.5), (0.5, 0.5), (0.7, 0.7), (0.5, 0.5))]
+    assert told == [True, True, False, False, False]
+    assert course.best_epoch == 1
+    assert course.stopped
 
 
 def test_divergence_names_the_autoencoder_and_the_next_move() -> None:

@@ -104,7 +104,7 @@ class Parts:
         kept = torch.where(kept.isneginf().all(-1, keepdim=True), base.gather(-1, ids), kept)
         return torch.full_like(base, -torch.inf).scatter(-1, ids, kept)
 
-    def judged(
+    def choose(
         self, unsteered: int, candidates: list[int], thinking: Float[Tensor, " vocab"]
     ) -> tuple[int, float, Float[Tensor, " vocab"]]:
         """(id, coefficient, one-hot logits) of the candidate that the thinking model finds most probable.

@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Any, ClassVar, Literal, final
+from typing import ClassVar, Literal, final
 
 from reasoning_lab.benchmark.rows import OnBad, Row, rows, stop
 from reasoning_lab.checks import is_count, require, require_count, require_one_of
@@ -133,7 +133,7 @@ class RowBenchmark(Benchmark):
         require_seed(self, "subset_seed")
 
     @abstractmethod
-    def problem(self, row: Mapping[str, Any], index: int, where: str) -> Problem:
+    def problem(self, row: Mapping[str, object], index: int, where: str) -> Problem:
         """The problem of one row.
 
         `index` counts the rows from 0, `where` names the row for the reader (file:line). A bad row is a ValueError

@@ -134,7 +134,7 @@ class JudgeOption(ABC):
 
     @abstractmethod
     def identity(self) -> dict[str, Any]:
-        """What determines its answers, for a recipe's key: no limit, no path, no secret."""
+        """What determines its answers, for the key of what it judges: no limit on cost, no path, no secret."""
 
     @abstractmethod
     def check(self) -> None:

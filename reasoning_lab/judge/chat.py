@@ -48,7 +48,7 @@ class ChatJudge(Judge):
         return self._ratings([similarity_prompt(one, other) for one, other in pairs])
 
     def usage(self) -> Usage:
-        """The chat's."""
+        """What the chat has been asked so far."""
         return self.chat.usage
 
     def dry(self) -> "ChatJudge":

@@ -14,7 +14,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reasoning_lab.benchmark.grading.programs import MAX_PARSED_CHARS, Program, as_body, canonical, cut, extract
+from reasoning_lab.benchmark.grading.programs import (
+    MAX_PARSED_CHARS,
+    Program,
+    as_body,
+    canonical_program,
+    cut,
+    extract_program,
+)
 from reasoning_lab.benchmark.humaneval import HumanEval
 from reasoning_lab.records import Grade, Problem
 from tests.benchmark.data import shared
@@ -211,13 +218,13 @@ FOUND = json.loads((GOLDEN / "grading" / "programs.json").read_text(encoding="ut
 @pytest.mark.parametrize("case", FOUND, ids=lambda case: case["name"])
 def test_where_the_program_is_found(case: dict[str, str]) -> None:
     expected = Program(case["code"], case["rule"]) if case["code"] else None  # pyright: ignore[reportArgumentType]
-    assert extract(case["text"], "f") == expected
+    assert extract_program(case["text"], "f") == expected
 
 
 def test_the_name_asked_for_decides_between_blocks() -> None:
     text = "```\ndef f():\n    return 1\n```\nTests:\n```\ndef test_f():\n    assert f()\n```"
-    assert extract(text, "f") == Program("def f():\n    return 1\n", "fenced")
-    assert extract(text) == Program("def test_f():\n    assert f()\n", "fenced")
+    assert extract_program(text, "f") == Program("def f():\n    return 1\n", "fenced")
+    assert extract_program(text) == Program("def test_f():\n    assert f()\n", "fenced")
 
 
 @given(text=st.text("def f():\n\t '\"#([{}])\\`return1,", max_size=80))
@@ -236,8 +243,8 @@ def test_any_page_is_read_in_linear_time(page: str) -> None:
     """Quadratic time would be hours here."""
     text = "    " + page * (400_000 // len(page))
     for variant in (text, text.lstrip(" "), "def f():\n" + text):
-        extract(variant, "f")
-        canonical(variant)
+        extract_program(variant, "f")
+        canonical_program(variant)
 
 
 @pytest.mark.parametrize(
@@ -254,7 +261,7 @@ def test_any_page_is_read_in_linear_time(page: str) -> None:
     ],
 )
 def test_programs_vote_without_comments_and_layout(one: str, other: str, same: bool) -> None:
-    assert (canonical(one) == canonical(other)) == same
+    assert (canonical_program(one) == canonical_program(other)) == same
 
 
 DEEP = [
@@ -269,7 +276,7 @@ DEEP = [
 
 @pytest.mark.parametrize("code", DEEP, ids=lambda code: code[:5])
 def test_what_python_can_not_read_votes_as_it_is_written(code: str) -> None:
-    assert canonical(code) == code
+    assert canonical_program(code) == code
 
 
 # --- grades ---------------------------------------------------------------------------------------------------
@@ -310,7 +317,7 @@ def test_odd_texts_are_graded_with_a_named_reason(text: str) -> None:
 
 
 def test_without_a_sandbox_grading_refuses_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    from reasoning_lab.benchmark.sandbox.check import open_sandbox
+    from reasoning_lab.benchmark.sandbox.probes import open_sandbox
 
     monkeypatch.setenv("PATH", "/nonexistent")
     open_sandbox.cache_clear()

@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from reasoning_lab.judge.base import ChatRequest, JudgeError, Reply
-from reasoning_lab.judge.openai import OpenAI, OpenAIChat
+from reasoning_lab.judge.client.chat import OpenAIChat
+from reasoning_lab.judge.openai import OpenAI
 from tests.judge.server import Exchange, Script, serve
 
 KEY = "sk-planted-0123456789abcdef"

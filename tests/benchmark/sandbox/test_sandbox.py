@@ -1,4 +1,4 @@
-"""The sandbox: what a program sees, what stops it, what the reader is told; and the judge that it can't reach."""
+"""The sandbox: what a program sees, what stops it, what the reader is told; and the tests that it can't reach."""
 
 import os
 import re
@@ -15,12 +15,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reasoning_lab.benchmark.sandbox import check as sandbox_check
-from reasoning_lab.benchmark.sandbox import execution
-from reasoning_lab.benchmark.sandbox.check import Checked, measure_slowdown, open_sandbox, self_test
-from reasoning_lab.benchmark.sandbox.child import MALFORMED, Opaque, pack, reason_of, unpack
-from reasoning_lab.benchmark.sandbox.execution import Task, execute
+from reasoning_lab.benchmark.sandbox import execution, probes
+from reasoning_lab.benchmark.sandbox.execution import Submission, execute
+from reasoning_lab.benchmark.sandbox.inside import MALFORMED, Opaque, pack, reason_of, unpack
 from reasoning_lab.benchmark.sandbox.levels import Bubblewrap, Limits, SandboxError, Unsandboxed
+from reasoning_lab.benchmark.sandbox.probes import CheckedSandbox, measure_slowdown, open_sandbox, self_test
 from reasoning_lab.benchmark.sandbox.seccomp import seccomp_filter
 
 ROOT = Path(__file__).parents[3]
@@ -50,14 +49,14 @@ def live_processes(mark: str) -> list[int]:
     return found
 
 
-def checked() -> Checked:
+def checked() -> CheckedSandbox:
     return open_sandbox(LIMITS, False)
 
 
 def run(source: str, test: str = "", prompt: str = "") -> str:
     """The reason that a program gets; its function f(a, b) is to return 3."""
     test = test or "def check(candidate):\n    assert candidate(1, 2) == 3\n"
-    return checked().execute(Task((source,), "f", prompt, test)).reason
+    return checked().execute(Submission((source,), "f", prompt, test)).reason
 
 
 # --- plain data -----------------------------------------------------------------------------------------------
@@ -262,7 +261,7 @@ def test_the_same_program_gets_the_same_verdict_every_time() -> None:
     assert len(reasons) == 1 and reasons.pop().startswith("exception: v")
 
 
-# --- the judge ------------------------------------------------------------------------------------------------
+# --- the tests ------------------------------------------------------------------------------------------------
 
 
 @needs_bubblewrap
@@ -318,10 +317,10 @@ def test_what_a_test_prints_is_no_verdict() -> None:
 
 
 @needs_bubblewrap
-def test_a_judge_without_the_nonce_is_not_believed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tests_without_the_nonce_are_not_believed(monkeypatch: pytest.MonkeyPatch) -> None:
     real = execution.pack
     monkeypatch.setattr(execution, "pack", lambda given: real({**given, "nonce": "0" * 32}))
-    assert run("def f(a, b):\n    return a + b") == "the judge ended"
+    assert run("def f(a, b):\n    return a + b") == "the tests ended"
 
 
 # --- the machine around it ------------------------------------------------------------------------------------
@@ -352,7 +351,9 @@ def test_an_interrupted_run_leaves_no_process(monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setattr(execution._Heard, "listen", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        sandbox.execute(Task(("def f():\n    while True: pass",), "f", "", "def check(candidate):\n    candidate()"))
+        sandbox.execute(
+            Submission(("def f():\n    while True: pass",), "f", "", "def check(candidate):\n    candidate()")
+        )
     no_process_is_left()
 
 
@@ -388,7 +389,7 @@ def test_a_sandbox_that_does_not_start_is_an_error_and_no_verdict() -> None:
     sandbox = Bubblewrap(LIMITS)
     sandbox._walls.append("--no-such-option")
     with pytest.raises(SandboxError, match="did not start: .*no-such-option"):
-        execute(sandbox, Task(("def f(): pass",), "f", "", "def check(candidate): candidate()"), 5.0)
+        execute(sandbox, Submission(("def f(): pass",), "f", "", "def check(candidate): candidate()"), 5.0)
 
 
 def test_the_self_test_finds_a_sandbox_that_leaks() -> None:
@@ -404,7 +405,7 @@ def test_without_a_sandbox_it_refuses_unless_told_otherwise(without: str, monkey
     elif without == "filter":
         monkeypatch.setattr("reasoning_lab.benchmark.sandbox.levels.seccomp_filter", lambda: None)
     else:
-        monkeypatch.setattr(sandbox_check, "_PROBES", {"no file of the host is seen": "return False"})
+        monkeypatch.setattr(probes, "_PROBES", {"no file of the host is seen": "return False"})
     try:
         with pytest.raises(ValueError, match=r"^benchmark\.allow_unsandboxed=False: .* Install bubblewrap"):
             open_sandbox(LIMITS, False)
@@ -417,7 +418,7 @@ def test_without_a_sandbox_it_refuses_unless_told_otherwise(without: str, monkey
         "def f(a, b):\n    return 4",
         "def f(a, b):\n    while True: pass",
     ):
-        task = Task((source,), "f", "", "def check(candidate):\n    assert candidate(1, 2) == 3\n")
+        task = Submission((source,), "f", "", "def check(candidate):\n    assert candidate(1, 2) == 3\n")
         assert weak.execute(task).reason == REASONS[source]
 
 
@@ -425,7 +426,7 @@ def test_the_weak_level_keeps_keys_from_the_program_too(monkeypatch: pytest.Monk
     monkeypatch.setenv("SOME_API_KEY", "hunter2")
     source = "import os\ndef f():\n    return sorted(os.environ)"
     test = "def check(candidate):\n    assert set(candidate()) <= {'PYTHONHASHSEED', 'LC_CTYPE'}"
-    assert Checked(Unsandboxed(LIMITS), 1.0).execute(Task((source,), "f", "", test)).passed
+    assert CheckedSandbox(Unsandboxed(LIMITS), 1.0).execute(Submission((source,), "f", "", test)).passed
 
 
 def test_the_machines_slowdown_is_at_least_one() -> None:
@@ -439,12 +440,12 @@ def test_a_user_without_rights_gets_the_same_sandbox() -> None:
         pytest.skip("needs root, setpriv and a system-wide Python")
     code = (
         "import sys; sys.dont_write_bytecode = True\n"
-        "from reasoning_lab.benchmark.sandbox.execution import Task\n"
+        "from reasoning_lab.benchmark.sandbox.execution import Submission\n"
         "from reasoning_lab.benchmark.sandbox.levels import Limits\n"
-        "from reasoning_lab.benchmark.sandbox.check import open_sandbox\n"
+        "from reasoning_lab.benchmark.sandbox.probes import open_sandbox\n"
         "sandbox = open_sandbox(Limits(cpu_s=1, wall_s=2.0), False)\n"
         "test = 'def check(candidate):\\n    assert candidate(1, 2) == 3\\n'\n"
-        "reasons = [sandbox.execute(Task((s,), 'f', '', test)).reason for s in\n"
+        "reasons = [sandbox.execute(Submission((s,), 'f', '', test)).reason for s in\n"
         "           ('def f(a, b): return a + b', 'import os\\ndef f(a, b): return 3 if os.fork() else 4')]\n"
         "print(sandbox.level, reasons)"
     )

@@ -99,10 +99,6 @@ class AlpacaEval(RowBenchmark):
         reason = "empty text" if self.answer(text) is None else "needs judge"
         return Grade(problem.id, chain, "ungradable", None, reason)
 
-    def behaviours(self, text: str) -> dict[str, int]:
-        """None are known."""
-        return {}
-
     def gold_text(self, problem: Problem) -> str:
         """The reference's output: it ties with itself, and no shorter text is known to win."""
         return problem.gold

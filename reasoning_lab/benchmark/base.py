@@ -92,13 +92,15 @@ class Benchmark(ABC):
     def grade(self, problem: Problem, text: str, chain: int, finish: Finish) -> Grade:
         """The verdict on one completion. Any text gets a grade with a named reason; none raises or hangs."""
 
-    @abstractmethod
     def behaviours(self, text: str) -> dict[str, int]:
-        """How often known reasoning behaviours occur in a completion; the same keys for any text, none where the
-        benchmark knows none. `check` and `backtrack` have columns of the table."""
+        """How often known reasoning behaviours occur in a completion; the same keys for any text. None are known of
+        free text; `check` and `backtrack` have columns of the table."""
+        del text
+        return {}
 
     def truth(self, sentence: str) -> str | None:
         """The true category of a sentence of reasoning, where a benchmark knows it; None else."""
+        del sentence
         return None
 
     @abstractmethod

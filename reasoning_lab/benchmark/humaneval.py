@@ -146,10 +146,6 @@ class HumanEval(RowBenchmark):
         """ValueError without a strong sandbox, unless `allow_unsandboxed`."""
         self.sandbox()
 
-    def behaviours(self, text: str) -> dict[str, int]:
-        """None are known for code."""
-        return {}
-
     def gold_text(self, problem: Problem) -> str:
         """The canonical solution."""
         return _split(problem.gold).solution

@@ -134,10 +134,6 @@ class Jsonl(RowBenchmark):
             return number(normal_form(gold)) == number(normal_form(answer))
         return self.canonical(gold) == self.canonical(answer)
 
-    def behaviours(self, text: str) -> dict[str, int]:
-        """None are known for free text."""
-        return {}
-
     def gold_text(self, problem: Problem) -> str:
         """The gold in a box, or alone where text is compared as it is."""
         return problem.gold if self.grader == "exact" else f"\\boxed{{{problem.gold}}}"

@@ -95,10 +95,6 @@ class MathBenchmark(RowBenchmark):
         verdict, means = shared_pool().verify(problem.gold, answer.text)
         return Grade(problem.id, chain, verdict, answer.text, f"{answer.rule}, {means}")
 
-    def behaviours(self, text: str) -> dict[str, int]:
-        """None are known for free text."""
-        return {}
-
     def gold_text(self, problem: Problem) -> str:
         """The gold in a box."""
         return f"\\boxed{{{problem.gold}}}"

@@ -123,11 +123,6 @@ class MultipleChoice(RowBenchmark):
         return Grade(problem.id, chain, verdict, choice.text, choice.rule)
 
     @final
-    def behaviours(self, text: str) -> dict[str, int]:
-        """None are known for free text."""
-        return {}
-
-    @final
     def gold_text(self, problem: Problem) -> str:
         """The letter in a box."""
         return f"\\boxed{{{problem.gold}}}"

@@ -120,8 +120,7 @@ class VerifierPool:
     """
 
     def __init__(self, n_workers: int = 2, limit_s: float = LIMIT_S) -> None:
-        """A pool of at most `n_workers` processes, each given `limit_s` of CPU time [s] per comparison; both must be
-        > 0."""
+        """At most `n_workers` processes, each given `limit_s` of CPU time [s] per comparison."""
         require(n_workers >= 1, "n_workers", n_workers, "at least 1", "a pool without workers can compare nothing")
         require(limit_s > 0, "limit_s", limit_s, "above 0", "set it to seconds of CPU time")
         self.limit_s = limit_s
@@ -182,13 +181,11 @@ class VerifierPool:
             self._slots.put(None)  # whoever waits for a worker is to learn that there is none
 
     def __enter__(self) -> "VerifierPool":
-        """The pool itself."""
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Close it."""
         self.close()
 
 

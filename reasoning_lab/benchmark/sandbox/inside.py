@@ -192,14 +192,14 @@ def seed_random(*sources: str) -> None:
 def answer_calls(pipes: Pipes) -> None:
     """Run the program, then answer calls of its function until the tests hang up."""
     pipes.send(b"ready")
-    task = unpack(pipes.receive(sys.maxsize))
-    seed_random(*task["sources"])
+    submission = unpack(pipes.receive(sys.maxsize))
+    seed_random(*submission["sources"])
     module = type(sys)("candidate")
     sys.modules["candidate"] = module
-    pipes.send(pack(_load(task["sources"], module.__dict__)))
+    pipes.send(pack(_load(submission["sources"], module.__dict__)))
     while True:
         args, kwargs = unpack(pipes.receive(sys.maxsize))
-        pipes.send(_call(module.__dict__, task["entry_point"], args, kwargs))
+        pipes.send(_call(module.__dict__, submission["entry_point"], args, kwargs))
 
 
 def _load(sources: list[str], namespace: dict[str, Any]) -> tuple[str, str | None]:
@@ -302,18 +302,18 @@ def reason_of(name: str) -> str:
     return f"exception: {name}" if name.isascii() and name.isidentifier() and len(name) <= 60 else "exception"
 
 
-def run_tests(task: dict[str, Any], candidate: RemoteFunction) -> str:
+def run_tests(submission: dict[str, Any], candidate: RemoteFunction) -> str:
     """Run the tests on the candidate; 'passed' or the reason why not.
 
     The tests see the prompt's own helpers as the prompt defines them, not as the program does.
     """
     namespace: dict[str, Any] = {"__name__": "tests"}
-    seed_random(task["test"])
+    seed_random(submission["test"])
     try:
-        candidate.load(task["sources"], task["entry_point"])
-        exec(compile(task["prompt"], "<prompt>", "exec", dont_inherit=True), namespace)
-        namespace[task["entry_point"]] = candidate
-        exec(compile(task["test"], "<test>", "exec", dont_inherit=True), namespace)
+        candidate.load(submission["sources"], submission["entry_point"])
+        exec(compile(submission["prompt"], "<prompt>", "exec", dont_inherit=True), namespace)
+        namespace[submission["entry_point"]] = candidate
+        exec(compile(submission["test"], "<test>", "exec", dont_inherit=True), namespace)
         namespace["check"](candidate)
     except BaseException as error:
         its_own = error is candidate.error
@@ -322,16 +322,16 @@ def run_tests(task: dict[str, Any], candidate: RemoteFunction) -> str:
 
 
 def report_outcome(pipes: Pipes) -> None:
-    """Read the task from stdin, run the tests, and write nonce and outcome to the stdout that only they have."""
+    """Read the submission from stdin, run the tests, and write nonce and outcome to the stdout that only they have."""
     outcomes = os.dup(1)
     os.dup2(2, 1)  # what a test prints is no outcome
     with open(0, "rb", closefd=False) as stdin:
-        task = unpack(stdin.read())
+        submission = unpack(stdin.read())
     if pipes.receive(5) != b"ready":
         raise Ended("ended")
     os.write(outcomes, b"ready\n")
-    outcome = run_tests(task, RemoteFunction(pipes))
-    os.write(outcomes, f"{task['nonce']} {outcome}\n".encode("ascii"))
+    outcome = run_tests(submission, RemoteFunction(pipes))
+    os.write(outcomes, f"{submission['nonce']} {outcome}\n".encode("ascii"))
 
 
 def play() -> None:

@@ -60,7 +60,6 @@ class Sandbox(ABC):
     level: ClassVar[Level]
 
     def __init__(self, limits: Limits) -> None:
-        """A sandbox of these limits."""
         self.limits = limits
 
     @abstractmethod

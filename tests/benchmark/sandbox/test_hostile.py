@@ -17,7 +17,7 @@ from reasoning_lab.benchmark.sandbox.execution import Submission
 from reasoning_lab.benchmark.sandbox.levels import Limits, Unsandboxed
 from reasoning_lab.benchmark.sandbox.probes import CheckedSandbox
 from reasoning_lab.records import Grade
-from tests.benchmark.sandbox.test_sandbox import live_processes, needs_bubblewrap
+from tests.benchmark.sandbox.programs import live_processes, needs_bubblewrap
 from tests.benchmark.test_contract import build
 
 HOSTILE = sorted((Path(__file__).parent / "hostile").glob("*.py"))

@@ -148,8 +148,8 @@ class ChatRequest:
     prompt: str
     expected_tokens: int = 100
     """Usual length of the reply [tokens]; for estimates alone."""
-    draw: int = 0
-    """Which independent draw of the same prompt: the cache keeps them apart."""
+    repetition: int = 0
+    """Which of the independent replies to the same prompt: the cache keeps them apart."""
 
 
 @dataclass(frozen=True)

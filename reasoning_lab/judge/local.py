@@ -58,19 +58,19 @@ class Local(JudgeOption):
         reader = load_reader(self.model)
         if self.model.prompt_format == "chat" and not reader.tokenizer.chat_template:
             raise ValueError(
-                f"model.prompt_format=chat: {self.model.path} has no chat template; set it to raw, or choose an "
+                f"judge.model.prompt_format=chat: {self.model.path} has no chat template; set it to raw, or choose an "
                 "instruction-tuned model."
             )
         most = reader.context_length - self.max_tokens
         require(
-            self.max_prompt_tokens <= most, "max_prompt_tokens", self.max_prompt_tokens,
+            self.max_prompt_tokens <= most, "judge.max_prompt_tokens", self.max_prompt_tokens,
             f"at most {most}, the model's {reader.context_length} positions less max_tokens={self.max_tokens}",
             "lower one of the two",
         )  # fmt: skip
 
 
 class LocalChat(CountingChat):
-    """Greedy replies of a loaded model, `rows` at a time. A draw of its own is the same reply again."""
+    """Greedy replies of a loaded model, `rows` at a time. A repetition is the same reply again."""
 
     def __init__(self, model: LoadedModel, name: str, rows: int, max_prompt_tokens: int, max_tokens: int) -> None:
         super().__init__()

@@ -20,13 +20,13 @@ def test_a_missing_key_is_an_error_elsewhere_and_fine_on_this_machine(monkeypatc
     for url in ("http://localhost:8000/v1", "http://127.0.0.1/v1", "http://[::1]:8000/v1"):
         replace(BASE, base_url=url, api_key_env="NO_SUCH_KEY").check()
     replace(BASE, base_url="https://example.org/v1", api_key_env=None).check()
-    with pytest.raises(ValueError, match="api_key_env=NO_SUCH_KEY: no key is set there; export NO_SUCH_KEY"):
+    with pytest.raises(ValueError, match=r"^judge\.api_key_env=NO_SUCH_KEY: no key is set there; export NO_SUCH_KEY"):
         replace(BASE, base_url="https://example.org/v1", api_key_env="NO_SUCH_KEY").check()
 
 
 def test_a_key_with_a_line_break_is_refused_unseen(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PLANTED", KEY + "\nX-Other: header")
-    with pytest.raises(ValueError, match="api_key_env=PLANTED: the variable's value has characters") as caught:
+    with pytest.raises(ValueError, match=r"^judge\.api_key_env=PLANTED: the variable's value has characters") as caught:
         replace(BASE, api_key_env="PLANTED").check()
     assert KEY not in str(caught.value)
 

@@ -116,31 +116,37 @@ class OpenAIChat(CountingChat):
 
     def _reply(self, endpoint: Endpoint, stop: threading.Event, request: ChatRequest) -> Reply | Attempt:
         """The reply to one request, or the attempt that is fatal for all."""
-        option, body = self.option, self.option.body_of(request.prompt)
-        most = self._cost(most_prompt_tokens(request.prompt), option.max_tokens)
+        option = self.option
         dollars = 0.0
-        for attempt in range(option.retries + 1):
+        for number in range(option.retries + 1):
             self._wait_for_hold(stop)
             if stop.is_set():
-                return Reply(None, "stopped", attempts=attempt, dollars=dollars)
-            if not self._budget.reserve(most):
-                return Reply(None, "cap reached", skipped=True, attempts=attempt, dollars=dollars)
-            tried = endpoint.post(body)
-            cost = self._settled(tried, most)
-            self._budget.settle(most, cost)
-            dollars += cost if option.cap_dollars is not None else self._dollars_of(tried)
-            if tried.completion is not None:
-                return self._kept(request, tried.completion, attempt + 1, dollars)
-            is_last = attempt == option.retries
-            if tried.kind == "fatal" or (is_last and tried.kind == "unreachable"):
+                return Reply(None, "stopped", attempts=number, dollars=dollars)
+            if (sent := self._attempt(endpoint, request)) is None:
+                return Reply(None, "cap reached", skipped=True, attempts=number, dollars=dollars)
+            attempt, spent = sent
+            dollars += spent
+            if attempt.completion is not None:
+                return self._kept(request, attempt.completion, number + 1, dollars)
+            is_last = number == option.retries
+            if attempt.kind == "fatal" or (is_last and attempt.kind == "unreachable"):
                 stop.set()
-                return tried
-            if is_last or tried.kind == "refused" or (tried.wait_s or 0.0) > option.longest_wait_s:
-                break
-            self._back_off(stop, request, attempt, tried.wait_s)
-        return Reply(
-            None, tried.failure, refused=tried.kind == "refused", attempts=attempt + 1, dollars=dollars
-        )  # fmt: skip
+                return attempt
+            refused = attempt.kind == "refused"
+            if is_last or refused or (attempt.wait_s or 0.0) > option.longest_wait_s:
+                return Reply(None, attempt.failure, refused=refused, attempts=number + 1, dollars=dollars)
+            self._back_off(stop, request, number, attempt.wait_s)
+        raise AssertionError("the last attempt returns")
+
+    def _attempt(self, endpoint: Endpoint, request: ChatRequest) -> tuple[Attempt, float] | None:
+        """One attempt and its dollars; None, with nothing sent, where its worst case does not fit under the cap."""
+        most = self._cost(most_prompt_tokens(request.prompt), self.option.max_tokens)
+        if not self._budget.reserve(most):
+            return None
+        attempt = endpoint.post(self.option.body_of(request.prompt))
+        cost = self._settled(attempt, most)
+        self._budget.settle(most, cost)
+        return attempt, self._dollars_of(attempt) if self.option.cap_dollars is None else cost
 
     def _explained(self, fatal: Attempt) -> str:
         """A fatal failure with the next move."""
@@ -156,15 +162,15 @@ class OpenAIChat(CountingChat):
 
     # -- waiting ---------------------------------------------------------------------------------------------------
 
-    def _back_off(self, stop: threading.Event, request: ChatRequest, attempt: int, asked: float | None) -> None:
-        """Where the server asks for a wait, hold back all requests; else wait 2^attempt times the first wait, jittered
+    def _back_off(self, stop: threading.Event, request: ChatRequest, number: int, asked: float | None) -> None:
+        """Where the server asks for a wait, hold back all requests; else wait 2^number times the first wait, jittered
         by up to a half."""
         if asked is not None:
             with self._lock:
                 self._hold_until = max(self._hold_until, time.monotonic() + asked)
             return
-        longest = min(self.option.longest_wait_s, self.option.first_wait_s * 2**attempt)
-        jitter = uniform(Key(0, json_sha256(self._name(request)), step=attempt), 0, "back-off")
+        longest = min(self.option.longest_wait_s, self.option.first_wait_s * 2**number)
+        jitter = uniform(Key(0, json_sha256(self._name(request)), step=number), 0, "back-off")
         stop.wait(longest * (0.5 + 0.5 * jitter))
 
     def _wait_for_hold(self, stop: threading.Event) -> None:
@@ -175,7 +181,7 @@ class OpenAIChat(CountingChat):
 
     def _name(self, request: ChatRequest) -> dict[str, Any]:
         """What a reply is kept under; the key is no part of it."""
-        return {"url": self.option.url, "body": self.option.body_of(request.prompt), "draw": request.draw}
+        return {"url": self.option.url, "body": self.option.body_of(request.prompt), "draw": request.repetition}
 
     def _cached(self, request: ChatRequest) -> Reply | None:
         kept = self._cache.get(self._name(request))
@@ -203,15 +209,15 @@ class OpenAIChat(CountingChat):
             return float(prompt_tokens + completion_tokens)
         return self.option.dollars(prompt_tokens, completion_tokens)
 
-    def _settled(self, tried: Attempt, most: float) -> float:
-        """What a try cost: as the server counts; the worst case where it may have worked and doesn't say."""
-        done = tried.completion
+    def _settled(self, attempt: Attempt, most: float) -> float:
+        """What an attempt cost: as the server counts; the worst case where it may have worked and doesn't say."""
+        done = attempt.completion
         if done is None:
-            return most if tried.kind == "lost" else 0.0
+            return most if attempt.kind == "lost" else 0.0
         if done.prompt_tokens is None or done.completion_tokens is None:
             return most
         return self._cost(done.prompt_tokens, done.completion_tokens)
 
-    def _dollars_of(self, tried: Attempt) -> float:
-        done = tried.completion
+    def _dollars_of(self, attempt: Attempt) -> float:
+        done = attempt.completion
         return self.option.dollars(done.prompt_tokens or 0, done.completion_tokens or 0) if done else 0.0

@@ -99,7 +99,7 @@ def test_a_second_run_sends_nothing(tmp_path: Path) -> None:
 def test_draws_models_and_parameters_are_kept_apart(tmp_path: Path) -> None:
     with serve(lambda exchange: exchange.reply(str(exchange.number))) as server:
         option = replace(BASE, base_url=server.url, concurrency=1)
-        one, two = OpenAIChat(option, tmp_path).ask([ChatRequest("q"), ChatRequest("q", draw=1)])
+        one, two = OpenAIChat(option, tmp_path).ask([ChatRequest("q"), ChatRequest("q", repetition=1)])
         assert (one.text, two.text) == ("0", "1")
         for number, change in enumerate(
             [{"model": "n"}, {"temperature": 0.5}, {"extra": {"seed": 1}}, {"max_tokens": 9}]

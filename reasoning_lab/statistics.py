@@ -253,7 +253,7 @@ def gap_recovered(
 # --- pass@k ---------------------------------------------------------------------------------------------------
 
 
-def pass_at_k(n: Counts, c: Counts, k: Counts) -> Floats:
+def unbiased_pass_at_k(n: Counts, c: Counts, k: Counts) -> Floats:
     """Probability that k of n samples, drawn without replacement, hold at least one of the c correct ones.
 
     1 - C(n-c, k) / C(n, k), an unbiased estimate of pass@k (Chen et al. 2021, eq. 1), computed as
@@ -273,7 +273,7 @@ def _pass_matrix(results: Outcomes, ks: Sequence[int]) -> Floats:
     problem_means(results)  # refuses empty input
     n = np.array([len(samples) for samples in results.values()])
     c = np.array([sum(samples) for samples in results.values()])
-    return pass_at_k(n[:, None], c[:, None], np.asarray(ks)[None, :])
+    return unbiased_pass_at_k(n[:, None], c[:, None], np.asarray(ks)[None, :])
 
 
 def _default_ks(*arms: Outcomes) -> tuple[int, ...]:

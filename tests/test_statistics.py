@@ -34,15 +34,15 @@ def test_pass_at_k_is_the_share_of_subsets_with_a_correct_sample(n: int) -> None
     for c, k in product(range(n + 1), range(1, n + 1)):
         correct = [True] * c + [False] * (n - c)
         share = np.mean([any(subset) for subset in combinations(correct, k)])
-        assert float(st.pass_at_k(n, c, k)) == pytest.approx(share, abs=1e-12)
-        assert float(st.pass_at_k(n, c, k)) == pytest.approx(1 - comb(n - c, k) / comb(n, k), abs=1e-12)
+        assert float(st.unbiased_pass_at_k(n, c, k)) == pytest.approx(share, abs=1e-12)
+        assert float(st.unbiased_pass_at_k(n, c, k)) == pytest.approx(1 - comb(n - c, k) / comb(n, k), abs=1e-12)
 
 
 @pytest.mark.parametrize("p", [0.0, 0.13, 0.5, 1.0])
 def test_pass_at_k_is_unbiased(p: float) -> None:
     n, ks = 6, np.arange(1, 7)
     law = stats.binom.pmf(np.arange(n + 1), n, p)
-    mean = law @ st.pass_at_k(n, np.arange(n + 1)[:, None], ks[None])
+    mean = law @ st.unbiased_pass_at_k(n, np.arange(n + 1)[:, None], ks[None])
     np.testing.assert_allclose(mean, 1 - (1 - p) ** ks, atol=1e-12)
 
 
@@ -209,6 +209,26 @@ def test_bootstrap_is_scipys_up_to_noise() -> None:
     mine = st.mean_interval(values, (0.0, 1.0), draws=20_000)
     oracle = stats.bootstrap((values,), np.mean, n_resamples=20_000, method="percentile", rng=1).confidence_interval
     assert mine == pytest.approx((values.mean(), oracle.low, oracle.high), abs=0.002)
+
+
+@pytest.mark.parametrize("n", [4, 5, 12])
+def test_of_normal_replicates_the_expanded_percentile_interval_is_students(n: int) -> None:
+    """The bootstrap's variance has divisor n, Student's has n - 1: what is expanded makes up for both."""
+    values = np.random.default_rng(n).normal(size=n)
+    quantiles = stats.norm.ppf((np.arange(200_000) + 0.5) / 200_000)
+    replicates = values.mean() + values.std(ddof=0) / np.sqrt(n) * quantiles
+    oracle = stats.t.interval(0.9, n - 1, loc=values.mean(), scale=values.std(ddof=1) / np.sqrt(n))
+    interval = st.percentile_interval(float(values.mean()), replicates, n, level=0.9)
+    assert (interval.low, interval.high) == pytest.approx(oracle, abs=1e-3)
+
+
+def test_the_gap_is_resampled_with_the_gain() -> None:
+    """Where every problem's gain is half its gap, so is every resample's: the share is 1/2 without any doubt."""
+    base = {str(i): [False] * 4 for i in range(40)}
+    target = {str(i): [True] * (i % 3 * 2) + [False] * (4 - i % 3 * 2) for i in range(40)}
+    half = {str(i): [True] * (i % 3) + [False] * (4 - i % 3) for i in range(40)}
+    recovered = st.gap_recovered(half, base, target)
+    assert recovered is not None and recovered == pytest.approx((0.5, 0.5, 0.5), abs=1e-12)
 
 
 def test_gap_recovered() -> None:

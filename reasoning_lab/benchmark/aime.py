@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, final
+from typing import ClassVar, final
 
 from reasoning_lab.benchmark.grading.extraction import Answer
 from reasoning_lab.benchmark.mathematics import MathBenchmark, amount_of
@@ -19,7 +19,7 @@ _ANSWER = re.compile(r"\s*(\d{1,3})\s*", re.ASCII)
 class Aime(MathBenchmark):
     """One year's thirty problems. With so few, take many chains per problem and mind the interval.
 
-    A reference may be written with leading zeros, as on the answer sheet (073); it is held as a number.
+    A gold answer may be written with leading zeros, as on the answer sheet (073); it is held as a number.
     """
 
     version: ClassVar[int] = 1
@@ -34,17 +34,17 @@ class Aime(MathBenchmark):
         known = is_count(self.year, 1983) and self.year <= 2100
         require(known, "year", self.year, "from 1983, the first one's, to 2100", "set it to the examination's")
 
-    def problem(self, row: Mapping[str, Any], index: int, where: str) -> Problem:
+    def problem(self, row: Mapping[str, object], index: int, where: str) -> Problem:
         """Fields problem and answer (a number or its text), and id where there."""
         answer = row.get("answer")
         text = str(answer) if is_count(answer, 0) else text_field(row, "answer", where)
-        found = _ANSWER.fullmatch(text)
-        if found is None:
+        answered = _ANSWER.fullmatch(text)
+        if answered is None:
             raise ValueError(f"{where}: answer={text[:20]!r}, must be an integer from 0 to 999.")
         id = row.get("id")
         name = f"{index:02d}" if id is None else str(id) if is_count(id, 0) else text_field(row, "id", where)
-        return Problem(f"{self.year}-{name[:40]}", text_field(row, "problem", where), str(int(found.group(1))))
+        return Problem(f"{self.year}-{name[:40]}", text_field(row, "problem", where), str(int(answered.group(1))))
 
-    def found(self, text: str, complete: bool = True) -> Answer | None:
+    def stated(self, text: str, complete: bool = True) -> Answer | None:
         """As for all mathematics; of a number in words ("204 minutes", "x = 204") only the number."""
-        return amount_of(super().found(text, complete))
+        return amount_of(super().stated(text, complete))

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, final
+from typing import ClassVar, final
 
 from reasoning_lab.benchmark.base import Finish, RowBenchmark, require_names
 from reasoning_lab.benchmark.rows import OnBad, Row, rows, text_field
@@ -42,10 +42,8 @@ class AlpacaEval(RowBenchmark):
 
     def rows(self, on_bad: OnBad) -> Iterator[Row]:
         """The rows, each with the reference's output in place of its own."""
-        found = self._rows(self.path, on_bad)
-        if self.reference_path is None:
-            return found
-        return self._referenced(found, on_bad)
+        released = self._rows(self.path, on_bad)
+        return released if self.reference_path is None else self._referenced(released, on_bad)
 
     def _rows(self, path: str | None, on_bad: OnBad) -> Iterator[Row]:
         if path is None and self.hub_id is not None:
@@ -55,16 +53,16 @@ class AlpacaEval(RowBenchmark):
             return _json_rows(Path(path).expanduser())
         return rows(path, None, None, self.revision, self.split, on_bad)
 
-    def _referenced(self, found: Iterator[Row], on_bad: OnBad) -> Iterator[Row]:
+    def _referenced(self, released: Iterator[Row], on_bad: OnBad) -> Iterator[Row]:
         references = {row.data.get("instruction"): row.data for row in self._rows(self.reference_path, on_bad)}
-        for row in found:
+        for row in released:
             if (reference := references.get(row.data.get("instruction"))) is None:
                 where = f"benchmark.reference_path={self.reference_path}"
                 on_bad(f"{row.where}: {where} has no output for its instruction.")
                 continue
             yield row._replace(data=row.data | {name: reference.get(name) for name in ("output", "generator")})
 
-    def problem(self, row: Mapping[str, Any], index: int, where: str) -> Problem:
+    def problem(self, row: Mapping[str, object], index: int, where: str) -> Problem:
         """Fields instruction and output; generator and dataset where there. The index is the instruction's number in
         the released order, by which the length correction knows it."""
         tags = {name: text_field(row, name, where) for name in ("generator", "dataset") if row.get(name) is not None}
@@ -101,10 +99,6 @@ class AlpacaEval(RowBenchmark):
         reason = "empty text" if self.answer(text) is None else "needs judge"
         return Grade(problem.id, chain, "ungradable", None, reason)
 
-    def behaviours(self, text: str) -> dict[str, int]:
-        """None are known."""
-        return {}
-
     def gold_text(self, problem: Problem) -> str:
         """The reference's output: it ties with itself, and no shorter text is known to win."""
         return problem.gold
@@ -126,12 +120,12 @@ def _json_rows(path: Path) -> Iterator[Row]:
     if not path.is_file():
         raise ValueError(f"benchmark.path={path}: no such file; set benchmark.path to a file, or to null for the hub.")
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        released = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: not JSON ({str(error)[:200]}).") from error
-    if not isinstance(found, list) or not all(isinstance(row, dict) for row in found):
+    if not isinstance(released, list) or not all(isinstance(row, dict) for row in released):
         raise ValueError(f"{path}: must be one list of objects (instruction, output, generator, dataset).")
-    return (Row(number, f"{path}:item {number}", row) for number, row in enumerate(found))
+    return (Row(number, f"{path}:item {number}", row) for number, row in enumerate(released))
 
 
 def _from_hub(hub_id: str, name: str, revision: str) -> str:

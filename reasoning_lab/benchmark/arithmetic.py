@@ -5,7 +5,7 @@ from typing import ClassVar, Literal, final
 
 from reasoning_lab.benchmark import grammar
 from reasoning_lab.benchmark.base import Benchmark, Finish, require_seed
-from reasoning_lab.benchmark.grading.last_number import NOTE, grade_by_last_number
+from reasoning_lab.benchmark.grading import compat
 from reasoning_lab.checks import require_count, require_one_of
 from reasoning_lab.records import Grade, Problem
 
@@ -34,7 +34,7 @@ class Arithmetic(Benchmark):
     """heldout: the test side, for every accuracy; train: the training side, for taxonomies and vectors."""
     grader: ArithmeticGrader = "conclusion"
     """conclusion: the integer that the last sentence concludes; venhoff2025: a chat model's word, else the last number
-    (`last_number.py`), for comparison."""
+    (`grading/compat.py`), for comparison."""
 
     def __post_init__(self) -> None:
         require_count(self, "n_problems")  # no null here: the problems are endless
@@ -55,12 +55,12 @@ class Arithmetic(Benchmark):
 
     def notes(self) -> tuple[str, ...]:
         """Who graded, where it was no rule of ours."""
-        return (NOTE,) if self.asks_judge else ()
+        return (compat.VENHOFF2025_NOTE,) if self.asks_judge else ()
 
     def load(self) -> list[Problem]:
         """The first `n_problems` problems of the split and the seed; the id is the arithmetic ("42-5*2")."""
         make = grammar.heldout_problems if self.split == "heldout" else _training_problems
-        return [problem_of(found) for found in make(self.n_problems, self.problem_seed)]
+        return [problem_of(told) for told in make(self.n_problems, self.problem_seed)]
 
     def prompt(self, problem: Problem) -> str:
         """The question and a newline, as the embedded pair was trained; it has no chat template."""
@@ -69,20 +69,20 @@ class Arithmetic(Benchmark):
     def answer(self, text: str) -> str | None:
         """The integer that the last sentence concludes; None if it concludes nothing."""
         try:
-            found = grammar.final_answer(text.rstrip())
+            concluded = grammar.final_answer(text.rstrip())
         except ValueError:  # Python reads no integer of more than 4,300 digits; no count has so many
             return None
-        return None if found is None else str(found)
+        return None if concluded is None else str(concluded)
 
     def canonical(self, answer: str) -> str:
         """The answer itself, for it is written one way."""
         return answer
 
     def grade(self, problem: Problem, text: str, chain: int, finish: Finish) -> Grade:
-        """Correct if the concluded integer is the reference, however it was come by; `finish` does not matter."""
+        """Correct if the concluded integer is the gold, however it was come by; `finish` does not matter."""
         del finish
         if self.grader == "venhoff2025":
-            return grade_by_last_number(problem, text, chain)
+            return compat.grade_by_last_number(problem, text, chain)
         answer = self.answer(text)
         if answer is None:
             reason = "no conclusion" if text.strip() else "empty text"
@@ -98,25 +98,25 @@ class Arithmetic(Benchmark):
         return grammar.sentence_category(sentence)
 
     def gold_text(self, problem: Problem) -> str:
-        """The sentence that concludes the reference."""
+        """The sentence that concludes the gold."""
         return f"The answer is {problem.gold}."
 
 
 def _training_problems(n: int, seed: int) -> list[grammar.WordProblem]:
     """The first `n` different problems of the training stream of the seed; the lengths come as they fall."""
-    found: dict[object, grammar.WordProblem] = {}
+    problems: dict[object, grammar.WordProblem] = {}
     for problem in grammar.training_problems(seed):
-        found.setdefault(problem.key, problem)
-        if len(found) == n:
+        problems.setdefault(problem.key, problem)
+        if len(problems) == n:
             break
-    return list(found.values())
+    return list(problems.values())
 
 
-def problem_of(found: grammar.WordProblem) -> Problem:
-    """The benchmark's problem of the corpus's; the id is the arithmetic ("42-5*2")."""
+def problem_of(told: grammar.WordProblem) -> Problem:
+    """The benchmark's problem of the grammar's; the id is the arithmetic ("42-5*2")."""
     return Problem(
-        id=str(found.start) + "".join(f"{symbol}{operand}" for symbol, operand in found.ops),
-        question=found.text.rstrip("\n"),
-        gold=str(found.answer),
-        tags={"length": str(found.length), "long_tail": "yes" if found.long_tail else "no"},
+        id=str(told.start) + "".join(f"{symbol}{operand}" for symbol, operand in told.ops),
+        question=told.text.rstrip("\n"),
+        gold=str(told.answer),
+        tags={"length": str(told.length), "long_tail": "yes" if told.long_tail else "no"},
     )

@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Any, ClassVar, Literal, final
+from typing import ClassVar, Literal, final
 
 from reasoning_lab.benchmark.rows import OnBad, Row, rows, stop
 from reasoning_lab.checks import is_count, require, require_count, require_one_of
@@ -92,13 +92,15 @@ class Benchmark(ABC):
     def grade(self, problem: Problem, text: str, chain: int, finish: Finish) -> Grade:
         """The verdict on one completion. Any text gets a grade with a named reason; none raises or hangs."""
 
-    @abstractmethod
     def behaviours(self, text: str) -> dict[str, int]:
-        """How often known reasoning behaviours occur in a completion; the same keys for any text, none where the
-        benchmark knows none. `check` and `backtrack` have columns of the table."""
+        """How often known reasoning behaviours occur in a completion; the same keys for any text. None are known of
+        free text; `check` and `backtrack` have columns of the table."""
+        del text
+        return {}
 
     def truth(self, sentence: str) -> str | None:
         """The true category of a sentence of reasoning, where a benchmark knows it; None else."""
+        del sentence
         return None
 
     @abstractmethod
@@ -133,7 +135,7 @@ class RowBenchmark(Benchmark):
         require_seed(self, "subset_seed")
 
     @abstractmethod
-    def problem(self, row: Mapping[str, Any], index: int, where: str) -> Problem:
+    def problem(self, row: Mapping[str, object], index: int, where: str) -> Problem:
         """The problem of one row.
 
         `index` counts the rows from 0, `where` names the row for the reader (file:line). A bad row is a ValueError

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, final
+from typing import ClassVar, final
 
 from reasoning_lab.benchmark.multiple_choice import MultipleChoice
 from reasoning_lab.benchmark.rows import text_field
@@ -30,7 +30,7 @@ class Gpqa(MultipleChoice):
         unshuffled = "in the data's own order the right option always comes first"
         require(self.option_seed is not None, "option_seed", self.option_seed, "a number", unshuffled)
 
-    def problem(self, row: Mapping[str, Any], index: int, where: str) -> Problem:
+    def problem(self, row: Mapping[str, object], index: int, where: str) -> Problem:
         """Fields Question, Correct Answer, Incorrect Answer 1 to 3; Record ID and High-level domain where there."""
         options = [text_field(row, field, where) for field in _OPTIONS]
         id = text_field(row, "Record ID", where) if "Record ID" in row else f"{self.split}-{index:05d}"

@@ -234,14 +234,14 @@ def heldout_problems(n: int, seed: int = 777, grammar: Grammar | None = None) ->
     grammar = grammar or Grammar()
     rng = random.Random(f"held-out problems {seed}")
     lengths = range(grammar.shortest, grammar.longest + 1)
-    found: list[WordProblem] = []
+    problems: list[WordProblem] = []
     seen: set[tuple[int, tuple[Operation, ...]]] = set()
-    while len(found) < n:
-        problem = draw_problem(rng, grammar, lengths[len(found) % len(lengths)])
+    while len(problems) < n:
+        problem = draw_problem(rng, grammar, lengths[len(problems) % len(lengths)])
         if problem.heldout and problem.key not in seen:
             seen.add(problem.key)
-            found.append(problem)
-    return found
+            problems.append(problem)
+    return problems
 
 
 # --- responses ------------------------------------------------------------------------------------------------
@@ -371,7 +371,7 @@ def categories(text: str) -> list[tuple[int, int, str]]:
 
 def n_sentences(text: str, category: str) -> int:
     """How many sentences of the response are of the category."""
-    return sum(found == category for _, _, found in categories(text))
+    return sum(each == category for _, _, each in categories(text))
 
 
 def final_answer(text: str) -> int | None:
@@ -391,7 +391,7 @@ TOKEN_PATTERN = r"\n| ?[A-Za-z]+| ?\d| ?[^\sA-Za-z\d]"
 """A word, a digit or a mark, each with the space before it: decoding is joining, and numbers are digits."""
 
 
-def vocabulary() -> dict[str, int]:
+def grammar_vocabulary() -> dict[str, int]:
     """Token ids: the three special tokens, then every token that the grammar can write, sorted.
 
     It depends on the word lists alone and not on a sample or a probability, so retraining never permutes ids.
@@ -410,7 +410,7 @@ def build_tokenizer() -> PreTrainedTokenizerFast:
     from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
-    tokenizer = Tokenizer(models.WordLevel(vocabulary(), unk_token=UNK))
+    tokenizer = Tokenizer(models.WordLevel(grammar_vocabulary(), unk_token=UNK))
     tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(TOKEN_PATTERN), behavior="removed", invert=True)
     tokenizer.decoder = decoders.Fuse()
     return PreTrainedTokenizerFast(

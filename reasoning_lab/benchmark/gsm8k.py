@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, final
+from typing import ClassVar, final
 
 from reasoning_lab.benchmark.grading.extraction import Answer
 from reasoning_lab.benchmark.mathematics import MathBenchmark, amount_of
@@ -25,13 +25,13 @@ class Gsm8k(MathBenchmark):
     citation: ClassVar[str] = "Cobbe et al. 2021, Training Verifiers to Solve Math Word Problems, arXiv:2110.14168"
     licence: ClassVar[str] = "MIT"
 
-    def problem(self, row: Mapping[str, Any], index: int, where: str) -> Problem:
-        """Fields question and answer; the reference is what follows the last ####, the id is split and index."""
-        found = _GOLD.search(text_field(row, "answer", where))
-        if found is None:
+    def problem(self, row: Mapping[str, object], index: int, where: str) -> Problem:
+        """Fields question and answer; the gold is what follows the last ####, the id is split and index."""
+        gold = _GOLD.search(text_field(row, "answer", where))
+        if gold is None:
             raise ValueError(f"{where}: answer does not end in '#### ' and an integer.")
-        return Problem(id=f"{self.split}-{index:05d}", question=text_field(row, "question", where), gold=found.group(1))
+        return Problem(id=f"{self.split}-{index:05d}", question=text_field(row, "question", where), gold=gold.group(1))
 
-    def found(self, text: str, complete: bool = True) -> Answer | None:
+    def stated(self, text: str, complete: bool = True) -> Answer | None:
         """As for all mathematics; of a number in words ("18 dollars", "x = 18") only the number."""
-        return amount_of(super().found(text, complete))
+        return amount_of(super().stated(text, complete))

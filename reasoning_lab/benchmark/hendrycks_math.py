@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, final
+from typing import ClassVar, Literal, final
 from unicodedata import normalize
 
 from reasoning_lab.benchmark.base import require_names
@@ -62,10 +62,10 @@ class HendrycksMath(MathBenchmark):
                 yield Row(number, f"{self.hub_id}/{subject}/{self.split}:{row.number}", row.data)
                 number += 1
 
-    def problem(self, row: Mapping[str, Any], index: int, where: str) -> Problem:
+    def problem(self, row: Mapping[str, object], index: int, where: str) -> Problem:
         """Fields problem, solution or answer, type or subject; level and unique_id where there.
 
-        The reference is `answer`, else the content of the solution's last box, as MATH has it. Without a unique_id the
+        The gold is `answer`, else the content of the solution's last box, as MATH has it. Without a unique_id the
         id is split and index.
         """
         if row.get("answer") is not None:

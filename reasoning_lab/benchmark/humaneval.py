@@ -3,27 +3,27 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, NamedTuple, final
+from typing import ClassVar, Literal, NamedTuple, final
 
 from reasoning_lab.benchmark.base import Finish, RowBenchmark
-from reasoning_lab.benchmark.grading.programs import canonical, cut, extract
+from reasoning_lab.benchmark.grading.programs import canonical_program, cut, extract_program
 from reasoning_lab.benchmark.rows import text_field
-from reasoning_lab.benchmark.sandbox.check import Checked, open_sandbox
-from reasoning_lab.benchmark.sandbox.execution import Task
+from reasoning_lab.benchmark.sandbox.execution import Submission
 from reasoning_lab.benchmark.sandbox.levels import Limits
+from reasoning_lab.benchmark.sandbox.probes import CheckedSandbox, open_sandbox
 from reasoning_lab.checks import is_count, require, require_count, require_one_of
 from reasoning_lab.records import Grade, Problem, Verdict
 
-PromptStyle = Literal["karan2025", "plain"]
+CodePromptStyle = Literal["karan2025", "plain"]
 
 _VERDICTS: dict[str, Verdict] = {
-    "passed": "correct", "timeout": "timeout", "the judge ended": "ungradable", "the test made no call": "ungradable",
+    "passed": "correct", "timeout": "timeout", "the tests ended": "ungradable", "the test made no call": "ungradable",
 }  # fmt: skip
 """Of the outcomes of `execution.py`; all others are wrong."""
 
 
 class Gold(NamedTuple):
-    """What a problem's `gold` holds: the reference solution, the tests, and the call that runs them."""
+    """What a problem's `gold` holds: the canonical solution, the tests, and the call that runs them."""
 
     solution: str
     test: str
@@ -36,16 +36,16 @@ class HumanEval(RowBenchmark):
     """The 164 hand-written problems of Chen et al. 2021; in Karan & Du 2025 (§5.1, Table 1).
 
     A problem's `question` is the prompt: imports, perhaps helpers, signature and docstring. Its `gold` is a Python
-    source, the way the data set is meant to be put together: the reference body, the tests, and `check(name)`.
+    source, the way the data set is meant to be put together: the canonical body, the tests, and `check(name)`.
 
-    Model code runs only in a sandbox (`sandbox.py`), its tests in another one (`execution.py`).
+    Model code runs only in a sandbox (`sandbox/`), its tests in another one (`execution.py`).
     """
 
     version: ClassVar[int] = 1
     citation: ClassVar[str] = "Chen et al. 2021, Evaluating Large Language Models Trained on Code, arXiv:2107.03374"
     licence: ClassVar[str] = "MIT"
 
-    prompt_style: PromptStyle
+    prompt_style: CodePromptStyle
     """plain: the function's stub alone, as Karan & Du ask the Qwen models; karan2025: their words around it, as they
     ask Phi-3.5."""
     cpu_limit_s: int
@@ -59,7 +59,7 @@ class HumanEval(RowBenchmark):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require_one_of(PromptStyle, "prompt_style", self.prompt_style)
+        require_one_of(CodePromptStyle, "prompt_style", self.prompt_style)
         require_count(self, "cpu_limit_s")
         wall, memory, allow = self.wall_limit_s, self.memory_limit_mib, self.allow_unsandboxed
         fits = isinstance(wall, float) and self.cpu_limit_s <= wall <= 3600.0
@@ -76,7 +76,7 @@ class HumanEval(RowBenchmark):
         limits = f"{self.cpu_limit_s} s CPU, {self.wall_limit_s!r} s, {self.memory_limit_mib} MiB"
         return f"{super().grading}, {limits}" + (", unsandboxed allowed" if self.allow_unsandboxed else "")
 
-    def problem(self, row: Mapping[str, Any], index: int, where: str) -> Problem:
+    def problem(self, row: Mapping[str, object], index: int, where: str) -> Problem:
         """Fields task_id, prompt, entry_point, canonical_solution and test; `index` is not used."""
         del index
         prompt, solution, test = (text_field(row, name, where) for name in ("prompt", "canonical_solution", "test"))
@@ -105,35 +105,39 @@ class HumanEval(RowBenchmark):
 
     def answer(self, text: str) -> str | None:
         """The program that the text holds (`programs.py`), whatever its function is called."""
-        found = extract(text)
-        return found.code if found else None
+        program = extract_program(text)
+        return program.code if program else None
 
     def canonical(self, answer: str) -> str:
         """The program without comments and layout; two programs that compute the same differ."""
-        return canonical(answer)
+        return canonical_program(answer)
 
     def grade(self, problem: Problem, text: str, chain: int, finish: Finish) -> Grade:
         """Pull the program out (`programs.py`), run it against the tests in the sandbox; `finish` does not matter.
 
-        The reason reads "rule, outcome, level": which rule found the program, how it fared, and how strong the sandbox
+        The reason reads "rule, outcome, level": which rule found it, how it fared, and how strong the sandbox
         was. No code is `ungradable`: counted as wrong, and shown. ValueError where there is no sandbox and
         `allow_unsandboxed` is false; SandboxError if it fails.
         """
         del finish
         gold = _split(problem.gold)
-        found = extract(text, gold.entry_point)
-        if found is None:
+        program = extract_program(text, gold.entry_point)
+        if program is None:
             reason = "no code" if text.strip() else "empty text"
             return Grade(problem.id, chain, "ungradable", None, reason)
         # A program of its own is run after the prompt, whose imports and helpers it may leave out.
-        sources = (problem.question + found.code,) if found.is_body else (problem.question, found.code)
+        sources = (problem.question + program.code,) if program.is_body else (problem.question, program.code)
         sandbox = self.sandbox()
-        outcome = sandbox.execute(Task(sources, gold.entry_point, problem.question, gold.test)).reason
+        outcome = sandbox.execute(Submission(sources, gold.entry_point, problem.question, gold.test)).reason
         return Grade(
-            problem.id, chain, _VERDICTS.get(outcome, "wrong"), found.code, f"{found.rule}, {outcome}, {sandbox.level}"
+            problem.id,
+            chain,
+            _VERDICTS.get(outcome, "wrong"),
+            program.code,
+            f"{program.rule}, {outcome}, {sandbox.level}",
         )
 
-    def sandbox(self) -> Checked:
+    def sandbox(self) -> CheckedSandbox:
         """The sandbox, tried out at the first call; ValueError where there is none and `allow_unsandboxed` is false."""
         limits = Limits(self.cpu_limit_s, self.wall_limit_s, self.memory_limit_mib)
         return open_sandbox(limits, self.allow_unsandboxed)
@@ -142,12 +146,8 @@ class HumanEval(RowBenchmark):
         """ValueError without a strong sandbox, unless `allow_unsandboxed`."""
         self.sandbox()
 
-    def behaviours(self, text: str) -> dict[str, int]:
-        """None are known for code."""
-        return {}
-
     def gold_text(self, problem: Problem) -> str:
-        """The reference solution."""
+        """The canonical solution."""
         return _split(problem.gold).solution
 
 

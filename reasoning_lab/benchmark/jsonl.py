@@ -3,13 +3,13 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, final
+from typing import ClassVar, Literal, final
 
 from reasoning_lab.benchmark.base import Finish, RowBenchmark, require_names
 from reasoning_lab.benchmark.grading.choices import LETTERS, chosen
 from reasoning_lab.benchmark.grading.equality import shared_pool
-from reasoning_lab.benchmark.grading.extraction import extract
-from reasoning_lab.benchmark.grading.normal_form import canonical, normal_form, number
+from reasoning_lab.benchmark.grading.extraction import extract_answer
+from reasoning_lab.benchmark.grading.normal_form import canonical_answer, normal_form, number
 from reasoning_lab.benchmark.mathematics import PROMPTS, PromptStyle, amount_of, why_none
 from reasoning_lab.benchmark.multiple_choice import ChoiceProblem
 from reasoning_lab.benchmark.rows import text_field
@@ -39,7 +39,7 @@ class Jsonl(RowBenchmark):
     question_field: str
     """Name of the field with the question."""
     answer_field: str
-    """Name of the field with the reference: a text or a number; for `choice` a letter."""
+    """Name of the field with the gold answer: a text or a number; for `choice` a letter."""
     options_field: str | None
     """Name of the field with the list of options, for `choice`; None: they stand in the question."""
     grader: Grader
@@ -66,7 +66,7 @@ class Jsonl(RowBenchmark):
         """The class, its version, and the grader, which has rules of extraction and a canonical form of its own."""
         return f"{super().reading} {self.grader}"
 
-    def problem(self, row: Mapping[str, Any], index: int, where: str) -> Problem:
+    def problem(self, row: Mapping[str, object], index: int, where: str) -> Problem:
         """The fields that the names point to."""
         id = f"{index:05d}" if self.id_field is None else _text_or_number(row, self.id_field, where)
         question, gold = text_field(row, self.question_field, where), _text_or_number(row, self.answer_field, where)
@@ -76,14 +76,14 @@ class Jsonl(RowBenchmark):
             raise ValueError(f"{where}: {self.answer_field}={gold[:20]!r}, must be an integer for grader=integer.")
         return Problem(id, question, gold)
 
-    def _choice(self, row: Mapping[str, Any], where: str, id: str, question: str, gold: str) -> ChoiceProblem:
+    def _choice(self, row: Mapping[str, object], where: str, id: str, question: str, gold: str) -> ChoiceProblem:
         if self.options_field is None:
             options: tuple[str, ...] = ("",) * len(LETTERS)
         else:
-            found = row.get(self.options_field)
-            if not isinstance(found, (list, tuple)) or not 2 <= len(found) <= len(LETTERS):
+            listed = row.get(self.options_field)
+            if not isinstance(listed, (list, tuple)) or not 2 <= len(listed) <= len(LETTERS):
                 raise ValueError(f"{where}: {self.options_field} must be a list of 2 to {len(LETTERS)} options.")
-            options = tuple(text_field({self.options_field: item}, self.options_field, where) for item in found)
+            options = tuple(text_field({self.options_field: item}, self.options_field, where) for item in listed)
             lines = (f"{letter}) {option}" for letter, option in zip(LETTERS, options, strict=False))
             question = "\n".join((question, "", *lines))
         if len(gold) != 1 or gold not in LETTERS[: len(options)]:
@@ -96,36 +96,36 @@ class Jsonl(RowBenchmark):
 
     def answer(self, text: str) -> str | None:
         """The answer that the text states."""
-        found = self._found(text, ("",) * len(LETTERS), "stop")
-        return found[0] if found else None
+        stated = self._stated(text, ("",) * len(LETTERS), "stop")
+        return stated[0] if stated else None
 
-    def _found(self, text: str, options: tuple[str, ...], finish: Finish) -> tuple[str, str] | None:
+    def _stated(self, text: str, options: tuple[str, ...], finish: Finish) -> tuple[str, str] | None:
         """The answer and the rule that found it."""
         complete = finish == "stop"
         if self.grader == "choice":
             return chosen(text, options, complete)
-        found = extract(text, complete)
+        answer = extract_answer(text, complete)
         if self.grader == "integer":
-            return amount_of(found)
-        if self.grader == "exact" and (found is None or found.rule == "last number"):
+            return amount_of(answer)
+        if self.grader == "exact" and (answer is None or answer.rule == "last number"):
             return (text.strip(), "whole text") if complete and text.strip() else None
-        return found
+        return answer
 
     def canonical(self, answer: str) -> str:
         """The letter, the text without case and layout, or the exact number or normal form, by the grader."""
         if self.grader == "exact":
             return _folded(answer)
-        return answer if self.grader == "choice" else canonical(answer)
+        return answer if self.grader == "choice" else canonical_answer(answer)
 
     def grade(self, problem: Problem, text: str, chain: int, finish: Finish) -> Grade:
-        """Find the answer, compare it with the reference; the reason names the rule of each."""
+        """Find the answer, compare it with the gold; the reason names the rule of each."""
         options = problem.options if isinstance(problem, ChoiceProblem) else ()
-        found = self._found(text, options, finish) if text.strip() else None
-        if found is None:
+        stated = self._stated(text, options, finish) if text.strip() else None
+        if stated is None:
             return Grade(problem.id, chain, "ungradable", None, why_none(text, finish))
-        answer, rule = found
+        answer, rule = stated
         if self.grader == "math":
-            verdict, means = shared_pool().judge(problem.gold, answer)
+            verdict, means = shared_pool().verify(problem.gold, answer)
             return Grade(problem.id, chain, verdict, answer, f"{rule}, {means}")
         return Grade(problem.id, chain, "correct" if self._equal(problem.gold, answer) else "wrong", answer, rule)
 
@@ -134,16 +134,12 @@ class Jsonl(RowBenchmark):
             return number(normal_form(gold)) == number(normal_form(answer))
         return self.canonical(gold) == self.canonical(answer)
 
-    def behaviours(self, text: str) -> dict[str, int]:
-        """None are known for free text."""
-        return {}
-
     def gold_text(self, problem: Problem) -> str:
-        """The reference in a box, or alone where text is compared as it is."""
+        """The gold in a box, or alone where text is compared as it is."""
         return problem.gold if self.grader == "exact" else f"\\boxed{{{problem.gold}}}"
 
 
-def _text_or_number(row: Mapping[str, Any], field: str, where: str) -> str:
+def _text_or_number(row: Mapping[str, object], field: str, where: str) -> str:
     """The field as text; whole numbers are written out, other floats refused, for they have many writings."""
     value = row.get(field)
     if isinstance(value, int) and not isinstance(value, bool):

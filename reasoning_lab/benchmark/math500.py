@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, final
+from typing import ClassVar, final
 
 from reasoning_lab.benchmark.mathematics import MathBenchmark
 from reasoning_lab.benchmark.rows import text_field
@@ -21,7 +21,7 @@ class Math500(MathBenchmark):
     )
     licence: ClassVar[str] = "MIT"
 
-    def problem(self, row: Mapping[str, Any], index: int, where: str) -> Problem:
+    def problem(self, row: Mapping[str, object], index: int, where: str) -> Problem:
         """Fields problem, answer, unique_id and subject, and level where the row has it; `index` is not used.
 
         The tags are written alike for every edition of the rows: subject "Number Theory" and "number_theory" are one.
@@ -35,12 +35,12 @@ class Math500(MathBenchmark):
         )
 
 
-def subject_tag(row: Mapping[str, Any], field: str, where: str) -> str:
+def subject_tag(row: Mapping[str, object], field: str, where: str) -> str:
     """The subject, written alike for every edition of the rows."""
     return text_field(row, field, where).strip().lower().replace(" & ", " and ").replace(" ", "_")
 
 
-def level_tag(row: Mapping[str, Any], where: str) -> dict[str, str]:
+def level_tag(row: Mapping[str, object], where: str) -> dict[str, str]:
     """The level as a tag, from 3, "3" or "Level 3"; none where the row has none (MATH writes "Level ?" for two)."""
     level = row.get("level")
     if level is None or level == "Level ?":

@@ -5,11 +5,10 @@ from dataclasses import dataclass
 from typing import Literal, final
 
 from reasoning_lab.benchmark.base import Finish, RowBenchmark
-from reasoning_lab.benchmark.grading import reference
+from reasoning_lab.benchmark.grading import compat
 from reasoning_lab.benchmark.grading.equality import shared_pool
-from reasoning_lab.benchmark.grading.extraction import Answer, extract
-from reasoning_lab.benchmark.grading.last_number import NOTE, grade_by_last_number
-from reasoning_lab.benchmark.grading.normal_form import canonical, normal_form
+from reasoning_lab.benchmark.grading.extraction import Answer, extract_answer
+from reasoning_lab.benchmark.grading.normal_form import canonical_answer, normal_form
 from reasoning_lab.checks import require_one_of
 from reasoning_lab.records import Grade, Problem
 
@@ -34,14 +33,14 @@ model_card: the directive that the cards of DeepSeek-R1, QwQ and Qwen2.5-Math as
 
 @dataclass(frozen=True, kw_only=True)
 class MathBenchmark(RowBenchmark):
-    """Problems whose reference is a short expression: the answer is pulled out of the text and compared with it."""
+    """Problems with a short expression as gold: the answer is pulled out of the text and compared with it."""
 
     prompt_style: PromptStyle
     """karan2025: the paper's words around the problem; model_card: the thinking models' directive after it; plain: the
     problem alone."""
     grader: MathGrader = "math"
-    """math: the rules below; reference: the authors' rule with its known defects (`reference.py`), for comparison;
-    venhoff2025: a chat model's word, else the last number (`last_number.py`), for comparison."""
+    """math: the rules below; reference and venhoff2025: Karan & Du's and Venhoff et al.'s own, with their known
+    defects (`grading/compat.py`), for comparison."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -60,54 +59,44 @@ class MathBenchmark(RowBenchmark):
 
     def notes(self) -> tuple[str, ...]:
         """Who graded, where it was no rule of ours."""
-        return (NOTE,) if self.asks_judge else ()
+        return (compat.VENHOFF2025_NOTE,) if self.asks_judge else ()
 
     def prompt(self, problem: Problem) -> str:
         """The problem in the words of `prompt_style`."""
         return PROMPTS[self.prompt_style].format(question=problem.question)
 
-    def found(self, text: str, complete: bool = True) -> Answer | None:
+    def stated(self, text: str, complete: bool = True) -> Answer | None:
         """The answer by the rules of `extraction.py`, and the rule; `complete`: whether the text ended by itself."""
-        return extract(text, complete)
+        return extract_answer(text, complete)
 
     @final
     def answer(self, text: str) -> str | None:
         """The answer that the text states, in its own notation."""
-        found = self.found(text)
-        return found.text if found else None
+        answer = self.stated(text)
+        return answer.text if answer else None
 
     def canonical(self, answer: str) -> str:
         """Exact number or normal form (`normal_form.py`): cheap, so that 2x+2 and 2(x+1) are two votes."""
-        return canonical(answer)
+        return canonical_answer(answer)
 
     def grade(self, problem: Problem, text: str, chain: int, finish: Finish) -> Grade:
-        """Pull the answer out (`extraction.py`), compare it with the reference (`equality.py`).
+        """Pull the answer out (`extraction.py`), compare it with the gold (`equality.py`).
 
         The reason reads "rule, means": which rule found the answer and what compared it. In a completion cut off at
         the cap only a marked answer counts. No answer is `ungradable`: counted as wrong, and shown.
         """
         if self.grader == "reference":
-            return self._reference_grade(problem, text, chain)
+            return compat.grade_by_box(problem, text, chain)
         if self.grader == "venhoff2025":
-            return grade_by_last_number(problem, text, chain)
-        found = self.found(text, complete=finish == "stop")
-        if found is None:
+            return compat.grade_by_last_number(problem, text, chain)
+        answer = self.stated(text, complete=finish == "stop")
+        if answer is None:
             return Grade(problem.id, chain, "ungradable", None, why_none(text, finish))
-        verdict, means = shared_pool().judge(problem.gold, found.text)
-        return Grade(problem.id, chain, verdict, found.text, f"{found.rule}, {means}")
-
-    def _reference_grade(self, problem: Problem, text: str, chain: int) -> Grade:
-        if not text.strip():
-            return Grade(problem.id, chain, "ungradable", None, "empty text")
-        answer, (verdict, means) = reference.judge_math(problem.gold, text)
-        return Grade(problem.id, chain, verdict, answer, f"reference, {means}")
-
-    def behaviours(self, text: str) -> dict[str, int]:
-        """None are known for free text."""
-        return {}
+        verdict, means = shared_pool().verify(problem.gold, answer.text)
+        return Grade(problem.id, chain, verdict, answer.text, f"{answer.rule}, {means}")
 
     def gold_text(self, problem: Problem) -> str:
-        """The reference in a box."""
+        """The gold in a box."""
         return f"\\boxed{{{problem.gold}}}"
 
 
@@ -116,10 +105,10 @@ _AMOUNT = re.compile(
 )
 
 
-def amount_of(found: Answer | None) -> Answer | None:
+def amount_of(answer: Answer | None) -> Answer | None:
     """Of a number in words ("18 dollars", "x = 18") only the number; any other answer as it is."""
-    amount = _AMOUNT.fullmatch(normal_form(found.text)) if found else None
-    return found._replace(text=amount.group(1)) if found and amount else found
+    amount = _AMOUNT.fullmatch(normal_form(answer.text)) if answer else None
+    return answer._replace(text=amount.group(1)) if answer and amount else answer
 
 
 def why_none(text: str, finish: Finish) -> str:

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, final
+from typing import ClassVar, final
 
 from reasoning_lab.benchmark.grading.choices import LETTERS
 from reasoning_lab.benchmark.multiple_choice import MultipleChoice
@@ -27,7 +27,7 @@ class MmluPro(MultipleChoice):
     licence: ClassVar[str] = "MIT"
     max_options: ClassVar[int] = 10
 
-    def problem(self, row: Mapping[str, Any], index: int, where: str) -> Problem:
+    def problem(self, row: Mapping[str, object], index: int, where: str) -> Problem:
         """Fields question, options (a list, or its JSON), answer (a letter), and category and question_id where there.
 
         Fillers "N/A" at the end, which an older edition has, are no options.
@@ -36,17 +36,25 @@ class MmluPro(MultipleChoice):
         answer = text_field(row, "answer", where).strip().upper()
         if len(answer) != 1 or answer not in LETTERS[: len(options)]:
             raise ValueError(f"{where}: answer={answer[:20]!r} is no letter of the {len(options)} options.")
-        number = row.get("question_id")
-        known = isinstance(number, int) or (isinstance(number, str) and number.isdecimal() and number.isascii())
-        if number is not None and (not known or isinstance(number, bool) or len(str(number)) > 12):
-            raise ValueError(f"{where}: question_id={str(number)[:20]!r}, must be a number.")
-        id = f"{self.split}-{index:05d}" if number is None else f"{self.split}-{int(number)}"
+        number = _question_id(row, where)
+        id = f"{self.split}-{index:05d}" if number is None else f"{self.split}-{number}"
         tags = {} if row.get("category") is None else {"subject": text_field(row, "category", where).strip().lower()}
         question = text_field(row, "question", where)
         return self.lettered(id, question, options, LETTERS.index(answer), tags, where)
 
 
-def _options(row: Mapping[str, Any], where: str) -> list[str]:
+def _question_id(row: Mapping[str, object], where: str) -> int | None:
+    """A number of at most 12 digits, or its text; None where the row has none."""
+    number = row.get("question_id")
+    if number is None:
+        return None
+    known = isinstance(number, str) and number.isdecimal() and number.isascii()
+    if not (known or isinstance(number, int)) or isinstance(number, bool) or len(str(number)) > 12:
+        raise ValueError(f"{where}: question_id={str(number)[:20]!r}, must be a number.")
+    return int(str(number))
+
+
+def _options(row: Mapping[str, object], where: str) -> list[str]:
     options = row.get("options")
     if isinstance(options, str):  # a CSV has no lists
         try:

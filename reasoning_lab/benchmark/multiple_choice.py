@@ -5,14 +5,13 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal, final
 
 from reasoning_lab.benchmark.base import Finish, RowBenchmark, require_seed
-from reasoning_lab.benchmark.grading import reference
+from reasoning_lab.benchmark.grading import compat
 from reasoning_lab.benchmark.grading.choices import LETTERS, chosen
-from reasoning_lab.benchmark.mathematics import why_none
+from reasoning_lab.benchmark.mathematics import PromptStyle, why_none
 from reasoning_lab.checks import require_one_of
 from reasoning_lab.engine.rng import Key, uniform
 from reasoning_lab.records import Grade, Problem
 
-PromptStyle = Literal["karan2025", "model_card", "plain"]
 ChoiceGrader = Literal["choice", "reference"]
 
 _PROMPTS: dict[PromptStyle, str] = {
@@ -36,7 +35,7 @@ directive that the card of QwQ-32B asks for. plain: question and options, as in 
 
 @dataclass(frozen=True)
 class ChoiceProblem(Problem):
-    """A problem whose question lists options; the reference is a letter."""
+    """A problem whose question lists options; its gold is a letter."""
 
     options: tuple[str, ...] = ()
     """Their texts, in the order of the letters."""
@@ -54,7 +53,8 @@ class MultipleChoice(RowBenchmark):
     option_seed: int | None
     """Of the order of the options, which is a function of it and the problem's id; None keeps the data's order."""
     grader: ChoiceGrader = "choice"
-    """choice: the rules of `choices.py`; reference: the authors' rule with its known defects, for comparison."""
+    """choice: the rules of `choices.py`; reference: Karan & Du's own with its known defects
+    (`grading/compat.py`), for comparison."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -102,8 +102,8 @@ class MultipleChoice(RowBenchmark):
     @final
     def answer(self, text: str) -> str | None:
         """The letter that the text names; one that only quotes an option has none here, where options aren't known."""
-        found = chosen(text, ("",) * self.max_options)
-        return found.text if found else None
+        choice = chosen(text, ("",) * self.max_options)
+        return choice.text if choice else None
 
     @final
     def canonical(self, answer: str) -> str:
@@ -112,22 +112,15 @@ class MultipleChoice(RowBenchmark):
 
     @final
     def grade(self, problem: Problem, text: str, chain: int, finish: Finish) -> Grade:
-        """Correct if the text chooses the reference's letter; the reason is the rule that found it."""
-        if not text.strip():
-            return Grade(problem.id, chain, "ungradable", None, "empty text")
+        """Correct if the text chooses the gold letter; the reason is the rule that found it."""
+        options = self._options(problem)
         if self.grader == "reference":
-            letter = reference.last_letter(text, LETTERS[: len(self._options(problem))])
-            verdict = "correct" if letter == problem.gold else "wrong"
-            return Grade(problem.id, chain, verdict, letter, "reference, last letter" if letter else "reference, none")
-        found = chosen(text, self._options(problem), complete=finish == "stop")
-        if found is None:
+            return compat.grade_by_last_letter(problem, text, chain, LETTERS[: len(options)])
+        choice = chosen(text, options, complete=finish == "stop") if text.strip() else None
+        if choice is None:
             return Grade(problem.id, chain, "ungradable", None, why_none(text, finish))
-        return Grade(problem.id, chain, "correct" if found.text == problem.gold else "wrong", found.text, found.rule)
-
-    @final
-    def behaviours(self, text: str) -> dict[str, int]:
-        """None are known for free text."""
-        return {}
+        verdict = "correct" if choice.text == problem.gold else "wrong"
+        return Grade(problem.id, chain, verdict, choice.text, choice.rule)
 
     @final
     def gold_text(self, problem: Problem) -> str:

@@ -49,7 +49,7 @@ def rows(
     return hub_rows(hub_id, hub_config, revision, split, on_bad)
 
 
-def text_field(row: Mapping[str, Any], field: str, where: str) -> str:
+def text_field(row: Mapping[str, object], field: str, where: str) -> str:
     """A field that must be a text: present, not blank, at most `MAX_FIELD_CHARS` long, and writable as UTF-8."""
     if field not in row:
         raise ValueError(f"{where}: no field {field!r}; the row has {_names(row)}.")
@@ -65,7 +65,7 @@ def text_field(row: Mapping[str, Any], field: str, where: str) -> str:
     return value
 
 
-def _names(row: Mapping[str, Any]) -> str:
+def _names(row: Mapping[str, object]) -> str:
     names = sorted(map(repr, row))
     return ", ".join(names[:8]) + (", …" if len(names) > 8 else "") if names else "no field at all"
 
@@ -89,8 +89,8 @@ class _Unread(NamedTuple):
     reason: str
 
 
-def _numbered(found: Iterator[tuple[str, object]], on_bad: OnBad) -> Iterator[Row]:
-    for index, (where, data) in enumerate(found):
+def _numbered(items: Iterator[tuple[str, object]], on_bad: OnBad) -> Iterator[Row]:
+    for index, (where, data) in enumerate(items):
         if isinstance(data, _Unread):
             on_bad(f"{where}: {data.reason}")
         elif not isinstance(data, dict) or not all(isinstance(name, str) for name in data):
@@ -181,11 +181,11 @@ def hub_rows(hub_id: str, hub_config: str | None, revision: str, split: str, on_
     try:
         from datasets import load_dataset
 
-        found = load_dataset(hub_id, hub_config, revision=revision, split=split)
+        data_set = load_dataset(hub_id, hub_config, revision=revision, split=split)
     except Exception as error:  # the library raises a dozen kinds, by version and cause
         cause = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
         raise ValueError(
             f"benchmark.hub_id={hub_id}: split {split!r} at revision {revision!r} could not be loaded ({cause}). "
             "Without network, set benchmark.path to a local .jsonl, .jsonl.gz, .parquet or .csv file of it."
         ) from error
-    return _numbered(((f"{hub_id}/{split}:{index}", data) for index, data in enumerate(found)), on_bad)
+    return _numbered(((f"{hub_id}/{split}:{index}", data) for index, data in enumerate(data_set)), on_bad)

@@ -134,7 +134,7 @@ class JudgeOption(ABC):
 
     @abstractmethod
     def identity(self) -> dict[str, Any]:
-        """What determines its answers, for a recipe's key: no limit, no path, no secret."""
+        """What determines its answers, for the key of what it judges: no limit on cost, no path, no secret."""
 
     @abstractmethod
     def check(self) -> None:
@@ -148,8 +148,8 @@ class ChatRequest:
     prompt: str
     expected_tokens: int = 100
     """Usual length of the reply [tokens]; for estimates alone."""
-    draw: int = 0
-    """Which independent draw of the same prompt: the cache keeps them apart."""
+    repetition: int = 0
+    """Which of the independent replies to the same prompt: the cache keeps them apart."""
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ class ChatJudge(Judge):
         self.name = chat.name
 
     def titles(self, requests: Sequence[TitleRequest]) -> list[Title | None]:
-        """One request per category; a repetition is a draw of its own."""
+        """One request per category; a repetition is asked anew."""
         asked = [ChatRequest(title_prompt(request), _TITLE_TOKENS, request.repetition) for request in requests]
         return [None if text is None else parse_title(text) for text in self._texts(asked)]
 
@@ -48,7 +48,7 @@ class ChatJudge(Judge):
         return self._ratings([similarity_prompt(one, other) for one, other in pairs])
 
     def usage(self) -> Usage:
-        """The chat's."""
+        """What the chat has been asked so far."""
         return self.chat.usage
 
     def dry(self) -> "ChatJudge":

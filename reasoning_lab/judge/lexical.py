@@ -63,15 +63,15 @@ class LexicalJudge(Judge):
 
     def titles(self, requests: Sequence[TitleRequest]) -> list[Title | None]:
         """The terms that mark each category against the others of the same repetition; None where there is none."""
-        found: dict[int, Title | None] = {}
+        titles: dict[int, Title | None] = {}
         together = defaultdict(list)
         for number, request in enumerate(requests):
             together[request.repetition].append(number)
         for numbers in together.values():
             weights, terms = self._class_weights([requests[number].sentences for number in numbers])
             for number, row in zip(numbers, weights, strict=True):
-                found[number] = self._title(row, terms)
-        return [found[number] for number in range(len(requests))]
+                titles[number] = self._title(row, terms)
+        return [titles[number] for number in range(len(requests))]
 
     def belongs(
         self, questions: Sequence[tuple[Category, Sequence[str]]], among: Sequence[Category]
@@ -101,7 +101,7 @@ class LexicalJudge(Judge):
         return [round(10 * float(cosines[space.position(one), space.position(other)])) for one, other in pairs]
 
     def usage(self) -> Usage:
-        """Nothing."""
+        """Nothing is spent."""
         return Usage()
 
     def dry(self) -> "LexicalJudge":
@@ -112,7 +112,7 @@ class LexicalJudge(Judge):
         from sklearn.feature_extraction.text import CountVectorizer
 
         counter = CountVectorizer(
-            preprocessor=normalised, token_pattern=TERM, ngram_range=(1, self._longest_term), lowercase=False
+            preprocessor=without_numbers, token_pattern=TERM, ngram_range=(1, self._longest_term), lowercase=False
         )
         rows = np.array([row for row, some in enumerate(classes) for _ in some], dtype=int)
         try:
@@ -142,7 +142,7 @@ class LexicalJudge(Judge):
         return Title(" · ".join(chosen), f"Sentences whose wording differs from the others' most by {shown}.")
 
 
-def normalised(sentence: str) -> str:
+def without_numbers(sentence: str) -> str:
     """Lower case, every number a 0: operands and results are not what a sentence does."""
     return re.sub(r"\d+(?:[.,]\d+)*", "0", sentence).lower()
 
@@ -173,7 +173,7 @@ class _Space:
                     f"category {category.index} ({category.title!r}) has no examples: a lexical judge needs the "
                     "sentences that it was named by; name it again, or choose another judge."
                 )
-        vectorizer = TfidfVectorizer(preprocessor=normalised, token_pattern=TERM, lowercase=False)
+        vectorizer = TfidfVectorizer(preprocessor=without_numbers, token_pattern=TERM, lowercase=False)
         try:
             vectorizer.fit([example for category in categories for example in category.examples])
         except ValueError:

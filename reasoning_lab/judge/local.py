@@ -1,6 +1,6 @@
 """A judge that runs here: a hub model (or local folder) through the lab's own policy and engine, greedily."""
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -8,6 +8,7 @@ from typing import Any
 from reasoning_lab.checks import require, require_count
 from reasoning_lab.engine.policy import Chain, Request
 from reasoning_lab.engine.rng import Key
+from reasoning_lab.engine.scheduler import run
 from reasoning_lab.judge.base import ChatRequest, CountingChat, JudgeOption, Reply, Usage
 from reasoning_lab.judge.chat import ChatJudge
 from reasoning_lab.model_pair.loaded import LoadedModel, load_model, resolve_device
@@ -59,19 +60,19 @@ class Local(JudgeOption):
         reader = load_reader(self.model)
         if self.model.prompt_format == "chat" and not reader.tokenizer.chat_template:
             raise ValueError(
-                f"model.prompt_format=chat: {self.model.path} has no chat template; set it to raw, or choose an "
+                f"judge.model.prompt_format=chat: {self.model.path} has no chat template; set it to raw, or choose an "
                 "instruction-tuned model."
             )
         most = reader.context_length - self.max_tokens
         require(
-            self.max_prompt_tokens <= most, "max_prompt_tokens", self.max_prompt_tokens,
+            self.max_prompt_tokens <= most, "judge.max_prompt_tokens", self.max_prompt_tokens,
             f"at most {most}, the model's {reader.context_length} positions less max_tokens={self.max_tokens}",
             "lower one of the two",
         )  # fmt: skip
 
 
 class LocalChat(CountingChat):
-    """Greedy replies of a loaded model, `rows` at a time. A draw of its own is the same reply again."""
+    """Greedy replies of a loaded model, `rows` at a time. A repetition is the same reply again."""
 
     def __init__(self, model: LoadedModel, name: str, rows: int, max_prompt_tokens: int, max_tokens: int) -> None:
         super().__init__()
@@ -87,8 +88,6 @@ class LocalChat(CountingChat):
         return Usage(len(different), sent=len(different), prompt_tokens=read, completion_tokens=written)
 
     def _replies(self, requests: Sequence[ChatRequest]) -> list[Reply]:
-        from reasoning_lab.engine.scheduler import run
-
         prompts = [self._model.encode(request.prompt) for request in requests]
         fitting = [number for number, ids in enumerate(prompts) if len(ids) <= self._max_prompt_tokens]
         tasks = ((number, self._greedy(prompts[number])) for number in fitting)
@@ -96,7 +95,7 @@ class LocalChat(CountingChat):
         chains = dict(run(self._model.policy, tasks, self._rows, capacity)) if fitting else {}
         return [self._reply(ids, chains.get(number)) for number, ids in enumerate(prompts)]
 
-    def _greedy(self, ids: tuple[int, ...]) -> Any:
+    def _greedy(self, ids: tuple[int, ...]) -> Generator[Request, Chain, Chain]:
         key = Key(0, "judge")  # At temperature 0 nothing is drawn by it.
         return (yield Request(Chain(ids), 0, key, self._max_tokens, self._model.stop_ids, temperature=0.0))
 

@@ -20,8 +20,7 @@ from reasoning_lab.checks import require
 from reasoning_lab.engine.rng import Key, uniform
 from reasoning_lab.judge.base import Chat, ChatRequest
 from reasoning_lab.judge.chat import ChatJudge
-from reasoning_lab.judge.client.endpoint import Endpoint, Outcome
-from reasoning_lab.judge.client.wire import BadReply, Completion, read_completion
+from reasoning_lab.judge.client.http import Attempt, BadReply, ChatCompletion, Endpoint, read_completion
 from reasoning_lab.judge.openai import OpenAI
 from reasoning_lab.records import Record
 
@@ -80,20 +79,20 @@ class PreferenceOption(OpenAI):
 
 
 class _LogprobEndpoint(Endpoint):
-    def _read(self, content: bytes) -> Outcome:
+    def _read(self, content: bytes) -> Attempt:
         try:
             done = read_completion(content)
-            found = json.dumps(_first_token(json.loads(content)), sort_keys=True)
+            weights = json.dumps(_first_token(json.loads(content)), sort_keys=True)
         except BadReply as bad:
-            return Outcome("lost", failure=f"senseless reply: {bad}", status=200)
-        return Outcome("done", Completion(found, False, done.prompt_tokens, done.completion_tokens), status=200)
+            return Attempt("lost", failure=f"senseless reply: {bad}", status=200)
+        return Attempt("done", ChatCompletion(weights, False, done.prompt_tokens, done.completion_tokens), status=200)
 
 
 def _first_token(reply: dict[str, Any]) -> dict[str, float]:
     """Log probability by token, of the first token's alternatives."""
     try:
-        found = reply["choices"][0]["logprobs"]["content"][0]["top_logprobs"]
-        return {str(each["token"]): float(each["logprob"]) for each in found}
+        alternatives = reply["choices"][0]["logprobs"]["content"][0]["top_logprobs"]
+        return {str(each["token"]): float(each["logprob"]) for each in alternatives}
     except (KeyError, IndexError, TypeError, ValueError):
         raise BadReply("no top_logprobs; the server must give log probabilities") from None
 
@@ -102,18 +101,21 @@ def preferences(chat: Chat, pairs: Sequence[Pair], template: str, seed: int) -> 
     """Ask about every pair, all at the same time; equal outputs tie unasked."""
     requests = preference_requests(pairs, template, seed)
     replies = dict(zip(requests, chat.ask(list(requests.values())), strict=True))
-    found = []
+    given = []
     for pair in pairs:
         text, is_first = replies[pair].text if pair in replies else None, output_first(seed, pair)
         value = None if text is None else weight(text, is_first)
-        found.append(Preference(pair.problem, pair.chain, value if pair in replies else 0.5, is_first))
-    return found
+        given.append(Preference(pair.problem, pair.chain, value if pair in replies else 0.5, is_first))
+    return given
 
 
 def preference_requests(pairs: Sequence[Pair], template: str, seed: int) -> dict[Pair, ChatRequest]:
     """What is asked of each pair whose outputs differ."""
     asked = [pair for pair in pairs if pair.output != pair.reference]
-    return {pair: ChatRequest(prompt_of(template, pair, output_first(seed, pair)), expected_tokens=1) for pair in asked}
+    return {
+        pair: ChatRequest(preference_prompt(template, pair, output_first(seed, pair)), expected_tokens=1)
+        for pair in asked
+    }
 
 
 def output_first(seed: int, pair: Pair) -> bool:
@@ -121,7 +123,7 @@ def output_first(seed: int, pair: Pair) -> bool:
     return uniform(Key(seed, pair.problem, pair.chain), 0, "order of the outputs") < 0.5
 
 
-def prompt_of(template: str, pair: Pair, is_first: bool) -> str:
+def preference_prompt(template: str, pair: Pair, is_first: bool) -> str:
     """The template with its slots filled in one pass: no text is searched for slots. ChatML's marks in the texts are
     broken up, so that none can end a turn (the package leaves them)."""
     one, other = (pair.output, pair.reference) if is_first else (pair.reference, pair.output)
@@ -131,12 +133,12 @@ def prompt_of(template: str, pair: Pair, is_first: bool) -> str:
 
 def weight(reply: str, is_first: bool) -> float | None:
     """P(ours) / (P(m) + P(M)) of a reply that is a JSON object of log probabilities by token."""
-    found = json.loads(reply)
+    log_p = json.loads(reply)
     mine, other = NAMES if is_first else NAMES[::-1]
-    known = [found[name] for name in NAMES if name in found]
+    known = [log_p[name] for name in NAMES if name in log_p]
     if not known or max(known) == -math.inf:
         return None
-    masses = {name: math.exp(found[name] - max(known)) if name in found else 0.0 for name in NAMES}
+    masses = {name: math.exp(log_p[name] - max(known)) if name in log_p else 0.0 for name in NAMES}
     return masses[mine] / (masses[mine] + masses[other])
 
 

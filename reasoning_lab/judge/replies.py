@@ -7,7 +7,6 @@ all of it, a failed rating for 0 (two categories then count as independent), and
 import json
 import re
 from collections.abc import Iterator
-from typing import Any
 
 from reasoning_lab.judge.base import Title
 
@@ -28,21 +27,21 @@ def parse_title(text: str) -> Title | None:
     """The `Title:` line and everything after `Description:`, line breaks kept; None unless there is exactly one
     title and neither part is empty."""
     text = answer_part(text)
-    found = _PARTS.search(text)
-    if found is None or len(_TITLE_LINE.findall(text)) != 1:
+    parts = _PARTS.search(text)
+    if parts is None or len(_TITLE_LINE.findall(text)) != 1:
         return None
-    title, description = found["title"].strip().strip("*_\"'").strip(), found["description"].strip()
+    title, description = parts["title"].strip().strip("*_\"'").strip(), parts["description"].strip()
     return Title(title, description) if title and description else None
 
 
 def parse_belongs(text: str, n: int) -> list[bool | None]:
     """The verdicts on sentences 1 ... n. None for a sentence that is missing, has no plain yes or no, or has two
     different ones."""
-    found: dict[int, set[bool | None]] = {}
+    given_of: dict[int, set[bool | None]] = {}
     for entry in _classifications(answer_part(text)):
         if isinstance(entry, dict) and (number := _number(entry.get("sentence_id"))) is not None:
-            found.setdefault(number, set()).add(_verdict(entry.get("belongs_to_category")))
-    verdicts = (found.get(number, {None}) for number in range(1, n + 1))
+            given_of.setdefault(number, set()).add(_verdict(entry.get("belongs_to_category")))
+    verdicts = (given_of.get(number, {None}) for number in range(1, n + 1))
     return [next(iter(given)) if len(given) == 1 else None for given in verdicts]
 
 
@@ -59,14 +58,14 @@ def answer_part(text: str) -> str:
     return _THOUGHTS.sub("", text)
 
 
-def _classifications(text: str) -> list[Any]:
+def _classifications(text: str) -> list[object]:
     for value in _objects(text):
         if isinstance(value, dict) and isinstance(entries := value.get("classifications"), list):
             return entries
     return []
 
 
-def _objects(text: str) -> Iterator[Any]:
+def _objects(text: str) -> Iterator[object]:
     """JSON objects that start somewhere in the text, outermost first."""
     decoder, start = json.JSONDecoder(), -1
     for _ in range(MOST_STARTS):
@@ -78,7 +77,7 @@ def _objects(text: str) -> Iterator[Any]:
             continue
 
 
-def _number(value: Any) -> int | None:
+def _number(value: object) -> int | None:
     """A sentence's number, written as a number or as its digits."""
     if isinstance(value, bool):
         return None
@@ -87,7 +86,7 @@ def _number(value: Any) -> int | None:
     return value if isinstance(value, int) else None
 
 
-def _verdict(value: Any) -> bool | None:
+def _verdict(value: object) -> bool | None:
     if isinstance(value, str):
         return _WORDS.get(value.strip().lower())
     return value if isinstance(value, bool) else None

@@ -1,6 +1,6 @@
-"""The grader of Venhoff et al. 2025's code, for comparison with rules: `grader=venhoff2025` (hybrid_steering B8).
+"""The grader of Venhoff et al. 2025's code, for comparison with rules: `grader=venhoff2025` (departures B8).
 
-A chat model reads question, reference and the whole answer, its line breaks gone, and is to say YES or NO in at most
+A chat model reads question, gold and the whole answer, its line breaks gone, and is to say YES or NO in at most
 100 tokens. "yes" anywhere in the reply, in any case, is a right answer: "not what it was yesterday" too. A reply that a
 reasoning model's thoughts have used up is empty, and so a NO. Where there is no reply the benchmark's own rule for this
 grader speaks: the last number.
@@ -44,9 +44,9 @@ def says_yes(chat: Chat, cases: Sequence[Case]) -> list[bool | None]:
 
 def verdict_requests(cases: Sequence[Case]) -> list[ChatRequest]:
     """What is asked, one request per case."""
-    return [ChatRequest(prompt_of(case), expected_tokens=MAX_TOKENS // 2) for case in cases]
+    return [ChatRequest(verdict_prompt(case), expected_tokens=MAX_TOKENS // 2) for case in cases]
 
 
-def prompt_of(case: Case) -> str:
+def verdict_prompt(case: Case) -> str:
     """What the judge reads."""
     return _PROMPT.format(question=case.question, gold=case.gold, text=" ".join(case.text.split()))

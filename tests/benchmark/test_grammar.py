@@ -26,13 +26,13 @@ from reasoning_lab.benchmark.grammar import (
     draw_problem,
     draw_style,
     final_answer,
+    grammar_vocabulary,
     heldout_problems,
     n_sentences,
     response,
     sentence_category,
     training_documents,
     training_problems,
-    vocabulary,
 )
 
 EMBEDDED = Path(reasoning_lab.__file__).parent / "model_pair" / "embedded"
@@ -188,7 +188,7 @@ def test_categories_partition_a_response_and_leave_nothing_over(style: Style) ->
         assert "other" not in {category for _, _, category in spans}
 
 
-@given(st.lists(st.sampled_from(sorted(vocabulary())), max_size=40).map("".join))
+@given(st.lists(st.sampled_from(sorted(grammar_vocabulary())), max_size=40).map("".join))
 def test_categories_partition_any_text(text: str) -> None:
     spans = categories(text)
     assert "".join(text[start:end] for start, end, _ in spans) == text
@@ -232,7 +232,7 @@ def test_the_final_answer_is_in_the_last_sentence(text: str, answer: int | None)
 
 
 def test_the_vocabulary_is_fixed() -> None:
-    ids = vocabulary()
+    ids = grammar_vocabulary()
     assert len(ids) == 91
     assert (ids["<pad>"], ids["<eos>"], ids["<unk>"], ids["\n"], ids["Tom"]) == (0, 1, 2, 3, 90)
     assert list(ids)[3:] == sorted(list(ids)[3:])
@@ -242,7 +242,7 @@ def test_the_vocabulary_is_fixed() -> None:
 def test_decoding_inverts_encoding_for_the_shipped_tokenizers(model: str) -> None:
     transformers = pytest.importorskip("transformers")
     tokenizer = transformers.AutoTokenizer.from_pretrained(EMBEDDED / model)
-    assert tokenizer.get_vocab() == vocabulary()
+    assert tokenizer.get_vocab() == grammar_vocabulary()
     for document in islice(training_documents(11), 1000):
         ids = tokenizer(document)["input_ids"]
         assert tokenizer.unk_token_id not in ids

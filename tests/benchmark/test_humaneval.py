@@ -11,14 +11,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from reasoning_lab.benchmark.grading.programs import MAX_PARSED_CHARS, Program, as_body, canonical, cut, extract
 from reasoning_lab.benchmark.humaneval import HumanEval
 from reasoning_lab.records import Grade, Problem
 from tests.benchmark.data import shared
-from tests.benchmark.sandbox.test_sandbox import needs_bubblewrap
+from tests.benchmark.sandbox.programs import needs_bubblewrap
 from tests.benchmark.test_contract import GOLDEN, WRONG_TYPE, build
 
 Grader = Callable[[Problem, str], Grade]
@@ -202,76 +199,6 @@ def test_what_limits_a_program_is_part_of_the_gradings_identity(field: str, valu
     assert humaneval().reading == humaneval(**{field: value}).reading
 
 
-# --- where the program is found -------------------------------------------------------------------------------
-
-FOUND = json.loads((GOLDEN / "grading" / "programs.json").read_text(encoding="utf-8"))
-"""Texts, and the code and rule that are found in them where the function is called f; written by hand."""
-
-
-@pytest.mark.parametrize("case", FOUND, ids=lambda case: case["name"])
-def test_where_the_program_is_found(case: dict[str, str]) -> None:
-    expected = Program(case["code"], case["rule"]) if case["code"] else None  # pyright: ignore[reportArgumentType]
-    assert extract(case["text"], "f") == expected
-
-
-def test_the_name_asked_for_decides_between_blocks() -> None:
-    text = "```\ndef f():\n    return 1\n```\nTests:\n```\ndef test_f():\n    assert f()\n```"
-    assert extract(text, "f") == Program("def f():\n    return 1\n", "fenced")
-    assert extract(text) == Program("def test_f():\n    assert f()\n", "fenced")
-
-
-@given(text=st.text("def f():\n\t '\"#([{}])\\`return1,", max_size=80))
-@settings(max_examples=300, deadline=None)
-def test_a_cut_ends_before_a_line_of_its_own_and_cutting_twice_changes_nothing(text: str) -> None:
-    kept = cut(text)
-    assert text.startswith(kept) and cut(kept) == kept
-    assert kept == text or (kept.endswith("\n") and not text[len(kept)].isspace())
-    body = as_body(text)
-    assert body is None or as_body(body) == body
-
-
-@pytest.mark.timeout(300)
-@pytest.mark.parametrize("page", ["'''", '"', "(", "\\", "```\n", "def f(\n", "#", "    x = '''\n", " ", "\n", "@x\n"])
-def test_any_page_is_read_in_linear_time(page: str) -> None:
-    """Quadratic time would be hours here."""
-    text = "    " + page * (400_000 // len(page))
-    for variant in (text, text.lstrip(" "), "def f():\n" + text):
-        extract(variant, "f")
-        canonical(variant)
-
-
-@pytest.mark.parametrize(
-    ("one", "other", "same"),
-    [
-        ("    return 1\n", "    # one\n\n    return (1)", True),
-        ("    return 'a'\n", '    return "a"\n', True),
-        ("    return 1\n", "    return 2\n", False),
-        ("def f():\n  return 1", "def f():\n    return 1  # one\n", True),
-        ("def f():\n    return 1", "def g():\n    return 1", False),
-        ("    return (\n", "    return (\n\n", True),
-        ("    return 1\nprint(2)", "    return 1\nprint(3)", True),
-        ("x" * (MAX_PARSED_CHARS + 1), "x" * (MAX_PARSED_CHARS + 2), False),
-    ],
-)
-def test_programs_vote_without_comments_and_layout(one: str, other: str, same: bool) -> None:
-    assert (canonical(one) == canonical(other)) == same
-
-
-DEEP = [
-    "-" * 19_000 + "1",
-    "1" + "+1" * 9_000,
-    "a" + ".a" * 9_000,
-    "not " * 4_000 + "1",
-    "(" * 19_000,
-    "a" + "()" * 9_000,
-]
-
-
-@pytest.mark.parametrize("code", DEEP, ids=lambda code: code[:5])
-def test_what_python_can_not_read_votes_as_it_is_written(code: str) -> None:
-    assert canonical(code) == code
-
-
 # --- grades ---------------------------------------------------------------------------------------------------
 
 ODD = {
@@ -310,7 +237,7 @@ def test_odd_texts_are_graded_with_a_named_reason(text: str) -> None:
 
 
 def test_without_a_sandbox_grading_refuses_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    from reasoning_lab.benchmark.sandbox.check import open_sandbox
+    from reasoning_lab.benchmark.sandbox.probes import open_sandbox
 
     monkeypatch.setenv("PATH", "/nonexistent")
     open_sandbox.cache_clear()

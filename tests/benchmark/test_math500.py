@@ -20,7 +20,7 @@ def test_every_reference_is_correct_against_itself() -> None:
 def test_every_reference_is_read_by_symbolic_comparison_too() -> None:
     pytest.importorskip("math_verify")
     problems = build("math500", path=shared("math500.jsonl")).load()
-    verdicts = {p.gold: shared_pool()._judge_by_worker(p.gold, p.gold).verdict for p in problems}
+    verdicts = {p.gold: shared_pool()._verify_by_worker(p.gold, p.gold).verdict for p in problems}
     assert {gold for gold, verdict in verdicts.items() if verdict != "correct"} == set()
 
 

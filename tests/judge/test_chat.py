@@ -68,7 +68,7 @@ def test_a_batch_without_an_answer_is_none_and_leaves_the_others() -> None:
         assert found == [[True] * 50 + [None] * 50 + [True] * 20]
 
 
-def test_titles_show_sentences_and_traces_and_are_draws_of_their_own() -> None:
+def test_titles_show_sentences_and_traces_and_a_repetition_is_asked_anew() -> None:
     chat = Scripted(lambda prompt: "Title: T\nDescription: one\ntwo")
     requests = [TitleRequest(0, ('Wait, "no".', "Hm.\nHm."), ("A trace.",), again) for again in range(2)]
     assert ChatJudge(chat).titles(requests) == [Title("T", "one\ntwo")] * 2
@@ -76,7 +76,7 @@ def test_titles_show_sentences_and_traces_and_are_draws_of_their_own() -> None:
     assert sentences_of(prompt) == ['Wait, "no".', "Hm.\nHm."]
     assert "<trace>\nA trace.\n</trace>" in prompt
     assert len(re.findall(r"^Title: .*\nDescription: ", prompt, re.MULTILINE)) == 6  # Five examples and the form.
-    assert [request.draw for request in chat.requests] == [0, 1]
+    assert [request.repetition for request in chat.requests] == [0, 1]
 
 
 def test_ratings_name_both_sides() -> None:

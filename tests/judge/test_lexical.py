@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from reasoning_lab.benchmark import grammar
 from reasoning_lab.judge.base import Category, TitleRequest
-from reasoning_lab.judge.lexical import Lexical, LexicalJudge, normalised
+from reasoning_lab.judge.lexical import Lexical, LexicalJudge, without_numbers
 
 JUDGE = Lexical(3, 3).open(Path("unused"), "cpu")
 
@@ -92,7 +92,7 @@ def test_planted_categories_are_recognised_on_sentences_not_seen() -> None:
 
 
 def test_numbers_are_no_difference() -> None:
-    assert normalised("40 - 5 = 35, about 3.5 or 1,000") == "0 - 0 = 0, about 0 or 0"
+    assert without_numbers("40 - 5 = 35, about 3.5 or 1,000") == "0 - 0 = 0, about 0 or 0"
     among = [Category(0, "a", "", ("7 + 8 = 15.",)), Category(1, "b", "", ("Check: 7 + 8 = 15.",))]
     assert JUDGE.belongs([(among[0], ["99 + 1 = 100."]), (among[1], ["99 + 1 = 100."])], among) == [[True], [False]]
 

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from reasoning_lab.artifacts.arms import Answers
-from reasoning_lab.benchmark.grading.last_number import last_number
+from reasoning_lab.benchmark.grading.compat import last_plain_number
 from reasoning_lab.experiment import Experiment
 from reasoning_lab.judge import local as local_judge
-from reasoning_lab.judge.verdict import MAX_TOKENS, Case, prompt_of
+from reasoning_lab.judge.verdict import MAX_TOKENS, Case, verdict_prompt
 from reasoning_lab.launch.compose import Composer
 from reasoning_lab.launch.typed import build
 from reasoning_lab.stages import Run
@@ -64,8 +64,8 @@ def test_a_yes_anywhere_is_right_and_where_no_reply_came_the_last_number_decides
     problems = arm.completions.problems.by_id
     for answer, grade in zip(answers, given, strict=True):
         problem = problems[answer.problem]
-        reply = said.get(prompt_of(Case(problem.question, problem.gold, answer.text)))
-        right = last_number(answer.text) == problem.gold if reply is None else "yes" in reply.lower()
+        reply = said.get(verdict_prompt(Case(problem.question, problem.gold, answer.text)))
+        right = last_plain_number(answer.text) == problem.gold if reply is None else "yes" in reply.lower()
         assert grade.correct == right
         assert grade.reason in (("last number", "no number") if reply is None else ("yes by gpt-4.1-mini",))
     assert {each.reason for each in given} >= {"yes by gpt-4.1-mini", "last number"}
@@ -104,5 +104,5 @@ def test_a_local_model_is_asked_too_and_loaded_once_for_all_arms(
 
 
 def test_the_prompt_has_the_whole_answer_on_one_line() -> None:
-    prompt = prompt_of(Case("How many?", "7", "One.\n\n  Two. {braces} stay"))
+    prompt = verdict_prompt(Case("How many?", "7", "One.\n\n  Two. {braces} stay"))
     assert "One. Two. {braces} stay" in prompt and "How many?" in prompt and "Correct answer: 7" in prompt

@@ -11,7 +11,7 @@ from reasoning_lab.benchmark import grammar
 from reasoning_lab.records import Completion, Grade, Move, Problem, Verdict
 from reasoning_lab.report import ArmResult, Published, ReportInput
 
-TO_ID = grammar.vocabulary()
+TO_ID = grammar.grammar_vocabulary()
 TO_TOKEN = {index: token for token, index in TO_ID.items()}
 GRAMMAR = grammar.Grammar()
 

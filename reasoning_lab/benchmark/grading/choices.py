@@ -22,7 +22,7 @@ from collections.abc import Iterator, Sequence
 from typing import Literal, NamedTuple
 
 from reasoning_lab.benchmark.grading.extraction import last_boxed
-from reasoning_lab.benchmark.grading.normal_form import canonical
+from reasoning_lab.benchmark.grading.normal_form import canonical_answer
 
 ChoiceRule = Literal["boxed", "answer is", "letter line", "option line", "first letter", "last mention"]
 LETTERS = "ABCDEFGHIJ"
@@ -52,7 +52,7 @@ def chosen(text: str, options: Sequence[str], complete: bool = True) -> Choice |
         ("first letter", reader.first_letter(text)),
         ("last mention", reader.last_mention(text) if complete else None),
     )
-    return next((Choice(found, rule) for rule, found in rules if found), None)
+    return next((Choice(letter, rule) for rule, letter in rules if letter), None)
 
 
 # --- a letter at the beginning of a phrase --------------------------------------------------------------------
@@ -91,8 +91,8 @@ class _Reader:
         """
         said = " ".join(_MARKUP.sub(" ", said).split())
         rest = said[_WORDS_BEFORE.match(said).end() :]  # pyright: ignore[reportOptionalMemberAccess] -- it may be empty
-        found = self._letter(rest, cut)
-        return found or (None if cut else self.of_option(said) or self.of_option(_first_sentence(said)))
+        letters = self._letter(rest, cut)
+        return letters or (None if cut else self.of_option(said) or self.of_option(_first_sentence(said)))
 
     def _letter(self, rest: str, cut: bool) -> str | None:
         if bracketed := _BRACKETED.match(rest):
@@ -136,11 +136,11 @@ class _Reader:
         return self.phrase(content)
 
     def answer_is(self, text: str, complete: bool) -> str | None:
-        found = None
+        letters = None
         for start, said in _announced(text):
             at_end = start + len(said) >= len(text)
-            found = self.phrase(said, cut=at_end and not complete and text[-1].isalnum()) or found
-        return found
+            letters = self.phrase(said, cut=at_end and not complete and text[-1].isalnum()) or letters
+        return letters
 
     def letter_line(self, text: str, complete: bool) -> str | None:
         lines = [(line.group(1) or line.group(2), line.end()) for line in _LETTER_LINE.finditer(text)]
@@ -174,13 +174,13 @@ class _Reader:
         return first.group(1) if set(listed) == {first.group(1)} else None
 
     def last_mention(self, text: str) -> str | None:
-        found = None
+        mentioned = None
         for mention in _MENTION.finditer(text):
             letter = mention.group(1) or mention.group(2)
             ruled_out = _RULED_OUT.search(text, max(mention.start() - 40, 0), mention.start())
             if letter in self.letters and not ruled_out and not _CALLED_WRONG.match(text, mention.end()):
-                found = letter
-        return found
+                mentioned = letter
+        return mentioned
 
 
 _CUE = re.compile(
@@ -199,13 +199,13 @@ _CORRECT = re.compile(
 
 def _announced(text: str) -> Iterator[tuple[int, str]]:
     """Where something is announced as the answer, and the phrase that begins there, in the order of the text."""
-    found = [(cue.end(), _phrase_at(text, cue.end())) for cue in _CUE.finditer(text)]
+    announced = [(cue.end(), _phrase_at(text, cue.end())) for cue in _CUE.finditer(text)]
     for said in _CORRECT.finditer(text):
         letter = next(group for group in said.groups()[:4] if group)
         # A bare "C is correct" may be statement C, or point C; "C is the correct answer" is not.
         if said.group(4) is None or (said.group(5) and (said.group(6) or said.group(7))):
-            found.append((said.start(), f"({letter})"))
-    return iter(sorted(found))
+            announced.append((said.start(), f"({letter})"))
+    return iter(sorted(announced))
 
 
 def _phrase_at(text: str, start: int) -> str:
@@ -236,4 +236,4 @@ def _first_sentence(said: str) -> str:
 
 def _plain(text: str) -> str:
     """The form under which an option and its quotation are the same."""
-    return canonical(" ".join(_MARKUP.sub(" ", text).split()).rstrip(".")).casefold()
+    return canonical_answer(" ".join(_MARKUP.sub(" ", text).split()).rstrip(".")).casefold()

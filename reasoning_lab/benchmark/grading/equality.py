@@ -1,13 +1,13 @@
 """Are two mathematical answers equal? Decided by the cheapest means that can, and never by waiting.
 
 In this order: the same text; the same normal form; the same exact number, where 50% is 0.5 and also 50, for the
-references of MATH leave the sign out (two different integers end it here); math-verify in a worker process.
+gold answers of MATH leave the sign out (two different integers end it here); math-verify in a worker process.
 Answers that would keep it busy for ever are told by their looks (`magnitude.py`). A comparison that takes more than
 the limit of CPU time is ended, and `timeout` is then the verdict, not "wrong".
 
 Departures from the grader of Karan & Du's code (PRM800K's: a normal form, then whether sympy's difference is 0, in the
 same process): it can be killed; unreduced fractions are accepted; sets and matrices are compared as such. What
-math-verify accepts is accepted: x=5 for 5, 1,2 for 2,1, 52 for 52_8, and decimals that agree with the reference to
+math-verify accepts is accepted: x=5 for 5, 1,2 for 2,1, 52 for 52_8, and decimals that agree with the gold to
 six places.
 """
 
@@ -28,6 +28,7 @@ from typing import IO, Any, Literal, NamedTuple
 from reasoning_lab.benchmark.grading.intervals import as_interval, is_interval
 from reasoning_lab.benchmark.grading.magnitude import unanswerable
 from reasoning_lab.benchmark.grading.normal_form import MAX_CHARS, is_percent, normal_form, number
+from reasoning_lab.checks import require
 from reasoning_lab.records import Verdict
 
 LIMIT_S = 1.0
@@ -42,7 +43,7 @@ MAX_CACHED = 100_000
 _WORKER = Path(__file__).with_name("equality_worker.py")
 _PASSED_ON = ("PATH", "HOME", "PYTHONPATH", "PYTHONHOME", "LD_LIBRARY_PATH", "TMPDIR", "LANG", "LC_ALL")
 Means = Literal["math-verify", "difference"]
-"""How a worker compares: by math-verify, or by whether sympy's difference is 0 (`reference.py`)."""
+"""How a worker compares: by math-verify, or by whether sympy's difference is 0 (`compat.py`)."""
 _BASED = re.compile(r"(-?[0-9A-Za-z]+)_(?:\{(\w+)\}|(\w))", re.ASCII)
 _BASES = {
     "two": "2", "three": "3", "four": "4", "five": "5", "six": "6", "seven": "7", "eight": "8", "nine": "9",
@@ -51,7 +52,7 @@ _BASES = {
 _LETTER_AND_MORE = re.compile(r"\(([A-J])\).+", re.DOTALL)
 
 
-class Judgement(NamedTuple):
+class Verification(NamedTuple):
     """A verdict and what decided it."""
 
     verdict: Verdict
@@ -59,46 +60,46 @@ class Judgement(NamedTuple):
     """'exact', 'normal form', 'numbers', 'math-verify', 'time limit' ..."""
 
 
-def judge_as_text(gold: str, answer: str) -> Judgement | None:
+def verify_as_text(gold: str, answer: str) -> Verification | None:
     """The verdict as far as texts and exact numbers give one; None leaves it to symbolic comparison."""
     if gold.strip() == answer.strip():
-        return Judgement("correct", "exact")
+        return Verification("correct", "exact")
     if max(len(gold), len(answer)) > MAX_CHARS:
-        return Judgement("ungradable", "too long")
+        return Verification("ungradable", "too long")
     gold_form, form = normal_form(gold), normal_form(answer)
     if not form:
-        return Judgement("ungradable", "empty answer")
+        return Verification("ungradable", "empty answer")
     if gold_form == form:
-        return Judgement("correct", "normal form")
+        return Verification("correct", "normal form")
     if (based := _based(gold_form)) and (other := _based(form)):
-        return Judgement("correct" if based == other else "wrong", "base")  # math-verify drops the base
+        return Verification("correct" if based == other else "wrong", "base")  # math-verify drops the base
     if re.fullmatch("[A-J]", gold_form) and (letter := _LETTER_AND_MORE.fullmatch(form)):
-        return Judgement("correct" if letter.group(1) == gold_form else "wrong", "letter")  # (B) 12
+        return Verification("correct" if letter.group(1) == gold_form else "wrong", "letter")  # (B) 12
     if is_interval(gold_form) and "," in form and not re.search(r"[()\[\]{}=<>\\]", form):
-        return Judgement("wrong", "brackets")  # -1,6 for (-1,6)
-    return _judge_numbers(gold, gold_form, answer, form)
+        return Verification("wrong", "brackets")  # -1,6 for (-1,6)
+    return _verify_numbers(gold, gold_form, answer, form)
 
 
 def _based(form: str) -> tuple[str, str] | None:
     """Digits and base of a number such as 52_8, or 52_{eight}."""
-    found = _BASED.fullmatch(form)
-    base = (found.group(2) or found.group(3)) if found else ""
+    written = _BASED.fullmatch(form)
+    base = (written.group(2) or written.group(3)) if written else ""
     base = _BASES.get(base, base)
-    return (found.group(1), base) if found and base.isdecimal() else None
+    return (written.group(1), base) if written and base.isdecimal() else None
 
 
-def _judge_numbers(gold: str, gold_form: str, answer: str, form: str) -> Judgement | None:
+def _verify_numbers(gold: str, gold_form: str, answer: str, form: str) -> Verification | None:
     gold_number, value = number(gold_form), number(form)
     if gold_number is None or value is None:
         return None
     if gold_number == value:
-        return Judgement("correct", "numbers")
+        return Verification("correct", "numbers")
     # 50% is 0.5 too, but 50% is not 5000%.
     if is_percent(gold) != is_percent(answer) and gold_number * 100 == value * (1 if is_percent(answer) else 10_000):
-        return Judgement("correct", "percent")
+        return Verification("correct", "percent")
     # Other fractions may still agree to six places, which is math-verify's to say.
     both_integers = gold_number.denominator == value.denominator == 1
-    return Judgement("wrong", "numbers") if both_integers else None
+    return Verification("wrong", "numbers") if both_integers else None
 
 
 def _alike(gold: str, answer: str) -> tuple[str, str]:
@@ -109,53 +110,52 @@ def _alike(gold: str, answer: str) -> tuple[str, str]:
     return gold, answer
 
 
-class Pool:
+class VerifierPool:
     """Compares answers, with worker processes for those that need symbolic comparison.
 
-    `judge` may be called from any thread. Workers start when first needed and stay; one that hangs, dies or is
+    `verify` may be called from any thread. Workers start when first needed and stay; one that hangs, dies or is
     interrupted is replaced. They are fresh interpreters that are talked to by pipes, not multiprocessing's: they
     import nothing of the calling program, need no main guard, and start from daemonic processes too. A context
     manager; `close` ends the workers.
     """
 
     def __init__(self, n_workers: int = 2, limit_s: float = LIMIT_S) -> None:
-        """A pool of at most `n_workers` processes, each given `limit_s` of CPU time [s] per comparison; both must be
-        > 0."""
-        if n_workers < 1 or not limit_s > 0:
-            raise ValueError(f"n_workers={n_workers}, limit_s={limit_s}: both must be positive.")
+        """At most `n_workers` processes, each given `limit_s` of CPU time [s] per comparison."""
+        require(n_workers >= 1, "n_workers", n_workers, "at least 1", "a pool without workers can compare nothing")
+        require(limit_s > 0, "limit_s", limit_s, "above 0", "set it to seconds of CPU time")
         self.limit_s = limit_s
-        self._slots: LifoQueue[_Worker | None] = LifoQueue()  # last in, first out: the warm worker is taken again
+        self._slots: LifoQueue[_Verifier | None] = LifoQueue()  # last in, first out: the warm worker is taken again
         self._n_workers = n_workers
         for _ in range(n_workers):
             self._slots.put(None)
-        self._cache: dict[tuple[str, str, Means], Judgement] = {}
+        self._cache: dict[tuple[str, str, Means], Verification] = {}
         self._lock = threading.Lock()
         self._closed = False
 
-    def judge(self, gold: str, answer: str) -> Judgement:
+    def verify(self, gold: str, answer: str) -> Verification:
         """Whether `answer` equals `gold`; never raises for what the texts hold, and never takes much over the limit."""
-        found = judge_as_text(gold, answer)
-        if found is None and (why := unanswerable(gold, answer)):
-            found = Judgement("ungradable", why)
-        return found or self._judge_by_worker(*_alike(gold, answer))
+        verification = verify_as_text(gold, answer)
+        if verification is None and (why := unanswerable(gold, answer)):
+            verification = Verification("ungradable", why)
+        return verification or self._verify_by_worker(*_alike(gold, answer))
 
-    def difference_is_zero(self, gold: str, answer: str) -> Judgement:
-        """Whether sympy's gold - answer simplifies to 0, both in the plain notation of `reference.py`."""
-        return self._judge_by_worker(gold, answer, "difference")
+    def difference_is_zero(self, gold: str, answer: str) -> Verification:
+        """Whether sympy's gold - answer simplifies to 0, both in the plain notation of `compat.py`."""
+        return self._verify_by_worker(gold, answer, "difference")
 
-    def _judge_by_worker(self, gold: str, answer: str, means: Means = "math-verify") -> Judgement:
+    def _verify_by_worker(self, gold: str, answer: str, means: Means = "math-verify") -> Verification:
         with self._lock:
             known = self._cache.get((gold, answer, means))
         if known is not None:
             return known
-        judgement = self._ask(gold, answer, means)
+        verification = self._ask(gold, answer, means)
         with self._lock:
             if len(self._cache) >= MAX_CACHED:
                 self._cache.clear()
-            self._cache[gold, answer, means] = judgement
-        return judgement
+            self._cache[gold, answer, means] = verification
+        return verification
 
-    def _ask(self, gold: str, answer: str, means: Means) -> Judgement:
+    def _ask(self, gold: str, answer: str, means: Means) -> Verification:
         worker = self._slots.get()
         usable = None
         try:
@@ -163,14 +163,14 @@ class Pool:
                 raise RuntimeError("The pool is closed; open a new one.")
             # One that died while idle (killed for memory, say) has nothing to do with these answers.
             if worker is None or not worker.alive:
-                worker = _Worker()
-            judgement = worker.judge(gold, answer, means, self.limit_s)
+                worker = _Verifier()
+            verification = worker.verify(gold, answer, means, self.limit_s)
             usable = worker if worker.alive else None
         finally:  # an interrupt between question and answer leaves a worker that would answer the wrong question
             if worker is not None and usable is None:
                 worker.kill()
             self._slots.put(usable)
-        return judgement
+        return verification
 
     def close(self) -> None:
         """End the workers, waiting for comparisons under way; later ones that need a worker are refused."""
@@ -180,18 +180,16 @@ class Pool:
                 worker.kill()
             self._slots.put(None)  # whoever waits for a worker is to learn that there is none
 
-    def __enter__(self) -> "Pool":
-        """The pool itself."""
+    def __enter__(self) -> "VerifierPool":
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Close it."""
         self.close()
 
 
-class _Worker:
+class _Verifier:
     """One process, asked one question at a time."""
 
     def __init__(self) -> None:
@@ -215,7 +213,7 @@ class _Worker:
     def alive(self) -> bool:
         return self._process.poll() is None
 
-    def judge(self, gold: str, answer: str, means: Means, limit_s: float) -> Judgement:
+    def verify(self, gold: str, answer: str, means: Means, limit_s: float) -> Verification:
         request = {"gold": gold, "answer": answer, "means": means, "limit_s": limit_s}
         try:
             _pipe(self._process.stdin).write(json.dumps(request).encode() + b"\n")
@@ -225,8 +223,8 @@ class _Worker:
         reply = self._reply(SLOWEST_CLOCK * limit_s)
         if reply is None:
             self.kill()
-            return Judgement("timeout", "time limit")
-        return _CRASHED if "error" in reply else Judgement(reply["verdict"], reply["means"])
+            return Verification("timeout", "time limit")
+        return _CRASHED if "error" in reply else Verification(reply["verdict"], reply["means"])
 
     def _reply(self, limit_s: float) -> dict[str, Any] | None:
         """The next reply; None past the limit, {"error"} when the process ended instead."""
@@ -248,7 +246,7 @@ class _Worker:
                 continue
 
 
-_CRASHED = Judgement("ungradable", "the comparing process ended")
+_CRASHED = Verification("ungradable", "the comparing process ended")
 
 
 def _pipe(pipe: IO[bytes] | None) -> IO[bytes]:
@@ -258,11 +256,11 @@ def _pipe(pipe: IO[bytes] | None) -> IO[bytes]:
 
 # --- the pool of this process ---------------------------------------------------------------------------------
 
-_pools: dict[int, Pool] = {}
+_pools: dict[int, VerifierPool] = {}
 _pools_lock = threading.Lock()
 
 
-def shared_pool() -> Pool:
+def shared_pool() -> VerifierPool:
     """The pool of this process, made when first asked for; its workers end with the process, which closes their stdin.
 
     It is keyed by process, for a forked child must not talk into its parent's pipes.
@@ -270,5 +268,5 @@ def shared_pool() -> Pool:
     with _pools_lock:
         pool = _pools.get(os.getpid())
         if pool is None:
-            pool = _pools[os.getpid()] = Pool()
+            pool = _pools[os.getpid()] = VerifierPool()
         return pool

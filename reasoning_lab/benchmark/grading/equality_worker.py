@@ -19,7 +19,7 @@ MAX_MEMORY = 4 * 2**30
 """Address space of the process [bytes]: towers of powers fail here instead of taking the machine along."""
 
 
-def judge(gold: str, answer: str) -> tuple[str, str]:
+def by_math_verify(gold: str, answer: str) -> tuple[str, str]:
     r"""(verdict, means) of math-verify, the gold first, for it is not symmetric (1/3 accepts 0.3333333).
 
     Both go in as ``$…$``: of bare LaTeX it misreads one MATH500 answer in five. Its own time limits are off: they use
@@ -51,7 +51,7 @@ MAX_LETTERS = 2
 """Unknowns that the authors' rule puts up with."""
 
 
-def difference(gold: str, answer: str) -> tuple[str, str]:
+def by_difference(gold: str, answer: str) -> tuple[str, str]:
     """(verdict, means) of sympy's gold - answer, both in plain notation: numbers, letters, functions, + - * / ^ ( ).
 
     What has other characters, more than two unknowns, or a power that the authors' rule refuses (of a bracket, or of
@@ -77,11 +77,11 @@ def _parsed(text: str) -> Any:
     from sympy.parsing import sympy_parser as parser
 
     tokens, end = [], 0
-    for found in _TOKEN.finditer(text):
-        if found.start() != end:
+    for token in _TOKEN.finditer(text):
+        if token.start() != end:
             raise ValueError(f"{text[end]!r} is no part of an expression")
-        tokens += _WORD.findall(found.group()) if found.group().isalpha() else [found.group()]
-        end = found.end()
+        tokens += _WORD.findall(token.group()) if token.group().isalpha() else [token.group()]
+        end = token.end()
     if end != len(text):
         raise ValueError(f"{text[end]!r} is no part of an expression")
     names = {name: getattr(sympy, name) for name in (*_FUNCTIONS, "pi")} | {"inf": sympy.oo}
@@ -91,9 +91,9 @@ def _parsed(text: str) -> Any:
     return parser.parse_expr(" ".join(tokens), local_dict=names, global_dict=safe, transformations=rules)
 
 
-def serve(replies: TextIO) -> None:
+def answer_questions(replies: TextIO) -> None:
     """Answer requests {"gold", "answer", "means", "limit_s"} until stdin ends."""
-    by = {"math-verify": judge, "difference": difference}
+    by = {"math-verify": by_math_verify, "difference": by_difference}
     for line in sys.stdin:
         request = json.loads(line)
         signal.setitimer(signal.ITIMER_PROF, request["limit_s"])
@@ -105,8 +105,8 @@ def serve(replies: TextIO) -> None:
         print(json.dumps({"verdict": verdict, "means": means}), file=replies, flush=True)
 
 
-def serve_by_children(replies: TextIO) -> None:
-    """Let one child after the other serve, and answer for one that the limit ended.
+def answer_by_children(replies: TextIO) -> None:
+    """Let one child after the other answer, and answer for one that the limit ended.
 
     The timer runs from a question to its answer alone, so there is a question to be answered. What ends a child in any
     other way may come between two questions: this process then ends too, for a reply too many would be taken for the
@@ -114,7 +114,7 @@ def serve_by_children(replies: TextIO) -> None:
     """
     while True:
         if not (child := os.fork()):
-            serve(replies)
+            answer_questions(replies)
             os._exit(0)
         _, status = os.waitpid(child, 0)
         if os.waitstatus_to_exitcode(status) != -signal.SIGPROF:
@@ -122,8 +122,8 @@ def serve_by_children(replies: TextIO) -> None:
         print(json.dumps({"verdict": "timeout", "means": "time limit"}), file=replies, flush=True)
 
 
-def main() -> None:
-    """Say that the process is ready, or why it can't be, then serve."""
+def run_worker() -> None:
+    """Say that the process is ready, or why it can't be, then answer."""
     replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # what a library prints must not be taken for a reply
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
@@ -135,14 +135,14 @@ def main() -> None:
         import math_verify
 
         logging.disable(logging.CRITICAL)
-        judge("x+1", "1+x")  # what the libraries load at their first use is on no comparison's account
+        by_math_verify("x+1", "1+x")  # what the libraries load at their first use is on no comparison's account
         ready: dict[str, str] = {"ready": math_verify.__name__}
     except ImportError as error:
         ready = {"error": str(error)}
     print(json.dumps(ready), file=replies, flush=True)
     if "error" not in ready:
-        serve_by_children(replies)
+        answer_by_children(replies)
 
 
 if __name__ == "__main__":
-    main()
+    run_worker()

@@ -17,20 +17,20 @@ import re
 from collections.abc import Callable
 from typing import Literal, NamedTuple
 
-Rule = Literal["boxed", "hashes", "answer is", "last number"]
+AnswerRule = Literal["boxed", "hashes", "answer is", "last number"]
 
 MAX_ANSWER_CHARS = 1000
-"""Longer is no answer [characters]; the longest reference answer of MATH500 has 53."""
+"""Longer is no answer [characters]; the longest gold answer of MATH500 has 53."""
 
 
 class Answer(NamedTuple):
     """An answer as it stands in the text, without the marks around it."""
 
     text: str
-    rule: Rule
+    rule: AnswerRule
 
 
-def extract(text: str, complete: bool = True) -> Answer | None:
+def extract_answer(text: str, complete: bool = True) -> Answer | None:
     """The answer and the rule that found it, or None.
 
     `complete`: whether the text ended by itself. In one cut off at the cap, the last number is where the thought
@@ -38,9 +38,8 @@ def extract(text: str, complete: bool = True) -> Answer | None:
     """
     rules = _RULES if complete else _RULES[:-1]
     for rule, find in rules:
-        found = find(text)
-        if found:
-            return Answer(found, rule)
+        if stated := find(text):
+            return Answer(stated, rule)
     return None
 
 
@@ -84,8 +83,8 @@ _WORD = re.compile(r"(?<!\\)\b[A-Za-z]{2,}")
 
 def last_hashes(text: str) -> str | None:
     """What follows the last #### that is no heading, that is: has no word in it."""
-    found = [match.group(1) for match in _HASHES.finditer(text) if not _WORD.search(match.group(1))]
-    return _usable(_unmarked(found[-1])) if found else None
+    marked = [match.group(1) for match in _HASHES.finditer(text) if not _WORD.search(match.group(1))]
+    return _usable(_unmarked(marked[-1])) if marked else None
 
 
 # --- 3. the answer is -----------------------------------------------------------------------------------------
@@ -136,7 +135,7 @@ def _last(pattern: re.Pattern[str], text: str) -> re.Match[str] | None:
     return match
 
 
-_RULES: tuple[tuple[Rule, Callable[[str], str | None]], ...] = (
+_RULES: tuple[tuple[AnswerRule, Callable[[str], str | None]], ...] = (
     ("boxed", last_boxed),
     ("hashes", last_hashes),
     ("answer is", last_answer_is),

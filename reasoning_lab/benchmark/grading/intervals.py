@@ -43,20 +43,20 @@ def as_interval(form: str) -> str | None:
 
 
 def _one(text: str) -> str | None:
-    if found := _BETWEEN.fullmatch(text):
-        low, left, _, right, high = found.groups()
+    if match := _BETWEEN.fullmatch(text):
+        low, left, _, right, high = match.groups()
         return f"{_opening(left)}{low},{high}{_closing(right)}"
-    if found := _BETWEEN_DOWN.fullmatch(text):
-        high, right, _, left, low = found.groups()
+    if match := _BETWEEN_DOWN.fullmatch(text):
+        high, right, _, left, low = match.groups()
         return f"{_opening(left)}{low},{high}{_closing(right)}"
-    if found := _BELOW.fullmatch(text):
-        return f"(-\\infty,{found.group(3)}{_closing(found.group(2))}"
-    if found := _BELOW_BACK.fullmatch(text):
-        return f"(-\\infty,{found.group(1)}{_closing(found.group(2))}"
-    if found := _ABOVE.fullmatch(text):
-        return f"{_opening(found.group(2))}{found.group(3)},\\infty)"
-    if found := _ABOVE_BACK.fullmatch(text):
-        return f"{_opening(found.group(2))}{found.group(1)},\\infty)"
+    if match := _BELOW.fullmatch(text):
+        return f"(-\\infty,{match.group(3)}{_closing(match.group(2))}"
+    if match := _BELOW_BACK.fullmatch(text):
+        return f"(-\\infty,{match.group(1)}{_closing(match.group(2))}"
+    if match := _ABOVE.fullmatch(text):
+        return f"{_opening(match.group(2))}{match.group(3)},\\infty)"
+    if match := _ABOVE_BACK.fullmatch(text):
+        return f"{_opening(match.group(2))}{match.group(1)},\\infty)"
     return None
 
 

@@ -8,7 +8,7 @@ timeout. What is not told still meets the time limit of `equality.py`.
 import re
 
 MAX_DEPTH = 12
-"""Brackets within brackets; reading time doubles with each. The references of MATH500 have at most 4."""
+"""Brackets within brackets; reading time doubles with each. The gold answers of MATH500 have at most 4."""
 MAX_EXPONENT = 100_000
 """Of a number raised to a number."""
 MAX_FACTORIAL = 10_000
@@ -52,9 +52,9 @@ def _depth(text: str) -> int:
 def _too_large(text: str) -> bool:
     return (
         any(_is_large_tower(re.findall(r"\d+", tower.group())) for tower in _TOWER.finditer(text))
-        or any(_is_large_factorial(found.group(1), found.group(2).count("!")) for found in _FACTORIAL.finditer(text))
-        or any(int(found.group(1)) > MAX_FACTORIAL for found in _BINOMIAL.finditer(text))
-        or any(int(found.group(1)) > MAX_SUM_EXPONENT for found in _POWER_OF_SUM.finditer(text))
+        or any(_is_large_factorial(match.group(1), match.group(2).count("!")) for match in _FACTORIAL.finditer(text))
+        or any(int(match.group(1)) > MAX_FACTORIAL for match in _BINOMIAL.finditer(text))
+        or any(int(match.group(1)) > MAX_SUM_EXPONENT for match in _POWER_OF_SUM.finditer(text))
     )
 
 

@@ -15,8 +15,8 @@ MAX_CHARS = 10_000
 """Longer texts are left as they are [characters]."""
 
 
-def _without_spaces(found: re.Match[str]) -> str:
-    return found.group().replace(" ", "")
+def _without_spaces(match: re.Match[str]) -> str:
+    return match.group().replace(" ", "")
 
 
 _NO_UNIT = (
@@ -94,19 +94,19 @@ def number(form: str) -> Fraction | None:
     1 4/5; repeating, 0.1\overline{6}."""
     if len(form) > 200:
         return None
-    if found := _DECIMAL.fullmatch(form):
-        sign, whole, decimals = found.groups()
+    if match := _DECIMAL.fullmatch(form):
+        sign, whole, decimals = match.groups()
         digits = (whole.replace(",", "") or "0") + (decimals or "")
         if not (whole or (decimals and len(decimals) > 1)):
             return None
         value = Fraction(digits.rstrip("."))
-    elif found := _FRACTION.fullmatch(form) or _SLASH.fullmatch(form):
-        sign, whole, above, below = found.groups()
+    elif match := _FRACTION.fullmatch(form) or _SLASH.fullmatch(form):
+        sign, whole, above, below = match.groups()
         if int(below) == 0 or (whole and above.startswith("-")):
             return None
         value = int(whole or "0") + Fraction(int(above), int(below))
-    elif found := _REPEATING.fullmatch(form):
-        sign, whole, fixed, repeated = found.groups()
+    elif match := _REPEATING.fullmatch(form):
+        sign, whole, fixed, repeated = match.groups()
         period = Fraction(int(repeated), 10 ** len(repeated) - 1)
         value = int(whole or "0") + (int(fixed or "0") + period) / 10 ** len(fixed)
     else:
@@ -117,7 +117,7 @@ def number(form: str) -> Fraction | None:
 _ASSIGNMENT = re.compile(r"^[A-Za-z]=")
 
 
-def canonical(answer: str) -> str:
+def canonical_answer(answer: str) -> str:
     """The form under which answers vote: the exact number if it is one, else the normal form; "x=5" votes as 5."""
     form = _ASSIGNMENT.sub("", normal_form(answer))
     value = number(form)

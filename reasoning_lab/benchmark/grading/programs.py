@@ -20,17 +20,17 @@ import textwrap
 import warnings
 from typing import Literal, NamedTuple
 
-Rule = Literal["fenced", "continuation", "definition"]
+ProgramRule = Literal["fenced", "continuation", "definition"]
 
 MAX_PARSED_CHARS = 20_000
-"""Longer programs vote as they are written [characters]; the longest reference solution has 864."""
+"""Longer programs vote as they are written [characters]; the longest canonical solution of HumanEval has 864."""
 
 
 class Program(NamedTuple):
     """A program as it stands in the text."""
 
     code: str
-    rule: Rule
+    rule: ProgramRule
 
     @property
     def is_body(self) -> bool:
@@ -38,7 +38,7 @@ class Program(NamedTuple):
         return self.rule == "continuation"
 
 
-def extract(text: str, function: str | None = None) -> Program | None:
+def extract_program(text: str, function: str | None = None) -> Program | None:
     """The program in the text and the rule that found it, or None; `function`: its name, None for any."""
     name = re.escape(function) if function else r"\w+"
     pattern = re.compile(rf"^(?:async[ \t]+)?def[ \t]+{name}[ \t]*\(", re.MULTILINE)
@@ -129,7 +129,7 @@ def _with_head(text: str, start: int) -> int:
     return begin
 
 
-def canonical(code: str) -> str:
+def canonical_program(code: str) -> str:
     """The program without comments, blank lines and its author's layout; as it is written where Python can't read it.
 
     Of a body only what `cut` leaves counts.

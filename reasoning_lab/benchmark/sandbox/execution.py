@@ -1,8 +1,8 @@
-"""Run a model's program against tests, judged by a process that the program can't reach.
+"""Run a model's program against tests, held by a process that the program can't reach.
 
-Two sandboxes, each a process of its own, joined by two pipes: the candidate runs the program, the judge runs the tests
-and calls the candidate's function. Only the judge has the nonce, and only the judge's stdout, which the candidate does
-not hold, can say that the tests passed.
+Two sandboxes, each a process of its own, joined by two pipes: the candidate runs the program, the other one runs the
+tests and calls the candidate's function. Only the tests have the nonce, and only their stdout, which the candidate does
+not hold, can say that they passed.
 """
 
 import os
@@ -15,7 +15,7 @@ import time
 from dataclasses import dataclass
 from typing import IO, NamedTuple
 
-from reasoning_lab.benchmark.sandbox.child import pack
+from reasoning_lab.benchmark.sandbox.inside import pack
 from reasoning_lab.benchmark.sandbox.levels import Sandbox, SandboxError
 
 STARTUP_S = 120.0
@@ -25,7 +25,7 @@ GRACE_S = 30.0
 
 
 @dataclass(frozen=True)
-class Task:
+class Submission:
     """A program and the tests that it must pass."""
 
     sources: tuple[str, ...]
@@ -43,7 +43,7 @@ class Outcome(NamedTuple):
 
     reason: str
     """'passed', 'wrong answer', 'syntax error', 'exception: X', 'timeout', 'memory', 'output limit', 'early exit',
-    'malformed reply', 'crash (signal n)', 'killed', 'the test made no call', or 'the judge ended'."""
+    'malformed reply', 'crash (signal n)', 'killed', 'the test made no call', or 'the tests ended'."""
 
     @property
     def passed(self) -> bool:
@@ -51,29 +51,29 @@ class Outcome(NamedTuple):
         return self.reason == "passed"
 
 
-def execute(sandbox: Sandbox, task: Task, wall_s: float) -> Outcome:
+def execute(sandbox: Sandbox, submission: Submission, wall_s: float) -> Outcome:
     """Run the tests on the program; the verdict comes within `wall_s` [s] and a moment.
 
     Whatever the program does ends in an outcome. SandboxError if the sandbox itself fails.
     """
     nonce = secrets.token_hex(16)
     with tempfile.TemporaryFile() as stdin:
-        given = {"nonce": nonce, "sources": list(task.sources), "entry_point": task.entry_point,
-                 "prompt": task.prompt, "test": task.test}  # fmt: skip
+        given = {"nonce": nonce, "sources": list(submission.sources), "entry_point": submission.entry_point,
+                 "prompt": submission.prompt, "test": submission.test}  # fmt: skip
         stdin.write(pack(given))
         stdin.seek(0)
-        candidate, judge = _start(sandbox, stdin)
+        candidate, tests = _start(sandbox, stdin)
     heard, started = _Heard(nonce, sandbox.limits.output_bytes), time.monotonic()
     try:
-        deadline = heard.listen(_pipe(judge), _pipe(candidate), wall_s)
+        deadline = heard.listen(_pipe(tests), _pipe(candidate), wall_s)
         if heard.outcome == "ended":  # its own end says why
             heard.late = not _ends(candidate, deadline)
     finally:
-        for process in (candidate, judge):
+        for process in (candidate, tests):
             sandbox.kill(process)
             process.wait()
     heard.drain(_pipe(candidate), GRACE_S if sandbox.level == "bubblewrap" else 0.0)
-    for process in (candidate, judge):
+    for process in (candidate, tests):
         _pipe(process).close()
     return Outcome(_reason(heard, candidate.returncode, time.monotonic() - started >= sandbox.limits.cpu_s))
 
@@ -84,7 +84,7 @@ def _start(sandbox: Sandbox, stdin: IO[bytes]) -> tuple[subprocess.Popen[bytes],
     try:
         candidate = sandbox.start("candidate", hears_call, replies, None)
         try:
-            return candidate, sandbox.start("judge", hears_reply, calls, stdin)
+            return candidate, sandbox.start("tests", hears_reply, calls, stdin)
         except BaseException:
             sandbox.kill(candidate)
             candidate.wait()
@@ -109,24 +109,24 @@ def _ends(process: subprocess.Popen[bytes], deadline: float) -> bool:
 
 
 class _Heard:
-    """What the judge and the candidate wrote."""
+    """What the tests and the candidate wrote."""
 
     def __init__(self, nonce: str, most: int) -> None:
         self.nonce, self.most = nonce, most
-        self.judge = b""
+        self.tests = b""
         self.printed = b""
         """The first that the candidate printed, for errors."""
         self.n_printed = 0
         self.late = False
 
-    def listen(self, judge: IO[bytes], candidate: IO[bytes], wall_s: float) -> float:
-        """Until the judge is done, the candidate printed too much, or `wall_s` [s] after both came up.
+    def listen(self, tests: IO[bytes], candidate: IO[bytes], wall_s: float) -> float:
+        """Until the tests are done, the candidate printed too much, or `wall_s` [s] after both came up.
 
         Returns that deadline [s, monotonic].
         """
         started, deadline = False, time.monotonic() + STARTUP_S
         with selectors.DefaultSelector() as pipes:
-            for pipe in (judge, candidate):
+            for pipe in (tests, candidate):
                 pipes.register(pipe, selectors.EVENT_READ)
             while self.n_printed <= self.most:
                 ready = pipes.select(max(0.0, deadline - time.monotonic()))
@@ -137,10 +137,10 @@ class _Heard:
                     data = os.read(key.fd, 65536)
                     if not data:
                         pipes.unregister(key.fileobj)
-                        if key.fileobj is judge:
+                        if key.fileobj is tests:
                             return deadline
-                    elif key.fileobj is judge:
-                        self.judge += data
+                    elif key.fileobj is tests:
+                        self.tests += data
                     else:
                         self._print(data)
                 if self.started and not started:
@@ -167,12 +167,12 @@ class _Heard:
     @property
     def started(self) -> bool:
         """Whether both sides came up."""
-        return self.judge.startswith(b"ready\n")
+        return self.tests.startswith(b"ready\n")
 
     @property
     def outcome(self) -> str | None:
-        """The judge's word, if it gave one; the nonce shows that it is the judge's."""
-        before, _, outcome = self.judge.decode("ascii", "replace").partition(f"ready\n{self.nonce} ")
+        """The tests' word, if they gave one; the nonce shows that it is theirs."""
+        before, _, outcome = self.tests.decode("ascii", "replace").partition(f"ready\n{self.nonce} ")
         return outcome.removesuffix("\n") if not before and outcome.endswith("\n") else None
 
 
@@ -189,7 +189,7 @@ def _reason(heard: _Heard, status: int, cpu_may_be_spent: bool) -> str:
     if heard.late:
         return "timeout"
     if heard.outcome != "ended":
-        return heard.outcome or "the judge ended"
+        return heard.outcome or "the tests ended"
     ended_by = -status if status < 0 else status - 128
     if ended_by == signal.SIGXCPU or (ended_by == signal.SIGKILL and cpu_may_be_spent):
         return "timeout"

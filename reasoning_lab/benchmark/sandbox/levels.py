@@ -4,7 +4,7 @@ Level `bubblewrap`: the process sees the interpreter, its standard library and t
 nothing else: no home, no repository, no installed package, no environment, no network, no other process, no place to
 write. It runs under a uid of its own that owns nothing (started by root) or in a user namespace (started by anyone
 else), under a filter of system calls (`seccomp.py`), and with limits on CPU time, memory, processes and files
-(`child.py`). There is no scratch folder: a tmpfs bounds bytes but not inodes, and a function needs no file.
+(`inside.py`). There is no scratch folder: a tmpfs bounds bytes but not inodes, and a function needs no file.
 
 Level `none`: the limits alone, in a session of its own with an empty environment. The program can read what its user
 can read, and talk to the network.
@@ -29,9 +29,9 @@ from typing import IO, ClassVar, Literal, final
 from reasoning_lab.benchmark.sandbox.seccomp import seccomp_filter
 
 Level = Literal["bubblewrap", "none"]
-Role = Literal["candidate", "judge"]
+Role = Literal["candidate", "tests"]
 
-_CHILD = Path(__file__).with_name("child.py")
+_INSIDE = Path(__file__).with_name("inside.py")
 _UIDS = range(20_000, 60_000)
 """Uids under which a sandbox started by root may run: processes are counted per uid, so each takes its own."""
 
@@ -55,19 +55,18 @@ class Limits:
 
 
 class Sandbox(ABC):
-    """Starts the two roles of `child.py`, and kills them with all that they started."""
+    """Starts the two roles of `inside.py`, and kills them with all that they started."""
 
     level: ClassVar[Level]
 
     def __init__(self, limits: Limits) -> None:
-        """A sandbox of these limits."""
         self.limits = limits
 
     @abstractmethod
     def start(self, role: Role, reading: int, writing: int, stdin: IO[bytes] | None) -> subprocess.Popen[bytes]:
         """A process that plays the role, talking to the other one over two pipes' ends.
 
-        Its stdout is a pipe; the candidate's stderr goes there too, the judge's nowhere. SandboxError if it can't
+        Its stdout is a pipe; the candidate's stderr goes there too, the tests' nowhere. SandboxError if it can't
         start.
         """
 
@@ -77,7 +76,7 @@ class Sandbox(ABC):
 
     @cached_property
     def _source(self) -> str:
-        return _CHILD.read_text(encoding="utf-8")
+        return _INSIDE.read_text(encoding="utf-8")
 
     def _interpreter(self, role: Role, uid: int, reading: int, writing: int) -> list[str]:
         """Command line of the interpreter: nothing but the standard library, and sets in the same order every time."""
@@ -121,8 +120,8 @@ class Bubblewrap(Sandbox):
     def __init__(self, limits: Limits) -> None:
         """SandboxError says what the machine lacks."""
         super().__init__(limits)
-        found = shutil.which("bwrap")
-        if found is None:
+        program = shutil.which("bwrap")
+        if program is None:
             raise SandboxError("bubblewrap (bwrap) is not installed")
         calls = seccomp_filter()
         if calls is None:
@@ -130,7 +129,7 @@ class Bubblewrap(Sandbox):
         self._filter = calls
         self._namespace = _UserNamespace() if os.geteuid() == 0 else None
         self._walls = [
-            found, "--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-net", "--unshare-cgroup-try",
+            program, "--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-net", "--unshare-cgroup-try",
             "--die-with-parent", "--new-session", "--clearenv", *_set(_ENVIRONMENT), *_view(), "--chdir", "/",
         ]  # fmt: skip
 
@@ -218,7 +217,7 @@ def _view() -> list[str]:
         options += ["--ro-bind", path, path]
     for path in dict.fromkeys(links):
         options += ["--symlink", os.readlink(path), str(path)]
-    for packages in sorted({found for path in bound for found in _packages(path)}):
+    for packages in sorted({packages for path in bound for packages in _packages(path)}):
         options += ["--perms", "0555", "--tmpfs", packages]
     return [*options, "--dev-bind", "/dev/null", "/dev/null", "--remount-ro", "/"]
 
@@ -226,12 +225,12 @@ def _view() -> list[str]:
 def _system_libraries() -> list[Path]:
     """The system's libraries and their loader; on Debian and its kin no more of /usr/lib than the machine's own."""
     machine = sysconfig.get_config_var("MULTIARCH") or "none"
-    found = [Path("/usr/lib64"), Path("/lib64")]
+    libraries = [Path("/usr/lib64"), Path("/lib64")]
     for folder in (Path("/usr/lib"), Path("/lib")):
         own = folder / machine
         narrow = own.is_dir() and not folder.is_symlink()
-        found += [own, *folder.glob("ld-*.so*")] if narrow else [folder]
-    return found
+        libraries += [own, *folder.glob("ld-*.so*")] if narrow else [folder]
+    return libraries
 
 
 def _interpreters_own() -> list[Path]:
@@ -246,8 +245,8 @@ def _packages(folder: Path) -> list[str]:
     if not folder.is_dir():
         return []
     kinds = ("site-packages", "dist-packages")
-    found = [path for kind in kinds for path in (folder / kind, *folder.glob(f"python3*/{kind}"))]
-    return [str(path) for path in found if path.is_dir() and not path.is_symlink()]
+    folders = [path for kind in kinds for path in (folder / kind, *folder.glob(f"python3*/{kind}"))]
+    return [str(path) for path in folders if path.is_dir() and not path.is_symlink()]
 
 
 @final

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 
-def digest(value: Any) -> str:
+def json_sha256(value: object) -> str:
     """sha256 of plain data as canonical JSON."""
     return hashlib.sha256(json.dumps(value, sort_keys=True, ensure_ascii=True).encode()).hexdigest()
 
@@ -28,14 +28,14 @@ class ReplyCache:
             return None
         if not isinstance(entry, dict) or entry.get("request") != request or not isinstance(entry.get("reply"), dict):
             return None
-        return entry["reply"] if entry.get("sha256") == digest(entry["reply"]) else None
+        return entry["reply"] if entry.get("sha256") == json_sha256(entry["reply"]) else None
 
     def put(self, request: dict[str, Any], reply: dict[str, Any]) -> None:
         """Keep a reply (plain data)."""
         file = self._file(request)
         file.parent.mkdir(parents=True, exist_ok=True)
         partial = file.with_name(f"{file.name}.{uuid.uuid4().hex[:8]}.partial")
-        entry = {"request": request, "reply": reply, "sha256": digest(reply)}
+        entry = {"request": request, "reply": reply, "sha256": json_sha256(reply)}
         try:
             partial.write_text(json.dumps(entry, sort_keys=True), encoding="utf-8")
             os.replace(partial, file)
@@ -43,5 +43,5 @@ class ReplyCache:
             partial.unlink(missing_ok=True)
 
     def _file(self, request: dict[str, Any]) -> Path:
-        name = digest(request)
+        name = json_sha256(request)
         return self.folder / name[:2] / f"{name}.json"

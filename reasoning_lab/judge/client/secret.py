@@ -39,10 +39,13 @@ def from_environment(name: str | None, optional: bool) -> Secret | None:
     """
     value = os.environ.get(name, "").strip() if name else ""
     if value and not (value.isascii() and value.isprintable() and " " not in value):
-        raise ValueError(f"api_key_env={name}: the variable's value has characters that no key has; set it again.")
-    if not value and not optional:
         raise ValueError(
-            f"api_key_env={name}: no key is set there; export {name or 'one and name its variable'} in the shell, or "
-            "choose judge=lexical or judge=local, which need none."
+            f"judge.api_key_env={name}: the variable's value has characters that no key has; set it again."
+        )
+    if not value and not optional:
+        export = f"export {name}" if name else "export one and name its variable"
+        raise ValueError(
+            f"judge.api_key_env={name}: no key is set there; {export} in the shell, or choose judge=lexical or "
+            "judge=local, which need none."
         )
     return Secret(value) if value else None

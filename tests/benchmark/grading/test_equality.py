@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from reasoning_lab.benchmark.grading.equality import Judgement, Pool, judge_as_text, shared_pool
+from reasoning_lab.benchmark.grading.equality import Verification, VerifierPool, shared_pool, verify_as_text
 
 pytest.importorskip("math_verify")
 
@@ -70,9 +70,9 @@ PATHOLOGICAL = {
 
 
 @pytest.fixture(scope="module")
-def pool() -> Iterator[Pool]:
+def pool() -> Iterator[VerifierPool]:
     """A pool that gives up early."""
-    with Pool(n_workers=2, limit_s=1.0) as pool:
+    with VerifierPool(n_workers=2, limit_s=1.0) as pool:
         yield pool
 
 
@@ -82,37 +82,37 @@ def test_there_are_enough_of_them() -> None:
 
 @pytest.mark.parametrize("name", PATHOLOGICAL)
 @pytest.mark.timeout(60)
-def test_a_pathological_answer_is_not_correct_and_does_not_hang(pool: Pool, name: str) -> None:
-    judgement = pool.judge("6", PATHOLOGICAL[name])
-    assert judgement.verdict in ("wrong", "timeout", "ungradable") and judgement.means
-    assert pool.judge("6", PATHOLOGICAL[name]) == judgement
+def test_a_pathological_answer_is_not_correct_and_does_not_hang(pool: VerifierPool, name: str) -> None:
+    verification = pool.verify("6", PATHOLOGICAL[name])
+    assert verification.verdict in ("wrong", "timeout", "ungradable") and verification.means
+    assert pool.verify("6", PATHOLOGICAL[name]) == verification
 
 
 @pytest.mark.timeout(60)
-def test_comparing_by_difference_is_killed_too(pool: Pool) -> None:
-    assert pool.difference_is_zero("x", "9**9**9**9") == Judgement("timeout", "time limit")
-    assert pool.difference_is_zero("2*k+2", "2(k+1)") == Judgement("correct", "difference")
+def test_comparing_by_difference_is_killed_too(pool: VerifierPool) -> None:
+    assert pool.difference_is_zero("x", "9**9**9**9") == Verification("timeout", "time limit")
+    assert pool.difference_is_zero("2*k+2", "2(k+1)") == Verification("correct", "difference")
 
 
 @pytest.mark.timeout(60)
-def test_the_limit_is_a_verdict_of_its_own_and_the_worker_is_replaced(pool: Pool) -> None:
-    assert pool.judge("6", "\\Gamma(10^{9})") == Judgement("timeout", "time limit")
-    assert pool.judge("p - q", "-q + p") == Judgement("correct", "math-verify")
+def test_the_limit_is_a_verdict_of_its_own_and_the_worker_is_replaced(pool: VerifierPool) -> None:
+    assert pool.verify("6", "\\Gamma(10^{9})") == Verification("timeout", "time limit")
+    assert pool.verify("p - q", "-q + p") == Verification("correct", "math-verify")
 
 
 def test_the_limit_is_cpu_time_and_the_next_comparison_needs_no_new_interpreter() -> None:
     """A worker that is kept from the CPU for longer than the limit still answers."""
-    with Pool(n_workers=1, limit_s=0.5) as pool:
-        assert pool.judge("x + 1", "1 + x").verdict == "correct"
+    with VerifierPool(n_workers=1, limit_s=0.5) as pool:
+        assert pool.verify("x + 1", "1 + x").verdict == "correct"
         worker = pool._slots.get()
         assert worker is not None
         pool._slots.put(worker)
         before = worker._process.pid
-        assert pool.judge("6", "\\Gamma(10^{9})") == Judgement("timeout", "time limit")
+        assert pool.verify("6", "\\Gamma(10^{9})") == Verification("timeout", "time limit")
         assert worker.alive
         os.killpg(before, signal.SIGSTOP)
         threading.Timer(1.5, os.killpg, (before, signal.SIGCONT)).start()
-        assert pool.judge("p - q", "-q + p") == Judgement("correct", "math-verify")
+        assert pool.verify("p - q", "-q + p") == Verification("correct", "math-verify")
         again = pool._slots.get()
         pool._slots.put(again)
         assert again is worker and worker._process.pid == before
@@ -120,8 +120,8 @@ def test_the_limit_is_cpu_time_and_the_next_comparison_needs_no_new_interpreter(
 
 def test_a_comparing_child_that_dies_between_two_questions_answers_neither() -> None:
     """A reply too many would be taken for the next question's."""
-    with Pool(n_workers=1) as pool:
-        assert pool.judge("x + 1", "1 + x").verdict == "correct"
+    with VerifierPool(n_workers=1) as pool:
+        assert pool.verify("x + 1", "1 + x").verdict == "correct"
         worker = pool._slots.get()
         assert worker is not None
         pool._slots.put(worker)
@@ -129,16 +129,16 @@ def test_a_comparing_child_that_dies_between_two_questions_answers_neither() -> 
         (child,) = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
         os.kill(int(child), signal.SIGKILL)
         worker._process.wait()
-        found = [pool.judge(f"x + {n}", f"{n} + x" if n % 2 else f"{n} - x").verdict for n in range(2, 8)]
+        found = [pool.verify(f"x + {n}", f"{n} + x" if n % 2 else f"{n} - x").verdict for n in range(2, 8)]
     assert found == ["wrong", "correct"] * 3
 
 
 def test_a_hanging_comparison_ends_with_its_caller(tmp_path: Path) -> None:
     """A caller that is killed in the middle of a comparison leaves no process that works on."""
     code = (
-        "import sys\nfrom reasoning_lab.benchmark.grading.equality import Pool\npool = Pool(1, 2.0)\n"
-        "pool.judge('x + 1', '1 + x')\nworker = pool._slots.get()\npool._slots.put(worker)\n"
-        "print(worker._process.pid, flush=True)\npool.judge('6', '\\\\Gamma(10^{9})')\n"
+        "import sys\nfrom reasoning_lab.benchmark.grading.equality import VerifierPool\npool = VerifierPool(1, 2.0)\n"
+        "pool.verify('x + 1', '1 + x')\nworker = pool._slots.get()\npool._slots.put(worker)\n"
+        "print(worker._process.pid, flush=True)\npool.verify('6', '\\\\Gamma(10^{9})')\n"
     )
     caller = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, cwd=tmp_path)
     assert caller.stdout is not None
@@ -156,31 +156,31 @@ def test_a_hanging_comparison_ends_with_its_caller(tmp_path: Path) -> None:
 
 
 def test_the_gold_comes_first() -> None:
-    assert shared_pool().judge("\\frac{1}{3}", "0.3333333").verdict == "correct"
-    assert shared_pool().judge("0.333", "\\frac{1}{3}").verdict == "wrong"
+    assert shared_pool().verify("\\frac{1}{3}", "0.3333333").verdict == "correct"
+    assert shared_pool().verify("0.333", "\\frac{1}{3}").verdict == "wrong"
 
 
 def test_it_works_from_many_threads_at_once() -> None:
     pairs = [(f"x + {n}", f"{n} + x" if n % 2 else f"{n} - x") for n in range(40)]
-    with Pool(n_workers=2) as pool, ThreadPoolExecutor(8) as threads:
-        found = list(threads.map(lambda pair: pool.judge(*pair).verdict, pairs))
+    with VerifierPool(n_workers=2) as pool, ThreadPoolExecutor(8) as threads:
+        found = list(threads.map(lambda pair: pool.verify(*pair).verdict, pairs))
     assert found == ["correct" if n % 2 else "wrong" for n in range(40)]
 
 
 def test_a_worker_that_was_killed_is_replaced() -> None:
-    with Pool(n_workers=1) as pool:
-        assert pool.judge("x + 1", "1 + x").verdict == "correct"
+    with VerifierPool(n_workers=1) as pool:
+        assert pool.verify("x + 1", "1 + x").verdict == "correct"
         worker = pool._slots.get()
         assert worker is not None
         worker._process.kill()
         worker._process.wait()
         pool._slots.put(worker)
-        assert pool.judge("x + 2", "2 + x").verdict == "correct"
+        assert pool.verify("x + 2", "2 + x").verdict == "correct"
 
 
 def test_an_interrupted_question_is_not_answered_to_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
-    with Pool(n_workers=1) as pool:
-        assert pool.judge("x + 1", "1 + x").verdict == "correct"
+    with VerifierPool(n_workers=1) as pool:
+        assert pool.verify("x + 1", "1 + x").verdict == "correct"
         worker = pool._slots.get()
         assert worker is not None
         pool._slots.put(worker)
@@ -190,40 +190,40 @@ def test_an_interrupted_question_is_not_answered_to_the_next(monkeypatch: pytest
 
         monkeypatch.setattr(worker, "_reply", interrupt)
         with pytest.raises(KeyboardInterrupt):
-            pool.judge("x + 2", "2 + x")
+            pool.verify("x + 2", "2 + x")
         assert not worker.alive
-        assert pool.judge("x + 3", "x + 4").verdict == "wrong"
+        assert pool.verify("x + 3", "x + 4").verdict == "wrong"
 
 
-def test_an_alarm_of_the_caller_is_left_alone(pool: Pool) -> None:
+def test_an_alarm_of_the_caller_is_left_alone(pool: VerifierPool) -> None:
     if threading.current_thread() is not threading.main_thread():
         pytest.skip("alarms belong to the main thread")
     before = signal.alarm(1000)
     try:
-        assert pool.judge("y + 1", "1 + y").verdict == "correct"
+        assert pool.verify("y + 1", "1 + y").verdict == "correct"
         assert signal.alarm(0) > 0
     finally:
         signal.alarm(before)
 
 
 def test_closing_ends_the_workers_and_refuses_more() -> None:
-    pool = Pool(n_workers=1)
-    assert pool.judge("x + 1", "1 + x").verdict == "correct"
+    pool = VerifierPool(n_workers=1)
+    assert pool.verify("x + 1", "1 + x").verdict == "correct"
     worker = pool._slots.get()
     assert worker is not None
     pool._slots.put(worker)
     pool.close()
     pool.close()
     assert not worker.alive
-    assert pool.judge("1", "1.0").verdict == "correct", "what needs no worker still works"
+    assert pool.verify("1", "1.0").verdict == "correct", "what needs no worker still works"
     with pytest.raises(RuntimeError, match="closed"):
-        pool.judge("x + 2", "2 + x")
+        pool.verify("x + 2", "2 + x")
 
 
 def test_workers_see_no_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SOME_API_KEY", "hunter2")
-    with Pool(n_workers=1) as pool:
-        assert pool.judge("x + 1", "1 + x").verdict == "correct"
+    with VerifierPool(n_workers=1) as pool:
+        assert pool.verify("x + 1", "1 + x").verdict == "correct"
         worker = pool._slots.get()
         pool._slots.put(worker)
         assert worker is not None
@@ -240,31 +240,31 @@ def test_the_shared_pool_is_one_per_process() -> None:
 
 @pytest.mark.parametrize(("n_workers", "limit_s"), [(0, 1.0), (1, 0.0), (1, float("nan"))])
 def test_a_pool_without_workers_or_time_is_refused(n_workers: int, limit_s: float) -> None:
-    with pytest.raises(ValueError, match="must be positive"):
-        Pool(n_workers, limit_s)
+    with pytest.raises(ValueError, match=r"^(n_workers=0|limit_s=0.0|limit_s=nan): must be (at least 1|above 0); "):
+        VerifierPool(n_workers, limit_s)
 
 
 @pytest.mark.parametrize(
     ("gold", "answer", "expected"),
     [
-        ("5", "5", Judgement("correct", "exact")),
-        ("\\frac12", "\\dfrac{1}{2}", Judgement("correct", "normal form")),
-        ("0.5", "\\frac{1}{2}", Judgement("correct", "numbers")),
-        ("5", "6", Judgement("wrong", "numbers")),
-        ("52_8", "52_9", Judgement("wrong", "base")),
-        ("5", "$", Judgement("ungradable", "empty answer")),
-        ("5", "x" * 10_001, Judgement("ungradable", "too long")),
-        ("0.5", "50\\%", Judgement("correct", "percent")),
-        ("50\\%", "0.5", Judgement("correct", "percent")),
+        ("5", "5", Verification("correct", "exact")),
+        ("\\frac12", "\\dfrac{1}{2}", Verification("correct", "normal form")),
+        ("0.5", "\\frac{1}{2}", Verification("correct", "numbers")),
+        ("5", "6", Verification("wrong", "numbers")),
+        ("52_8", "52_9", Verification("wrong", "base")),
+        ("5", "$", Verification("ungradable", "empty answer")),
+        ("5", "x" * 10_001, Verification("ungradable", "too long")),
+        ("0.5", "50\\%", Verification("correct", "percent")),
+        ("50\\%", "0.5", Verification("correct", "percent")),
         ("0.5\\%", "50\\%", None),
-        ("52_8", "52_{\\text{eight}}", Judgement("correct", "base")),
-        ("4210_{5}", "4210_{10}", Judgement("wrong", "base")),
-        ("(-1,6)", "-1,6", Judgement("wrong", "brackets")),
-        ("\\text{(B)}", "\\text{(B) } 12", Judgement("correct", "letter")),
-        ("\\text{(B)}", "\\text{(C) } 12", Judgement("wrong", "letter")),
+        ("52_8", "52_{\\text{eight}}", Verification("correct", "base")),
+        ("4210_{5}", "4210_{10}", Verification("wrong", "base")),
+        ("(-1,6)", "-1,6", Verification("wrong", "brackets")),
+        ("\\text{(B)}", "\\text{(B) } 12", Verification("correct", "letter")),
+        ("\\text{(B)}", "\\text{(C) } 12", Verification("wrong", "letter")),
         ("0.5", "0.51", None),
         ("x+1", "1+x", None),
     ],
 )
-def test_cheap_means_come_first(gold: str, answer: str, expected: Judgement | None) -> None:
-    assert judge_as_text(gold, answer) == expected
+def test_cheap_means_come_first(gold: str, answer: str, expected: Verification | None) -> None:
+    assert verify_as_text(gold, answer) == expected

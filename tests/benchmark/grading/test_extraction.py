@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from reasoning_lab.benchmark.grading.extraction import MAX_ANSWER_CHARS, Answer, extract
+from reasoning_lab.benchmark.grading.extraction import MAX_ANSWER_CHARS, Answer, extract_answer
 from reasoning_lab.records import Problem
 from tests.benchmark.test_contract import GOLDEN, build
 
@@ -31,11 +31,11 @@ def test_every_case_names_its_source_and_none_is_there_twice() -> None:
 
 def test_rules_are_tried_in_their_order() -> None:
     parts = ["\\boxed{1}", "\n#### 2\n", "The answer is 3.", "So 4"]
-    found = [extract(" ".join(parts[first:])) for first in range(4)]
+    found = [extract_answer(" ".join(parts[first:])) for first in range(4)]
     assert found == [
         Answer("1", "boxed"), Answer("2", "hashes"), Answer("3", "answer is"), Answer("4", "last number")
     ]  # fmt: skip
-    assert extract("So 4", complete=False) is None
+    assert extract_answer("So 4", complete=False) is None
 
 
 @pytest.mark.parametrize(
@@ -67,5 +67,5 @@ def test_rules_are_tried_in_their_order() -> None:
     ],
 )
 def test_an_answer_is_read_as_it_stands(text: str, answer: str) -> None:
-    found = extract(text)
+    found = extract_answer(text)
     assert found is not None and found.text == answer

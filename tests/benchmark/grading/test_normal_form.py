@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reasoning_lab.benchmark.grading.normal_form import canonical, normal_form, number
+from reasoning_lab.benchmark.grading.normal_form import canonical_answer, normal_form, number
 
 
 @given(st.integers(-(10**9), 10**9), st.integers(1, 10**6))
@@ -15,7 +15,7 @@ def test_every_way_of_writing_a_fraction_has_its_value(above: int, below: int) -
     sign = "-" if above < 0 else ""
     for text in (f"{above}/{below}", f"\\frac{{{above}}}{{{below}}}", f"${sign}\\dfrac{{{abs(above)}}}{{{below}}}$"):
         assert number(normal_form(text)) == value
-        assert canonical(text) == str(value)
+        assert canonical_answer(text) == str(value)
 
 
 @given(st.decimals(allow_nan=False, allow_infinity=False, min_value=-(10**6), max_value=10**6, places=4))
@@ -27,7 +27,7 @@ def test_every_way_of_writing_a_decimal_has_its_value(value: object) -> None:
 @given(st.text(max_size=50))
 def test_any_text_has_a_normal_form(text: str) -> None:
     number(normal_form(text))
-    canonical(text)
+    canonical_answer(text)
 
 
 @pytest.mark.parametrize("text", ["", ".", "-", "1/0", "\\frac{1}{0}", "1 2", "1,23", "1.2.3", "x", "1e3", "٤", "--1"])
@@ -48,7 +48,7 @@ def test_what_is_no_number_has_none(text: str) -> None:
     ],
 )
 def test_one_answer_in_many_notations_is_one_vote(same: tuple[str, ...]) -> None:
-    assert len({canonical(text) for text in same}) == 1
+    assert len({canonical_answer(text) for text in same}) == 1
 
 
 @pytest.mark.parametrize(
@@ -57,4 +57,4 @@ def test_one_answer_in_many_notations_is_one_vote(same: tuple[str, ...]) -> None
      ("2\\text{ and }3", "2"), ("\\begin{pmatrix}1\\\\2\\end{pmatrix}", "\\begin{pmatrix}12\\end{pmatrix}")],
 )  # fmt: skip
 def test_different_answers_stay_different(one: str, other: str) -> None:
-    assert canonical(one) != canonical(other)
+    assert canonical_answer(one) != canonical_answer(other)

@@ -1,4 +1,4 @@
-"""Programs that try to cheat or to do harm (tests/hostile): none passes, the host stays as it was, the next item too.
+"""Programs that try to cheat or to do harm (`hostile/`): none passes, the host stays as it was, the next item too.
 
 Each is a solution of the first made-up problem. Those that look for a way out return the right answer only when they
 find one, so that passing means a hole.
@@ -13,11 +13,11 @@ from typing import NamedTuple
 
 import pytest
 
-from reasoning_lab.benchmark.sandbox.check import Checked
-from reasoning_lab.benchmark.sandbox.execution import Task
+from reasoning_lab.benchmark.sandbox.execution import Submission
 from reasoning_lab.benchmark.sandbox.levels import Limits, Unsandboxed
+from reasoning_lab.benchmark.sandbox.probes import CheckedSandbox
 from reasoning_lab.records import Grade
-from tests.benchmark.sandbox.test_sandbox import live_processes, needs_bubblewrap
+from tests.benchmark.sandbox.programs import live_processes, needs_bubblewrap
 from tests.benchmark.test_contract import build
 
 HOSTILE = sorted((Path(__file__).parent / "hostile").glob("*.py"))
@@ -138,8 +138,8 @@ def test_a_hostile_program_does_not_pass(verdicts: Verdicts, name: str) -> None:
 def test_a_hostile_program_passes_where_there_is_a_hole(host: Host, name: str) -> None:
     source = (Path(__file__).parent / "hostile" / f"{name}.py").read_text(encoding="utf-8")
     test = "def check(candidate):\n    assert candidate([1, 2, 3]) == 6\n"
-    task = Task((host.aimed(source),), "total", "", test)
-    assert Checked(Unsandboxed(Limits(cpu_s=2)), 1.0).execute(task).passed
+    task = Submission((host.aimed(source),), "total", "", test)
+    assert CheckedSandbox(Unsandboxed(Limits(cpu_s=2)), 1.0).execute(task).passed
     host.connections()
 
 

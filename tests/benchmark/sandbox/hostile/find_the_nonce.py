@@ -1,4 +1,4 @@
-"""Look for the judge's secrets in every object, frame, argument and module."""
+"""Look for the tests' secrets in every object, frame, argument and module."""
 
 import gc
 import re

@@ -1,4 +1,4 @@
-"""Look for the judge's memory and pipes through /proc."""
+"""Look for the tests' memory and pipes through /proc."""
 
 import glob
 

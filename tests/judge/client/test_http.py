@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reasoning_lab.judge.client.wire import (
+from reasoning_lab.judge.client.http import (
     BadReply,
-    Completion,
+    ChatCompletion,
     error_words,
     most_prompt_tokens,
     read_completion,
@@ -49,7 +49,7 @@ def test_no_body_is_a_completion_by_accident(body: bytes) -> None:
 def test_a_completion_is_its_first_choice() -> None:
     choice = {"message": {"content": "a\ud800b"}, "finish_reason": "length"}
     body = json.dumps({"choices": [choice, {}], "usage": {"prompt_tokens": 3, "completion_tokens": "4"}}).encode()
-    assert read_completion(body) == Completion("a?b", True, 3, None)
+    assert read_completion(body) == ChatCompletion("a?b", True, 3, None)
 
 
 def test_error_words() -> None:

@@ -1,13 +1,13 @@
-"""Import the judge and make it say yes."""
+"""Change what runs the tests so that it says yes."""
 
 import sys
 
 
 def attack():
     main = sys.modules["__main__"]
-    main.judge = main.preside = lambda *args: "passed"
+    main.run_tests = main.report_outcome = lambda *args: "passed"
     main.reason_of = lambda name: "passed"
-    main.Candidate.__call__ = lambda self, numbers: sum(numbers)
+    main.RemoteFunction.__call__ = lambda self, numbers: sum(numbers)
     try:
         from reasoning_lab.benchmark.sandbox import execution
     except ImportError:

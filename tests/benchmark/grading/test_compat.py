@@ -1,8 +1,12 @@
-"""The authors' rules: each defect is there by name, and none is in ours."""
+"""The authors' graders: each defect is there by name, and none is in ours."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from reasoning_lab.benchmark.grading import reference
+from reasoning_lab.benchmark.arithmetic import Arithmetic
+from reasoning_lab.benchmark.grading.compat import boxed, grade_by_last_number, last_plain_number
+from reasoning_lab.benchmark.grading.equality import shared_pool
 from reasoning_lab.benchmark.multiple_choice import ChoiceProblem
 from reasoning_lab.records import Problem
 from tests.benchmark.data import shared
@@ -54,7 +58,7 @@ def test_the_rules_agree_and_differ_where_they_are_known_to(gold: str, answer: s
     ],
 )  # fmt: skip
 def test_the_last_box_is_read(text: str, answer: str | None) -> None:
-    assert reference.boxed(text) == answer
+    assert boxed(text) == answer
 
 
 def test_all_references_of_math500_are_correct_against_themselves() -> None:
@@ -78,9 +82,8 @@ def test_all_references_of_math500_are_correct_against_themselves() -> None:
     ],
 )
 def test_nothing_but_mathematics_reaches_the_parser(answer: str, tmp_path: object) -> None:
-    pool = reference.shared_pool()
-    judgement = pool.difference_is_zero("x", answer.replace("CANARY", f"{tmp_path}/canary"))
-    assert judgement.verdict == "wrong" and judgement.means != "difference"
+    verification = shared_pool().difference_is_zero("x", answer.replace("CANARY", f"{tmp_path}/canary"))
+    assert verification.verdict == "wrong" and verification.means != "difference"
 
 
 @pytest.mark.parametrize(
@@ -106,3 +109,44 @@ def test_verdicts_of_two_graders_never_share_a_name(name: str) -> None:
     ours, theirs = build(name), build(name, grader="reference")
     assert ours.grading == ours.reading == f"{type(ours).__module__}.{type(ours).__name__} {ours.version}"
     assert theirs.grading == f"{ours.grading} reference" and theirs.reading == ours.reading
+
+
+@pytest.mark.parametrize(
+    ("gold", "text", "verdict"),
+    [
+        ("18", "She has 18.", "correct"),
+        ("18", "so $18.00", "correct"),
+        ("1,234", "1234", "correct"),
+        ("-3", "it is -3", "correct"),
+        ("18", "18 eggs from 16 hens", "wrong"),  # the defect: right, and then another number
+        (r"\frac{1}{2}", r"\frac{3}{2}", "correct"),  # the defect: of a fraction the last digits alone
+        ("x + y", "x + y", "ungradable"),
+        ("x + y", "3", "wrong"),
+        ("18", "", "ungradable"),
+    ],
+)
+def test_the_last_number_against_the_golds_last(gold: str, text: str, verdict: str) -> None:
+    assert grade_by_last_number(Problem("p", "?", gold, {}), text, 0).verdict == verdict
+
+
+@given(st.text(alphabet="0123456789,.- ab"), st.text(alphabet="0123456789,.- "))
+def test_any_text_gets_a_grade_by_its_last_number(text: str, gold: str) -> None:
+    grade = grade_by_last_number(Problem("p", "?", gold, {}), text, 1)
+    assert grade.reason in ("last number", "no number", "empty text")
+    assert (grade.verdict == "ungradable") == (last_plain_number(text) is None)
+
+
+def test_long_digits_neither_hang_nor_raise() -> None:
+    assert grade_by_last_number(Problem("p", "?", "7", {}), "9" * 100_000 + ",7." * 50_000, 0).verdict == "correct"
+
+
+def test_it_is_an_option_of_the_embedded_benchmark_with_a_name_of_its_own() -> None:
+    ours = Arithmetic(n_problems=20, problem_seed=777, max_new_tokens=8)
+    theirs = Arithmetic(n_problems=20, problem_seed=777, max_new_tokens=8, grader="venhoff2025")
+    assert theirs.grading == f"{ours.grading} venhoff2025" and theirs.reading == ours.reading
+    assert theirs.asks_judge and not ours.asks_judge and theirs.notes() and not ours.notes()
+    for problem in ours.load():
+        gold = ours.gold_text(problem)
+        assert ours.grade(problem, gold, 0, "stop").correct and theirs.grade(problem, gold, 0, "stop").correct
+        text = gold + " Check: 1."
+        assert not theirs.grade(problem, text, 0, "stop").correct or problem.gold == "1"

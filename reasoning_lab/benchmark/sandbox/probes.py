@@ -6,7 +6,7 @@ import time
 from functools import lru_cache
 from typing import NamedTuple
 
-from reasoning_lab.benchmark.sandbox.execution import Outcome, Task, execute
+from reasoning_lab.benchmark.sandbox.execution import Outcome, Submission, execute
 from reasoning_lab.benchmark.sandbox.levels import Bubblewrap, Level, Limits, Sandbox, SandboxError, Unsandboxed
 
 _CALIBRATION_S = 0.05
@@ -37,7 +37,7 @@ _PROBES = {
 """Function bodies that return True when the sandbox holds; `given` is what `_given` says."""
 
 
-class Checked(NamedTuple):
+class CheckedSandbox(NamedTuple):
     """A sandbox that has been tried."""
 
     sandbox: Sandbox
@@ -49,13 +49,13 @@ class Checked(NamedTuple):
         """How strong it is."""
         return self.sandbox.level
 
-    def execute(self, task: Task) -> Outcome:
+    def execute(self, submission: Submission) -> Outcome:
         """Run the tests on the program; from any thread."""
-        return execute(self.sandbox, task, self.sandbox.limits.wall_s * self.slowdown)
+        return execute(self.sandbox, submission, self.sandbox.limits.wall_s * self.slowdown)
 
 
 @lru_cache(maxsize=8)
-def open_sandbox(limits: Limits, allow_unsandboxed: bool) -> Checked:
+def open_sandbox(limits: Limits, allow_unsandboxed: bool) -> CheckedSandbox:
     """The strongest sandbox to be had here, tried out once per process in about half a second.
 
     ValueError where only the weak level is to be had and `allow_unsandboxed` is false: it says what the machine lacks.
@@ -72,8 +72,8 @@ def open_sandbox(limits: Limits, allow_unsandboxed: bool) -> Checked:
                 "benchmark.allow_unsandboxed=true runs model code with limits on time and memory alone: it could read "
                 "your files and use the network."
             ) from error
-        return Checked(Unsandboxed(limits), slowdown)
-    return Checked(sandbox, slowdown)
+        return CheckedSandbox(Unsandboxed(limits), slowdown)
+    return CheckedSandbox(sandbox, slowdown)
 
 
 def measure_slowdown() -> float:
@@ -102,6 +102,6 @@ def self_test(sandbox: Sandbox, slowdown: float) -> None:
         raise SandboxError(f"the probe 'a program that waits is killed' failed ({waiting.reason})")
 
 
-def _probe(body: str, given: str) -> Task:
+def _probe(body: str, given: str) -> Submission:
     source = f"import os\ndef probe(given):\n    {body}\n"
-    return Task((source,), "probe", "", f"def check(candidate):\n    assert candidate({given!r}) is True\n")
+    return Submission((source,), "probe", "", f"def check(candidate):\n    assert candidate({given!r}) is True\n")

@@ -1,7 +1,7 @@
-"""What runs inside the sandbox: the candidate (a model's program) or its judge (the tests), each alone.
+"""What runs inside the sandbox: the candidate (a model's program) or its tests, each alone.
 
-The judge holds the tests and the nonce; the candidate holds neither. A test that calls the function sends its arguments
-over a pipe and gets back plain data, which the judge compares: an object whose `==` is always true can't travel. The
+The tests hold the nonce; the candidate holds neither. A test that calls the function sends its arguments
+over a pipe and gets back plain data, which the tests compare: an object whose `==` is always true can't travel. The
 source is handed to the interpreter by `-c`, so that no file of the repository is visible inside, and imports next to
 nothing, for it starts once per program.
 
@@ -189,17 +189,17 @@ def seed_random(*sources: str) -> None:
 # --- the candidate --------------------------------------------------------------------------------------------
 
 
-def serve(pipes: Pipes) -> None:
-    """Run the program, then answer calls of its function until the judge hangs up."""
+def answer_calls(pipes: Pipes) -> None:
+    """Run the program, then answer calls of its function until the tests hang up."""
     pipes.send(b"ready")
-    task = unpack(pipes.receive(sys.maxsize))
-    seed_random(*task["sources"])
+    submission = unpack(pipes.receive(sys.maxsize))
+    seed_random(*submission["sources"])
     module = type(sys)("candidate")
     sys.modules["candidate"] = module
-    pipes.send(pack(_load(task["sources"], module.__dict__)))
+    pipes.send(pack(_load(submission["sources"], module.__dict__)))
     while True:
         args, kwargs = unpack(pipes.receive(sys.maxsize))
-        pipes.send(_call(module.__dict__, task["entry_point"], args, kwargs))
+        pipes.send(_call(module.__dict__, submission["entry_point"], args, kwargs))
 
 
 def _load(sources: list[str], namespace: dict[str, Any]) -> tuple[str, str | None]:
@@ -222,14 +222,14 @@ def _call(namespace: dict[str, Any], entry_point: str, args: tuple, kwargs: dict
         return pack(("raised", type(error).__name__))
 
 
-# --- the judge ------------------------------------------------------------------------------------------------
+# --- the tests ------------------------------------------------------------------------------------------------
 
 
 class CandidateError(Exception):
     """An exception of the candidate that is not one of Python's own."""
 
 
-class Candidate:
+class RemoteFunction:
     """The candidate's function as the tests see it: a call goes over the pipes and comes back as plain data."""
 
     def __init__(self, pipes: Pipes) -> None:
@@ -302,18 +302,18 @@ def reason_of(name: str) -> str:
     return f"exception: {name}" if name.isascii() and name.isidentifier() and len(name) <= 60 else "exception"
 
 
-def judge(task: dict[str, Any], candidate: Candidate) -> str:
+def run_tests(submission: dict[str, Any], candidate: RemoteFunction) -> str:
     """Run the tests on the candidate; 'passed' or the reason why not.
 
     The tests see the prompt's own helpers as the prompt defines them, not as the program does.
     """
     namespace: dict[str, Any] = {"__name__": "tests"}
-    seed_random(task["test"])
+    seed_random(submission["test"])
     try:
-        candidate.load(task["sources"], task["entry_point"])
-        exec(compile(task["prompt"], "<prompt>", "exec", dont_inherit=True), namespace)
-        namespace[task["entry_point"]] = candidate
-        exec(compile(task["test"], "<test>", "exec", dont_inherit=True), namespace)
+        candidate.load(submission["sources"], submission["entry_point"])
+        exec(compile(submission["prompt"], "<prompt>", "exec", dont_inherit=True), namespace)
+        namespace[submission["entry_point"]] = candidate
+        exec(compile(submission["test"], "<test>", "exec", dont_inherit=True), namespace)
         namespace["check"](candidate)
     except BaseException as error:
         its_own = error is candidate.error
@@ -321,29 +321,29 @@ def judge(task: dict[str, Any], candidate: Candidate) -> str:
     return candidate.failure or ("passed" if candidate.n_calls else "the test made no call")
 
 
-def preside(pipes: Pipes) -> None:
-    """Read the task from stdin, judge, and write nonce and outcome to the stdout that only the judge has."""
-    verdicts = os.dup(1)
-    os.dup2(2, 1)  # what a test prints is no verdict
+def report_outcome(pipes: Pipes) -> None:
+    """Read the submission from stdin, run the tests, and write nonce and outcome to the stdout that only they have."""
+    outcomes = os.dup(1)
+    os.dup2(2, 1)  # what a test prints is no outcome
     with open(0, "rb", closefd=False) as stdin:
-        task = unpack(stdin.read())
+        submission = unpack(stdin.read())
     if pipes.receive(5) != b"ready":
         raise Ended("ended")
-    os.write(verdicts, b"ready\n")
-    outcome = judge(task, Candidate(pipes))
-    os.write(verdicts, f"{task['nonce']} {outcome}\n".encode("ascii"))
+    os.write(outcomes, b"ready\n")
+    outcome = run_tests(submission, RemoteFunction(pipes))
+    os.write(outcomes, f"{submission['nonce']} {outcome}\n".encode("ascii"))
 
 
-def main() -> None:
+def play() -> None:
     """Confine this process, then play its role."""
     role, (memory, cpu_s, uid, reading, writing) = sys.argv[1], map(int, sys.argv[2:7])
     confine(memory, cpu_s, uid)
     pipes = Pipes(reading, writing)
     try:
-        (serve if role == "candidate" else preside)(pipes)
+        (answer_calls if role == "candidate" else report_outcome)(pipes)
     except Ended:
         os._exit(0)
 
 
 if __name__ == "__main__":
-    main()
+    play()

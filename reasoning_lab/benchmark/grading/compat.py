@@ -1,12 +1,12 @@
-r"""The authors' grading rules, for comparison with ours: `grader=reference`.
+r"""Both papers' own graders, for comparison with ours: `grader=reference` and `grader=venhoff2025` of the yaml files.
 
-Mathematics (Karan & Du 2025, code at 720a8e9: the grader of PRM800K): the last ``\boxed``, else the last ``\fbox``;
-the same string after the normaliser of Hendrycks et al. 2021; else the same plain string; else, element by
-element of a tuple, whether sympy's difference is 0. Choice: the last standalone letter of the UPPER-CASED text.
-Written anew from their description. Known defects, kept on purpose:
+**Karan & Du 2025** (`grader=reference`; their code at 720a8e9). Mathematics, by the grader of PRM800K: the last
+``\boxed``, else the last ``\fbox``; the same string after the normaliser of Hendrycks et al. 2021; else the same plain
+string; else, element by element of a tuple, whether sympy's difference is 0. Choice: the last standalone letter of the
+UPPER-CASED text. Written anew from their description. Known defects, kept on purpose:
 
 - the article "a" is read as answer A, and any later letter overrules the box (choice)
-- an unreduced fraction is wrong; where the reference is an integer, only an integer is right (10/2 is not 5)
+- an unreduced fraction is wrong; where the gold is an integer, only an integer is right (10/2 is not 5)
 - 1,2 is not 2,1: only what stands in one pair of brackets is compared by elements, and in order
 - "1 2 3" is 123, for spaces go; letters lose their case; a fraction of sums loses its brackets: (x+1)/2 is x+1/2
 - more than two unknowns, powers of a bracket and exponents of two digits are not compared beyond the string
@@ -14,40 +14,48 @@ Written anew from their description. Known defects, kept on purpose:
 
 Departures: the comparison runs in a process that is killed when it hangs (their call never ends), and what is not plain
 mathematics never reaches sympy's parser, which would run it as Python.
+
+**Venhoff et al. 2025** (`grader=venhoff2025`, departures B8): a chat model's YES (`judge/verdict.py`) and, where it
+gives no reply, what stands here: the last number of the text is the last number of the gold. Defects, kept on purpose:
+an answer that was right and went on to another number is wrong, and of a gold that is no plain number (a fraction, an
+interval, a text) only the last digits are compared, or nothing.
 """
 
 import re
-from typing import NamedTuple
+from decimal import Decimal
 
-from reasoning_lab.benchmark.grading.equality import Judgement, shared_pool
+from reasoning_lab.benchmark.grading.equality import Verification, shared_pool
+from reasoning_lab.records import Grade, Problem
 
+VENHOFF2025_NOTE = (
+    "Graded as Venhoff et al. 2025's code does (grader=venhoff2025), for comparison: a chat model's YES or, where none "
+    "replied, the last number."
+)
 _MAX_CHARS = 2000
 """Longer strings are not normalised [characters]."""
 
 
-# --- mathematics ----------------------------------------------------------------------------------------------
+# --- Karan & Du 2025: mathematics -----------------------------------------------------------------------------
 
 
-class Read(NamedTuple):
-    """An answer by the authors' rule, and what it was judged by."""
-
-    answer: str | None
-    judgement: Judgement
-
-
-def judge_math(gold: str, text: str) -> Read:
-    """The verdict of the authors' rule on a text."""
+def grade_by_box(problem: Problem, text: str, chain: int) -> Grade:
+    """The content of the last box against the gold, by the rules above."""
+    if not text.strip():
+        return Grade(problem.id, chain, "ungradable", None, "empty text")
     answer = boxed(text)
-    if answer is None:
-        return Read(None, Judgement("wrong", "no box"))
+    verdict, means = ("wrong", "no box") if answer is None else _verify(problem.gold, answer)
+    return Grade(problem.id, chain, verdict, answer, f"reference, {means}")
+
+
+def _verify(gold: str, answer: str) -> Verification:
     if max(len(gold), len(answer)) > _MAX_CHARS:
-        return Read(answer, Judgement("wrong", "too long"))
+        return Verification("wrong", "too long")
     if hendrycks_form(gold) == hendrycks_form(answer):
-        return Read(answer, Judgement("correct", "string"))
+        return Verification("correct", "string")
     gold_form, form = plain_form(gold), plain_form(answer)
     if gold_form == form:
-        return Read(answer, Judgement("correct", "plain string"))
-    return Read(answer, _judge_elements(gold_form, form) if form else Judgement("wrong", "plain string"))
+        return Verification("correct", "plain string")
+    return _verify_elements(gold_form, form) if form else Verification("wrong", "plain string")
 
 
 def boxed(text: str) -> str | None:
@@ -134,18 +142,18 @@ def plain_form(answer: str) -> str:
     return answer.lower()
 
 
-def _judge_elements(gold: str, answer: str) -> Judgement:
+def _verify_elements(gold: str, answer: str) -> Verification:
     golds, answers = _elements(gold), _elements(answer)
     if len(golds) > 1 and (gold[0], gold[-1]) != (answer[0], answer[-1]):
-        return Judgement("wrong", "brackets")
+        return Verification("wrong", "brackets")
     if len(golds) != len(answers):
-        return Judgement("wrong", "number of elements")
-    judgement = Judgement("wrong", "no element")
+        return Verification("wrong", "number of elements")
+    verification = Verification("wrong", "no element")
     for pair in zip(golds, answers, strict=True):
-        judgement = _judge_element(*pair)
-        if judgement.verdict != "correct":
-            return judgement
-    return judgement
+        verification = _verify_element(*pair)
+        if verification.verdict != "correct":
+            return verification
+    return verification
 
 
 def _elements(form: str) -> list[str]:
@@ -157,21 +165,50 @@ def _elements(form: str) -> list[str]:
     return [form]
 
 
-def _judge_element(gold: str, answer: str) -> Judgement:
+def _verify_element(gold: str, answer: str) -> Verification:
     if gold == answer:
-        return Judgement("correct", "plain string")
+        return Verification("correct", "plain string")
     if _FRACTION.fullmatch(gold) and _FRACTION.fullmatch(answer):
-        return Judgement("wrong", "fractions differ as strings")
+        return Verification("wrong", "fractions differ as strings")
     if _INTEGER.fullmatch(gold) or _INTEGER.fullmatch(answer):
         both = _INTEGER.fullmatch(gold) and _INTEGER.fullmatch(answer)
-        return Judgement("correct" if both and int(gold) == int(answer) else "wrong", "integers")
+        return Verification("correct" if both and int(gold) == int(answer) else "wrong", "integers")
     return shared_pool().difference_is_zero(gold, answer)
 
 
-# --- choice ---------------------------------------------------------------------------------------------------
+# --- Karan & Du 2025: choice ----------------------------------------------------------------------------------
+
+
+def grade_by_last_letter(problem: Problem, text: str, chain: int, letters: str) -> Grade:
+    """The last of `letters` that stands alone against the gold's letter."""
+    if not text.strip():
+        return Grade(problem.id, chain, "ungradable", None, "empty text")
+    letter = last_letter(text, letters)
+    verdict = "correct" if letter == problem.gold else "wrong"
+    return Grade(problem.id, chain, verdict, letter, "reference, last letter" if letter else "reference, none")
 
 
 def last_letter(text: str, letters: str) -> str | None:
     """The last of `letters` that stands alone in the upper-cased text: in "(b) is a lie" it is A."""
-    found = re.findall(rf"\b[{letters}]\b", text.upper())
-    return found[-1] if found else None
+    alone = re.findall(rf"\b[{letters}]\b", text.upper())
+    return alone[-1] if alone else None
+
+
+# --- Venhoff et al. 2025 --------------------------------------------------------------------------------------
+
+_NUMBER = re.compile(r"-?\d[\d,]{0,400}(?:\.\d{1,400})?", re.ASCII)
+
+
+def grade_by_last_number(problem: Problem, text: str, chain: int) -> Grade:
+    """Correct if the last numbers of text and gold are the same number."""
+    answer, wanted = last_plain_number(text), last_plain_number(problem.gold)
+    if answer is None:
+        return Grade(problem.id, chain, "ungradable", None, "no number" if text.strip() else "empty text")
+    is_same = wanted is not None and Decimal(answer) == Decimal(wanted)
+    return Grade(problem.id, chain, "correct" if is_same else "wrong", answer, "last number")
+
+
+def last_plain_number(text: str) -> str | None:
+    """The last number, without its thousands' separators; None where there is none."""
+    numbers = _NUMBER.findall(text)
+    return numbers[-1].replace(",", "") if numbers else None

@@ -1,0 +1,215 @@
+"""The HTTP client: one request to an OpenAI-compatible server, and what came of it.
+
+`Endpoint.post` raises, retries and remembers nothing; the pure functions above it read what is on the wire.
+"""
+
+import email.utils
+import json
+import logging
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC
+from typing import Any, Literal
+
+from reasoning_lab.judge.client.secret import Secret
+
+MESSAGE_TOKENS = 64
+"""Most tokens that a chat template puts around one user turn (role marks, a default system turn)."""
+MOST_BYTES = 16 * 2**20
+"""Longest body that is read [bytes]."""
+TRANSIENT = frozenset({408, 409, 425, 429})
+"""Statuses below 500 that may pass."""
+GATEWAY_TIMEOUTS = frozenset({504, 524})
+"""Statuses behind which the model may have worked to the end."""
+
+AttemptKind = Literal["done", "busy", "lost", "refused", "unreachable", "fatal"]
+"""done: a completion; busy: turned away without a reply (429, 5xx); lost: sent, but no sensible reply, perhaps billed;
+refused: this request would fail again; unreachable: no connection; fatal: so would every other request."""
+
+# --- on the wire ----------------------------------------------------------------------------------------------
+
+
+class BadReply(Exception):
+    """A body that is no chat completion; the message says why."""
+
+
+@dataclass(frozen=True)
+class ChatCompletion:
+    """What a server answered."""
+
+    text: str
+    cut: bool
+    """Ended at the token limit."""
+    prompt_tokens: int | None
+    """As the server counts; None where it doesn't say."""
+    completion_tokens: int | None
+
+
+def read_completion(body: bytes) -> ChatCompletion:
+    """The first choice of a chat completion; BadReply if the body is anything else.
+
+    A null content (a model that spent all its tokens on thoughts) is an empty text, not an error: it was paid for.
+    """
+    try:
+        data = json.loads(body)
+        choice = data["choices"][0]
+        content = choice["message"]["content"]
+    except (ValueError, KeyError, IndexError, TypeError, RecursionError) as error:
+        raise BadReply(f"no chat completion ({type(error).__name__})") from None
+    if not isinstance(content, str | None):
+        raise BadReply(f"content is {type(content).__name__}, not text")
+    usage = data.get("usage")
+    usage = usage if isinstance(usage, dict) else {}
+    counts = (_count(usage.get(name)) for name in ("prompt_tokens", "completion_tokens"))
+    # Half a surrogate pair is valid JSON but no text that can be written to a file.
+    text = (content or "").encode("utf-8", "replace").decode("utf-8")
+    return ChatCompletion(text, choice.get("finish_reason") == "length", *counts)
+
+
+def _count(value: object) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+
+
+def error_words(body: bytes) -> str:
+    """What a server says about an error, on one line of at most 200 characters."""
+    text = body[:2000].decode("utf-8", "replace")
+    try:
+        error = json.loads(body).get("error")
+        text = str(error["message"]) if isinstance(error, dict) else str(error or text)
+    except (ValueError, KeyError, AttributeError, RecursionError):
+        pass
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())[:200]
+
+
+def retry_after(value: str | None, now: float) -> float | None:
+    """Seconds to wait by a Retry-After header, a number of seconds or an HTTP date; None if it says nothing.
+
+    `now` is the time since the epoch [s].
+    """
+    if value is None:
+        return None
+    try:
+        seconds = float(value)
+    except ValueError:
+        try:
+            date = email.utils.parsedate_to_datetime(value)
+            seconds = (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() - now
+        except (ValueError, TypeError, OverflowError):
+            return None
+    return max(0.0, seconds) if math.isfinite(seconds) else None
+
+
+def most_prompt_tokens(prompt: str) -> int:
+    """A bound on a prompt's tokens in any byte-level vocabulary: no token is shorter than a byte."""
+    return len(prompt.encode("utf-8", "replace")) + MESSAGE_TOKENS
+
+
+def usual_prompt_tokens(prompt: str) -> int:
+    """About how many tokens a prompt has: 4 bytes each."""
+    return math.ceil(len(prompt.encode("utf-8", "replace")) / 4)
+
+
+# --- one request ----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One request, and what came of it."""
+
+    kind: AttemptKind
+    completion: ChatCompletion | None = None
+    failure: str = ""
+    """In words, without the key."""
+    status: int | None = None
+    wait_s: float | None = None
+    """What the server asks to wait before the next request [s]."""
+
+
+class Endpoint:
+    """A server, by its full URL, for any number of threads; a context manager.
+
+    The key is known to the client's header alone. Every error becomes an Attempt right where the client raises it: a
+    traceback through the client would show its headers to whoever prints local variables.
+    """
+
+    def __init__(self, url: str, key: Secret | None, connections: int, timeout_s: float, is_loopback: bool) -> None:
+        import httpx2
+
+        for library in ("httpx2", "httpcore2"):
+            # A line per request at least, and broken replies word for word.
+            logging.getLogger(library).setLevel(logging.WARNING)
+        self.url, self._key, self._timeout_s = url, key, timeout_s
+        self._was_reached = False
+        self._client = httpx2.Client(
+            auth=key.authorise if key else None,
+            timeout=timeout_s,
+            limits=httpx2.Limits(max_connections=connections),
+            # A proxy from the environment can't know this machine's own servers.
+            trust_env=not is_loopback,
+        )
+
+    def __enter__(self) -> "Endpoint":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._client.close()
+
+    def post(self, body: dict[str, Any]) -> Attempt:
+        """Send one body."""
+        import httpx2
+
+        try:
+            status, headers, content = self._exchange(body)
+        except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
+            # At first contact the address is probably wrong; later the server may be starting again.
+            kind = "unreachable" if self._was_reached else "fatal"
+            return Attempt(kind, failure=self._redact(f"cannot be reached ({error or type(error).__name__})"))
+        except httpx2.TimeoutException:
+            self._was_reached = True
+            return Attempt("lost", failure=f"no reply within {self._timeout_s:g} s")
+        except Exception as error:
+            self._was_reached = True
+            return Attempt("lost", failure=self._redact(f"broken reply ({type(error).__name__}: {error})"))
+        self._was_reached = True
+        return self._read(content) if status == 200 else self._refusal(status, headers, content)
+
+    def _exchange(self, body: dict[str, Any]) -> tuple[int, Mapping[str, str], bytes]:
+        """Status, headers and body; the limits on time and length are of the reply as a whole."""
+        import httpx2
+
+        deadline = time.monotonic() + self._timeout_s
+        json_type = {"Content-Type": "application/json"}
+        content = bytearray()
+        with self._client.stream("POST", self.url, content=json.dumps(body).encode(), headers=json_type) as response:
+            for chunk in response.iter_bytes():
+                content += chunk
+                if len(content) > MOST_BYTES:
+                    raise ValueError(f"longer than {MOST_BYTES} bytes")
+                if time.monotonic() > deadline:
+                    raise httpx2.ReadTimeout("the reply as a whole took too long")
+        return response.status_code, response.headers, bytes(content)
+
+    def _read(self, content: bytes) -> Attempt:
+        try:
+            done = read_completion(content)
+        except BadReply as bad:
+            return Attempt("lost", failure=f"senseless reply: {bad}", status=200)
+        text = self._redact(done.text)
+        return Attempt("done", ChatCompletion(text, done.cut, done.prompt_tokens, done.completion_tokens), status=200)
+
+    def _refusal(self, status: int, headers: Mapping[str, str], content: bytes) -> Attempt:
+        said = f"status {status} ({self._redact(error_words(content)) or 'no words'})"
+        no_credit = status == 429 and b"insufficient_quota" in content
+        if status in (401, 403, 404) or status < 400 or no_credit:
+            return Attempt("fatal", failure=said, status=status)
+        if status < 500 and status not in TRANSIENT:
+            return Attempt("refused", failure=said, status=status)
+        wait_s = retry_after(headers.get("Retry-After"), time.time())
+        asks = "" if wait_s is None else f", asks to wait {wait_s:.0f} s"
+        kind = "lost" if status in GATEWAY_TIMEOUTS else "busy"
+        return Attempt(kind, failure=said + asks, status=status, wait_s=wait_s)
+
+    def _redact(self, text: str) -> str:
+        return self._key.redact(text) if self._key else text

@@ -65,12 +65,6 @@ def vectors(width: int, dtype: torch.dtype, scale: float, n: int = N, layer: int
     return VectorSet(layer, scale * normal(n, width), scale * normal(width) / 2, mlp)
 
 
-def same_vocabulary(size: int) -> VocabularyMap:
-    """The map of a vocabulary to itself."""
-    ids = tuple(range(size))
-    return VocabularyMap(ids, ids, (True,) * size)
-
-
 def vocabulary() -> VocabularyMap:
     """Ids permuted; the thinking model has three of its own, and lacks the base's last two."""
     to_thinking = random.Random(5).sample(range(THINKING_VOCAB), BASE_VOCAB)

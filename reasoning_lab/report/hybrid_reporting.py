@@ -26,7 +26,7 @@ from reasoning_lab.steering.steering import NoSteering
 
 if TYPE_CHECKING:
     from reasoning_lab.records import Annotation
-    from reasoning_lab.report.hybrid_inputs import HybridReport, TaxonomyView, VectorView
+    from reasoning_lab.report.data import HybridReport, TaxonomyView, VectorView
     from reasoning_lab.statistics import Interval
 
 EXAMPLES = 6
@@ -42,15 +42,13 @@ def is_hybrid(experiment: Experiment) -> bool:
 
 def hybrid_report(experiment: Experiment, lab: Lab) -> "HybridReport":
     """Everything that the page of a hybrid model shows."""
-    from reasoning_lab.report.hybrid_inputs import HybridReport
+    from reasoning_lab.report.data import HybridReport
 
     report = report_input(experiment, lab)
     draws = table_draws(experiment, problems_of(experiment))
-    hybrid = studied_arm(experiment)
-    thinking = report.rl
-    assert thinking is not None
+    assert report.reference is not None
     nulls = tuple(name for name, arm in experiment.arms.items() if _is_null(arm.steering))
-    rest = {experiment.baseline, hybrid, thinking, *nulls}
+    rest = {*report.leading, *nulls}
     # Of a random control the first draw is shown; its other draws are in the table.
     views = [(draws[name], True) for name in experiment.arms]
     views += [(draws[name], False) for name, arm in experiment.arms.items() if not isinstance(arm.steering, Control)]
@@ -68,9 +66,6 @@ def hybrid_report(experiment: Experiment, lab: Lab) -> "HybridReport":
                 pieces[id] = reader.decode((id,)) if id >= 0 else ""
     return HybridReport(
         report=report,
-        base=experiment.baseline,
-        hybrid=hybrid,
-        thinking=thinking,
         nulls=nulls,
         rivals=tuple(name for name in experiment.arms if name not in rest),
         annotations=seen,
@@ -107,7 +102,7 @@ def _pieces(decode: Callable[[Sequence[int]], str], ids: Sequence[int], text: st
 
 def taxonomy_view(experiment: Experiment, lab: Lab) -> "TaxonomyView":
     """The categories with their names, sentences and scores."""
-    from reasoning_lab.report.hybrid_inputs import CategoryView, TaxonomyView
+    from reasoning_lab.report.data import CategoryView, TaxonomyView
 
     chosen, sentences = taxonomy_of(experiment), labelled(experiment, lab)
     truth = truths_of(experiment, [sentence.text for sentence in sentences])
@@ -213,7 +208,7 @@ def taxonomy_metrics(experiment: Experiment, lab: Lab) -> dict[str, float]:
 
 
 def _vector_views(experiment: Experiment, lab: Lab) -> "tuple[VectorView, ...]":
-    from reasoning_lab.report.hybrid_inputs import VectorView
+    from reasoning_lab.report.data import VectorView
 
     log = vectors(experiment, experiment.steering, lab)[1]
     rows = [*([log.bias] if log.bias else []), *log.categories]

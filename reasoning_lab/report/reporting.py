@@ -15,14 +15,14 @@ from reasoning_lab.records import Completion, Grade, Problem
 from reasoning_lab.steering.steering import NoSteering
 
 if TYPE_CHECKING:
-    from reasoning_lab.report.inputs import ArmResult, ReportInput
-    from reasoning_lab.report.sweep import SweepCell
+    from reasoning_lab.report.data import ArmResult, Report
+    from reasoning_lab.report.views.sweep import SweepCell
 
 
 def report_input(experiment: Experiment, lab: Lab) -> Any:
     """Everything that table, plots and page show."""
     from reasoning_lab.model_pair.pair import load_reader
-    from reasoning_lab.report import Published, ReportInput
+    from reasoning_lab.report import Published, Report
 
     problems = problems_of(experiment)
     table, extra = table_draws(experiment, problems), passk_draws(experiment, problems)
@@ -34,14 +34,14 @@ def report_input(experiment: Experiment, lab: Lab) -> Any:
         for name in experiment.passk.arms
         if experiment.passk.n_samples > 1
     ]
-    return ReportInput(
+    return Report(
         title=experiment.title or f"{experiment.model_pair.name} on {type(experiment.benchmark).__name__}",
         arms=arms,
         problems={problem.id: problem for problem in problems},
         decode=load_reader(experiment.model_pair.source("base")).decode,
         base=experiment.baseline,
-        power=studied,
-        rl=_trained_arm(experiment, studied),
+        studied=studied,
+        reference=_trained_arm(experiment, studied),
         question=POWER_QUESTION if isinstance(experiment.steering, NoSteering) else HYBRID_QUESTION,
         passk=passk,
         published=[Published(**row) for row in experiment.published if "arm" in row],
@@ -150,12 +150,12 @@ def sample_table(arms: "Sequence[ArmResult]", problems: dict[str, Problem]) -> t
     return ["arm", "problem", "question", "text", "answer", "gold", "verdict"], rows
 
 
-def write_lm_eval_files(experiment: Experiment, report: "ReportInput", folder: Path) -> None:
+def write_lm_eval_files(experiment: Experiment, report: "Report", folder: Path) -> None:
     """Each arm's answers as files of lm-evaluation-harness, for the tools that read those."""
     import time
     from importlib.metadata import version
 
-    from reasoning_lab.report.lm_eval import LmEvalTask, write_lm_eval
+    from reasoning_lab.report.export.lm_eval import LmEvalTask, write_lm_eval
 
     benchmark, date = experiment.benchmark, time.time()
     for arm in report.arms:

@@ -13,7 +13,7 @@ from reasoning_lab.judge.preference import ANNOTATOR, PreferenceOption
 
 def check_preferences(experiment: Experiment) -> None:
     """ValueError where answers can't be drawn, compared or counted here; to be called before any work."""
-    from reasoning_lab.report.alpaca_eval import check_alpaca_eval
+    from reasoning_lab.report.export.alpaca_eval import check_alpaca_eval
 
     check_alpaca_eval(_benchmark(experiment).lc_tables)
     _require_preferences(experiment)
@@ -22,7 +22,7 @@ def check_preferences(experiment: Experiment) -> None:
 
 def win_rates(experiment: Experiment, draw: Draw, lab: Lab, out_dir: Path) -> dict[str, float | None]:
     """The arm's row of the leaderboard, its files written; chain 0 of each problem counts."""
-    from reasoning_lab.report.alpaca_eval import write_alpaca_eval
+    from reasoning_lab.report.export.alpaca_eval import write_alpaca_eval
 
     benchmark, problems = _benchmark(experiment), {problem.id: problem for problem in draw.problems}
     answers = completions(experiment, draw, lab)

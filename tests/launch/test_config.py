@@ -12,7 +12,7 @@ from reasoning_lab.artifacts.recipes import canonical
 from reasoning_lab.experiment import Experiment, Taxonomy
 from reasoning_lab.launch.config import Composer, ConfigError, build, conf_dir, lab_root
 from reasoning_lab.launch.config import _target as target
-from reasoning_lab.report.inputs import Published
+from reasoning_lab.report.data import Published
 from reasoning_lab.steering.coefficient import Candidates
 
 CONF = Path(conf_dir())

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 from reasoning_lab.benchmark import grammar
 from reasoning_lab.records import Annotation, Completion, Problem
-from reasoning_lab.report import ArmResult, CategoryView, HybridReport, ReportInput, TaxonomyView, VectorView
+from reasoning_lab.report import ArmResult, CategoryView, HybridReport, Report, TaxonomyView, VectorView
 from reasoning_lab.statistics import Interval
 
 from . import synthetic
@@ -97,7 +97,7 @@ def hybrid(n_problems: int = 200, n_categories: int = 8, extra: int = 0, draws: 
                    "too few" if i == 5 else "")
         for i in range(-1, n_categories)
     )  # fmt: skip
-    report = ReportInput(
+    report = Report(
         "Hybrid of the embedded pair", arms, problems, synthetic.decode, "base", "hybrid", "thinking",
         footer=["A model organism, not evidence about large models.", "Seed 0; made-up data."],
     )  # fmt: skip
@@ -112,7 +112,7 @@ def hybrid(n_problems: int = 200, n_categories: int = 8, extra: int = 0, draws: 
         ("the same, V2", "60.9", "66.3", "98.3", "14.3", "–", "authors' repository, 2026"),
     )
     return HybridReport(
-        report, "base", "hybrid", "thinking", tuple(NULLS), tuple(RIVALS), notes,
+        report, tuple(NULLS), tuple(RIVALS), notes,
         {arm.name: [tokens_of(c) for c in arm.completions] for arm in arms}, dict(synthetic.TO_TOKEN),
         taxonomy(n_categories),
         vectors, truths, shares, published,

@@ -13,7 +13,7 @@ import pandas as pd
 from scipy.optimize import minimize
 from scipy.special import expit
 
-from reasoning_lab.report.alpaca_eval import TABLE, check_alpaca_eval, write_alpaca_eval
+from reasoning_lab.report.export.alpaca_eval import TABLE, check_alpaca_eval, write_alpaca_eval
 
 N = 400
 Rows = list[dict[str, Any]]

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from reasoning_lab.report import report_grid
-from reasoning_lab.report.grid import LAYER, SIZE, best_cell
+from reasoning_lab.report.views.grid import LAYER, SIZE, Grid
 
 from .test_report import HOSTILE, Page
 
@@ -68,10 +68,8 @@ def test_cells_without_a_score_stay_in_the_table(tmp_path: Path) -> None:
 
 
 def test_ties_go_to_the_smaller_size_then_the_lower_layer() -> None:
-    assert best_cell({("2", "10"): [0.5 + 1e-12], ("10", "5"): [0.5], ("3", "5"): [0.4, 0.6], ("3", "20"): [0.5]}) == (
-        "3",
-        "5",
-    )
+    scores = {("2", "10"): [0.5 + 1e-12], ("10", "5"): [0.5], ("3", "5"): [0.4, 0.6], ("3", "20"): [0.5]}
+    assert Grid(scores, {}, RULE).best == ("3", "5")
 
 
 def test_one_layer_alone(tmp_path: Path) -> None:

@@ -18,17 +18,18 @@ from reasoning_lab.records import Annotation, Completion, Grade, Problem
 from reasoning_lab.report import (
     ArmResult,
     HybridReport,
-    ReportInput,
+    Report,
     TaxonomyView,
     print_hybrid,
-    theme,
     write_hybrid,
     write_taxonomy,
 )
-from reasoning_lab.report.hybrid import gap_words, headline, hybrid_rows, metrics
-from reasoning_lab.report.hybrid_tokens import reading_data, seen_answers
-from reasoning_lab.report.inputs import visible
-from reasoning_lab.report.swatches import MAX_DISTINCT, TINTS, swatch
+from reasoning_lab.report.views import theme
+from reasoning_lab.report.views.control_headline import controls_headline, gap_words
+from reasoning_lab.report.views.controls import control_metrics, control_rows
+from reasoning_lab.report.views.swatches import MAX_DISTINCT, TINTS, swatch
+from reasoning_lab.report.views.tokens import reading_data, seen_answers
+from reasoning_lab.report.words import visible
 
 from . import hybrid_synthetic
 from .test_report import CHROMIUM, HOSTILE, Page, _chromium
@@ -70,7 +71,7 @@ def _small(**right: list[str]) -> HybridReport:
                       for c in a.completions] for a in arms}  # fmt: skip
     taxonomy = TaxonomyView("by hand", "", (), {}, 0)
     return HybridReport(
-        ReportInput("t", arms, problems, str, "base", "hybrid"), "base", "hybrid", "thinking",
+        Report("t", arms, problems, str, "base", "hybrid", "thinking"),
         tuple(a for a in right if a.startswith("null")), tuple(a for a in right if a.startswith("rival")), notes,
         {a.name: [("a", "b")] * len(a.completions) for a in arms}, {1: "a", 2: "b"}, taxonomy, (), {}, {},
     )  # fmt: skip
@@ -85,7 +86,7 @@ def test_rows_by_hand() -> None:
         base=["c"] * 4 + ["w"] * 16, hybrid=["c"] * 12 + ["w"] * 8, thinking=["c"] * 16 + ["w"] * 4,
         null_a=["cc"] * 4 + ["cw"] + ["ww"] * 15, rival=["w"] * 4 + ["c"] * 12 + ["w"] * 4,
     )  # fmt: skip
-    rows = {row.name: row for row in hybrid_rows(made)}
+    rows = {row.name: row for row in control_rows(made)}
     assert list(rows) == ["base", "hybrid", "thinking", "null_a", "rival"]
     assert [row.group for row in rows.values()] == ["models", "models", "models", "nulls", "rivals"]
     assert [row.accuracy.value for row in rows.values()] == [0.2, 0.6, 0.8, 0.225, 0.6]
@@ -115,7 +116,7 @@ def test_gap_interval_equals_an_independent_paired_bootstrap(given: HybridReport
         chosen = rng.integers(40, size=40)
         base, arm, top = (means[name][chosen].mean() for name in ("base", "hybrid", "thinking"))
         ratios.append((arm - base) / (top - base))
-    row = next(row for row in hybrid_rows(given) if row.name == "hybrid")
+    row = next(row for row in control_rows(given) if row.name == "hybrid")
     assert row.recovered is not None
     assert row.recovered.low == pytest.approx(np.quantile(ratios, 0.021), abs=0.06)
     assert row.recovered.high == pytest.approx(np.quantile(ratios, 0.979), abs=0.06)
@@ -124,19 +125,19 @@ def test_gap_interval_equals_an_independent_paired_bootstrap(given: HybridReport
 def test_gap_recovered_is_not_clipped() -> None:
     half = ["c", "w"] * 20
     made = _small(base=half, hybrid=["w"] * 30 + ["c"] * 10, thinking=["c"] * 40)
-    row = hybrid_rows(made)[1]
+    row = control_rows(made)[1]
     assert row.recovered is not None and row.recovered.value == -0.5 and row.recovered.high < 0
-    assert headline(made, hybrid_rows(made))[0].startswith("Hybrid falls clearly below the base (−50.0 [")
+    assert controls_headline(made, control_rows(made))[0].startswith("Hybrid falls clearly below the base (−50.0 [")
     above = _small(base=["w"] * 40, hybrid=["c"] * 40, thinking=half)
-    row = hybrid_rows(above)[1]
+    row = control_rows(above)[1]
     assert row.recovered is not None and row.recovered.value == 2.0
 
 
 def test_without_a_clear_gap_the_reason_is_printed(tmp_path: Path) -> None:
     made = _small(base=["c", "w"] * 10, hybrid=["c"] * 20, thinking=["w", "c"] * 10, null_a=["w"] * 20)
-    rows = hybrid_rows(made)
+    rows = control_rows(made)
     assert all(row.recovered is None for row in rows)
-    assert "not clearly above the base (+0.0 [" in headline(made, rows)[0]
+    assert "not clearly above the base (+0.0 [" in controls_headline(made, rows)[0]
     found = write_hybrid(made, tmp_path)
     assert "gap_recovered" not in found and found["hybrid/accuracy"] == 1
     assert "ratio whose denominator may be zero" in (tmp_path / "hybrid.md").read_text()
@@ -163,20 +164,20 @@ def test_the_headline_is_decided_by_intervals_and_names_every_rival(
     made = _small(
         base=["w"] * 30, hybrid=["c"] * 20 + ["w"] * 10, thinking=["c"] * 30, null_a=list(null), rival=list(rival)
     )
-    said = headline(made, hybrid_rows(made))
+    said = controls_headline(made, control_rows(made))
     assert "Hybrid recovers 66.7 [" in said[0]
     assert all(part in said[0] for part in words), said[0]
     assert ("not clearly above null_a" in " ".join(said)) == (null[0] == "c")
 
 
 def test_the_headline_gives_the_draws_of_random_controls(given: HybridReport) -> None:
-    said = " ".join(headline(given, hybrid_rows(given)))
+    said = " ".join(controls_headline(given, control_rows(given)))
     assert "norm-matched random vectors 2, random category 2, random positions, matched rate 2" in said
 
 
 def test_csv_and_metrics_equal_the_rows(given: HybridReport, folder: Path) -> None:
-    rows = hybrid_rows(given)
-    found = metrics(given, rows)
+    rows = control_rows(given)
+    found = control_metrics(given, rows)
     assert all(isinstance(value, float) for value in found.values())
     with (folder / "hybrid.csv").open(newline="", encoding="utf-8") as file:
         lines = {line["name"]: line for line in csv.DictReader(file)}
@@ -199,7 +200,7 @@ def test_steered_fraction_averages_over_problems_first() -> None:
     made = _small(base=["w"] * 3, hybrid=["cc", "c", "c"], thinking=["c"] * 3)
     steered = [(True, True)] * 2 + [(False, False)] * 2
     notes = [replace(n, steered=s) for n, s in zip(made.annotations["hybrid"], steered, strict=True)]
-    row = hybrid_rows(replace(made, annotations={"hybrid": notes}))[1]
+    row = control_rows(replace(made, annotations={"hybrid": notes}))[1]
     assert row.steered is not None and row.steered.value == pytest.approx(1 / 3), "not 1/2, the share of answers"
 
 

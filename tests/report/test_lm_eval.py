@@ -11,7 +11,7 @@ import pytest
 
 from reasoning_lab.records import Completion, Grade, Problem, Verdict
 from reasoning_lab.report import ArmResult
-from reasoning_lab.report.lm_eval import LmEvalTask, write_lm_eval
+from reasoning_lab.report.export.lm_eval import LmEvalTask, write_lm_eval
 
 DATE = 1_700_000_000.25
 VERDICTS: dict[str, tuple[Verdict, ...]] = {

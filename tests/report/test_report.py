@@ -16,12 +16,15 @@ from rich.console import Console
 
 from reasoning_lab import statistics as st
 from reasoning_lab.records import Completion, Grade, Move, Problem
-from reasoning_lab.report import ArmResult, ReportInput, print_table, report_sweep, theme, write_report
-from reasoning_lab.report.chain import ACCEPTED, GIVEN_UP, REDRAWN, REJECTED, replay, states_before
-from reasoning_lab.report.headline import headline, relation
-from reasoning_lab.report.inputs import natural_key, visible
-from reasoning_lab.report.page import embedded_json
-from reasoning_lab.report.summary import headline_metrics, summarise, summarise_passk
+from reasoning_lab.report import ArmResult, Report, print_table, report_sweep, write_report
+from reasoning_lab.report.views import theme
+from reasoning_lab.report.views.arms import headline_metrics, summarise, summarise_passk
+from reasoning_lab.report.views.chains import ACCEPTED, GIVEN_UP, REDRAWN, REJECTED, replay, states_before
+from reasoning_lab.report.views.charts.cost import draw_cost
+from reasoning_lab.report.views.charts.kit import house_style
+from reasoning_lab.report.views.embedded import embedded_json
+from reasoning_lab.report.views.headline import arms_headline
+from reasoning_lab.report.words import natural_key, relation, visible
 
 from . import synthetic
 
@@ -71,12 +74,12 @@ class Page(HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def report() -> ReportInput:
+def report() -> Report:
     return synthetic.report(n_problems=40, n_passk=12, samples=6, proposals=24)
 
 
 @pytest.fixture(scope="module")
-def folder(report: ReportInput, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(report: Report, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("report")
     write_report(report, out)
     return out
@@ -87,7 +90,7 @@ def page(folder: Path) -> Page:
     return Page((folder / "index.html").read_text(encoding="utf-8"))
 
 
-def _poisoned(report: ReportInput) -> ReportInput:
+def _poisoned(report: Report) -> Report:
     """Every text of the report replaced by, or ending in, the hostile one."""
     arms = [
         replace(arm, label=arm.label + HOSTILE, sampler=HOSTILE, note=HOSTILE, role=HOSTILE,
@@ -121,7 +124,7 @@ def test_page_is_well_formed_sealed_and_small(folder: Path, page: Page) -> None:
     assert not re.search(r"https?://|@import|url\((?!#)", html)
 
 
-def test_embedded_data_hold_every_verdict_and_the_first_problems(report: ReportInput, page: Page) -> None:
+def test_embedded_data_hold_every_verdict_and_the_first_problems(report: Report, page: Page) -> None:
     data = json.loads(page.scripts[0])
     assert data["ids"] == [f"p{i}" for i in range(40)], "natural order"
     assert [problem["id"] for problem in data["problems"]] == data["ids"]
@@ -133,7 +136,7 @@ def test_embedded_data_hold_every_verdict_and_the_first_problems(report: ReportI
         assert all(problem["answers"][index][0] == texts[problem["id"]] for problem in data["problems"])
 
 
-def test_budgets_bound_the_page(report: ReportInput, tmp_path: Path) -> None:
+def test_budgets_bound_the_page(report: Report, tmp_path: Path) -> None:
     arms = [replace(a, completions=[replace(c, text="word " * 30_000) for c in a.completions]) for a in report.arms]
     write_report(replace(report, arms=arms, decode=lambda ids: "lengthy token " * 40 * len(ids)), tmp_path)
     html = (tmp_path / "index.html").read_text(encoding="utf-8")
@@ -144,14 +147,14 @@ def test_budgets_bound_the_page(report: ReportInput, tmp_path: Path) -> None:
     assert "more characters]" in data["problems"][0]["answers"][0][0]
 
 
-def test_same_input_same_bytes(report: ReportInput, folder: Path, tmp_path: Path) -> None:
+def test_same_input_same_bytes(report: Report, folder: Path, tmp_path: Path) -> None:
     write_report(report, tmp_path)
     assert sorted(p.name for p in folder.iterdir()) == sorted(p.name for p in tmp_path.iterdir())
     for path in folder.iterdir():
         assert path.read_bytes() == (tmp_path / path.name).read_bytes(), path.name
 
 
-def test_hostile_text_stays_text(report: ReportInput, page: Page, tmp_path: Path) -> None:
+def test_hostile_text_stays_text(report: Report, page: Page, tmp_path: Path) -> None:
     poisoned = _poisoned(report)
     write_report(poisoned, tmp_path)
     html = (tmp_path / "index.html").read_text(encoding="utf-8")
@@ -182,7 +185,7 @@ def test_embedded_json_survives_a_script_element(text: str) -> None:
 # --- numbers --------------------------------------------------------------------------------------------------
 
 
-def test_csv_round_trip_equals_the_numbers(report: ReportInput, folder: Path) -> None:
+def test_csv_round_trip_equals_the_numbers(report: Report, folder: Path) -> None:
     with (folder / "table.csv").open(newline="", encoding="utf-8") as file:
         lines = list(csv.DictReader(file))
     for line, row in zip(lines, summarise(report), strict=True):
@@ -213,7 +216,7 @@ def test_rows_by_hand() -> None:
 
     arms = [arm("base", "cwut", 20, 0), arm("power", "cccw", 800, 40)]
     problems = {f"p{i}": Problem(f"p{i}", "q", "1") for i in range(4)}
-    made = ReportInput("t", arms, problems, str, "base", "power", grpo_length=50.0)
+    made = Report("t", arms, problems, str, "base", "power", grpo_length=50.0)
     base, power = summarise(made)
     assert (base.accuracy.value, power.accuracy.value) == (0.25, 0.75)
     assert base.difference is None and power.difference is not None
@@ -224,11 +227,11 @@ def test_rows_by_hand() -> None:
     metrics = headline_metrics(made, [base, power], [])
     assert metrics["accuracy"] == 0.75 and metrics["cost_over_base"] == 40 and metrics["grpo_epochs_16"] == 1
     assert metrics["base/accuracy"] == 0.25 and "difference_to_rl" not in metrics
-    said = headline(made, [base, power], [])
+    said = arms_headline(made, [base, power], [])
     assert said.verdict == "No clear difference from base." and "40.0 times" in " ".join(said.sentences)
 
 
-def test_metrics_are_flat_numbers_and_equal_the_table(report: ReportInput) -> None:
+def test_metrics_are_flat_numbers_and_equal_the_table(report: Report) -> None:
     rows = summarise(report)
     metrics = headline_metrics(report, rows, summarise_passk(report))
     assert all(isinstance(value, float) for value in metrics.values()), metrics
@@ -239,7 +242,7 @@ def test_metrics_are_flat_numbers_and_equal_the_table(report: ReportInput) -> No
     assert {"grpo/pass_at_6", "grpo/calibration_error", "grpo/overconfidence_high"} <= set(metrics)
 
 
-def _outcome(report: ReportInput, better: str, worse: str, n: int) -> ReportInput:
+def _outcome(report: Report, better: str, worse: str, n: int) -> Report:
     """The report with the first n problems right only in `better`, the others right in both."""
 
     def graded(arm: ArmResult) -> ArmResult:
@@ -261,15 +264,15 @@ def _outcome(report: ReportInput, better: str, worse: str, n: int) -> ReportInpu
     ],
 )
 def test_the_headline_says_clear_only_when_the_paired_interval_excludes_zero(
-    report: ReportInput, better: str, worse: str, n: int, verdict: str
+    report: Report, better: str, worse: str, n: int, verdict: str
 ) -> None:
     made = _outcome(report, better, worse, n)
-    assert headline(made, summarise(made), []).verdict == verdict
+    assert arms_headline(made, summarise(made), []).verdict == verdict
 
 
-def test_a_cheaper_better_rival_is_named(report: ReportInput) -> None:
+def test_a_cheaper_better_rival_is_named(report: Report) -> None:
     made = _outcome(report, "vote_16", "power", 25)
-    said = " ".join(headline(made, summarise(made), []).sentences)
+    said = " ".join(arms_headline(made, summarise(made), []).sentences)
     assert "Power α = 4 against it: clearly below (−62.5 points" in said
 
 
@@ -293,7 +296,7 @@ def _replayed(chain: dict) -> list[str]:
     return [*texts, text]
 
 
-def test_replay_leads_to_the_final_text(report: ReportInput) -> None:
+def test_replay_leads_to_the_final_text(report: Report) -> None:
     for completion in report.arm("power").completions:
         chain = replay(completion, report.decode)
         assert chain is not None
@@ -336,20 +339,18 @@ def test_charts_are_there(folder: Path) -> None:
     assert all(p.read_bytes().startswith(b"\x89PNG") and p.stat().st_size > 20_000 for p in folder.glob("*.png"))
 
 
-def test_labels_of_the_cost_chart_do_not_overlap(report: ReportInput) -> None:
-    from reasoning_lab.report import plots
-
+def test_labels_of_the_cost_chart_do_not_overlap(report: Report) -> None:
     rows = summarise(report)
-    with plots._style("test"):
-        figure = plots.cost(rows, theme.inks(report))
+    with house_style("test"):
+        figure = draw_cost(rows, theme.arm_inks(report))
         figure.draw_without_rendering()
     texts = [text.get_window_extent() for text in figure.axes[0].texts]
     assert len(texts) == len(rows)
     assert not [(i, j) for i, a in enumerate(texts) for j, b in enumerate(texts[:i]) if a.overlaps(b)]
 
 
-def test_inks_are_legible_on_both_pages(report: ReportInput) -> None:
-    inks = theme.inks(report)
+def test_inks_are_legible_on_both_pages(report: Report) -> None:
+    inks = theme.arm_inks(report)
     assert len({(ink.light, ink.marker) for ink in inks.values()}) == len(report.arms)
     for ink in inks.values():
         assert theme.contrast(ink.light, theme.BACKGROUND.light) >= 4.5, ink
@@ -359,18 +360,18 @@ def test_inks_are_legible_on_both_pages(report: ReportInput) -> None:
     assert theme.contrast("#000000", "#ffffff") == pytest.approx(21)
 
 
-def test_the_smallest_report(report: ReportInput, tmp_path: Path) -> None:
+def test_the_smallest_report(report: Report, tmp_path: Path) -> None:
     """Two arms, no chains, no scores, no repeated samples, no RL arm."""
     arms = [replace(a, scored=None, completions=[replace(c, moves=()) for c in a.completions])
             for a in report.arms if a.name in ("base", "power")]  # fmt: skip
-    small = replace(report, arms=arms, passk=[], rl=None, grpo_length=None, published=[], footer=[])
+    small = replace(report, arms=arms, passk=[], reference=None, grpo_length=None, published=[], footer=[])
     metrics = write_report(small, tmp_path)
     html = Page((tmp_path / "index.html").read_text(encoding="utf-8"))
     assert "chains" not in html.ids and "published" not in html.ids and "difference_to_rl" not in metrics
     assert {p.name for p in tmp_path.iterdir()} == {"index.html", "table.csv", "table.md", "accuracy_by_cost.png"}
 
 
-def test_table_on_a_terminal_has_every_arm(report: ReportInput) -> None:
+def test_table_on_a_terminal_has_every_arm(report: Report) -> None:
     console = Console(file=StringIO(), width=220)
     print_table(report, console)
     assert isinstance(console.file, StringIO)
@@ -396,10 +397,10 @@ def test_sweep(keys: int, tmp_path: Path) -> None:
     assert (keys == 1) or re.search(r">74\.0 ± 6\.5<|>mean of", html)
 
 
-def test_errors_name_what_is_wrong(report: ReportInput) -> None:
+def test_errors_name_what_is_wrong(report: Report) -> None:
     base = report.arm("base")
     with pytest.raises(ValueError, match="'nobody' is not an arm"):
-        replace(report, power="nobody")
+        replace(report, studied="nobody")
     with pytest.raises(ValueError, match="without grade"):
         replace(base, grades=base.grades[1:])
     shorter = replace(base, name="short", completions=base.completions[1:], grades=base.grades[1:])
@@ -468,7 +469,7 @@ def test_a_browser_replays_the_chains_as_python_does(folder: Path, page: Page, t
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no chromium")
-def test_a_browser_finds_no_markup_in_hostile_text(report: ReportInput, tmp_path: Path) -> None:
+def test_a_browser_finds_no_markup_in_hostile_text(report: Report, tmp_path: Path) -> None:
     write_report(_poisoned(report), tmp_path)
     dom = _chromium(tmp_path, "--dump-dom", (tmp_path / "index.html").as_uri())
     assert 'data-ready="yes"' in dom and "<img" not in dom and dom.count("<script") == 2

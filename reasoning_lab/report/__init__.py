@@ -11,10 +11,9 @@ from reasoning_lab.report.data import (
 )
 from reasoning_lab.report.pages.hybrid import write_hybrid
 from reasoning_lab.report.pages.power import write_report
-from reasoning_lab.report.pages.sweep import report_grid, report_sweep
+from reasoning_lab.report.pages.sweep import write_grid, write_sweep
 from reasoning_lab.report.pages.taxonomy import write_taxonomy
-from reasoning_lab.report.views.arm_table import print_table
-from reasoning_lab.report.views.control_table import print_hybrid
+from reasoning_lab.report.views.arm_table import print_hybrid, print_table
 
 __all__ = [
     "ArmResult",
@@ -26,9 +25,9 @@ __all__ = [
     "VectorView",
     "print_hybrid",
     "print_table",
-    "report_grid",
-    "report_sweep",
+    "write_grid",
     "write_hybrid",
     "write_report",
+    "write_sweep",
     "write_taxonomy",
 ]

@@ -174,7 +174,7 @@ def write_lm_eval_files(experiment: Experiment, report: "Report", folder: Path) 
 
 def report_sweep(folder: Path, lab: Lab) -> Path:
     """One table and one heat map of the finished cells of a sweep folder; names the cells that are missing."""
-    from reasoning_lab.report import report_sweep as write_sweep
+    from reasoning_lab.report import write_sweep
 
     cells, missing = [], []
     for cell in sorted((path for path in folder.iterdir() if path.name.isdigit()), key=lambda path: int(path.name)):
@@ -204,7 +204,7 @@ ELBOW_RULE = (
 
 def _write_grid(cells: "list[SweepCell]", folder: Path) -> None:
     """The taxonomy grid, with each layer's elbow."""
-    from reasoning_lab.report import report_grid
+    from reasoning_lab.report import write_grid
     from reasoning_lab.taxonomy.elbow import elbow
 
     curves: dict[str, dict[int, float]] = {}
@@ -212,4 +212,4 @@ def _write_grid(cells: "list[SweepCell]", folder: Path) -> None:
         if (score := metrics.get("score/final")) is not None:
             curves.setdefault(str(overrides["taxonomy.layer"]), {})[int(overrides["taxonomy.n_clusters"])] = score
     elbows = {layer: float(elbow(list(curve), list(curve.values())).size) for layer, curve in curves.items()}
-    report_grid(cells, folder, elbows, ELBOW_RULE)
+    write_grid(cells, folder, elbows, ELBOW_RULE)

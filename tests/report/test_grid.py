@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from reasoning_lab.report import report_grid
+from reasoning_lab.report import write_grid
 from reasoning_lab.report.views.grid import LAYER, SIZE, Grid
 
 from .test_report import HOSTILE, Page
@@ -26,7 +26,7 @@ def _cells(layers: tuple[int, ...] = (1, 2, 3), sizes: tuple[int, ...] = (5, 10,
 
 
 def test_grid_files(tmp_path: Path) -> None:
-    report_grid(_cells(), tmp_path, {"1": 10.0, "2": 20.0, "3": 15.0}, RULE, f"<b>{HOSTILE}</b>")
+    write_grid(_cells(), tmp_path, {"1": 10.0, "2": 20.0, "3": 15.0}, RULE, f"<b>{HOSTILE}</b>")
     names = {"sweep.csv", "sweep.md", "sweep.html", "heatmap.png", "elbow.png"}
     assert {path.name for path in tmp_path.iterdir()} == names
     with (tmp_path / "sweep.csv").open(newline="", encoding="utf-8") as file:
@@ -50,7 +50,7 @@ def test_grid_files(tmp_path: Path) -> None:
 def test_several_runs_of_a_cell_are_averaged_and_say_so(tmp_path: Path) -> None:
     cells: list[Any] = [({**setting, "seed": seed}, {**metrics, "score/final": metrics["score/final"] + 0.1 * seed})
              for setting, metrics in _cells() for seed in (0, 1)]  # fmt: skip
-    report_grid(cells, tmp_path, {}, RULE)
+    write_grid(cells, tmp_path, {}, RULE)
     assert "mean of 2" in (tmp_path / "sweep.html").read_text(encoding="utf-8")
     assert "20 clusters, 0.750" in (tmp_path / "sweep.md").read_text(encoding="utf-8")
 
@@ -59,12 +59,12 @@ def test_cells_without_a_score_stay_in_the_table(tmp_path: Path) -> None:
     cells = _cells()
     del cells[0][1]["score/final"]
     cells[1][1]["score/final"] = float("nan")
-    report_grid(cells, tmp_path, {"1": 5.0}, RULE)
+    write_grid(cells, tmp_path, {"1": 5.0}, RULE)
     assert len((tmp_path / "sweep.csv").read_text().splitlines()) == 16
     with pytest.raises(ValueError, match="No cell of the sweep has a finite 'score/final'"):
-        report_grid([({LAYER: 1, SIZE: 5}, {"nmi": 0.5})], tmp_path, {}, RULE)
+        write_grid([({LAYER: 1, SIZE: 5}, {"nmi": 0.5})], tmp_path, {}, RULE)
     with pytest.raises(ValueError, match="no cells"):
-        report_grid([], tmp_path, {}, RULE)
+        write_grid([], tmp_path, {}, RULE)
 
 
 def test_ties_go_to_the_smaller_size_then_the_lower_layer() -> None:
@@ -73,5 +73,5 @@ def test_ties_go_to_the_smaller_size_then_the_lower_layer() -> None:
 
 
 def test_one_layer_alone(tmp_path: Path) -> None:
-    report_grid(_cells(layers=(4,)), tmp_path, {"4": 50.0}, RULE)
+    write_grid(_cells(layers=(4,)), tmp_path, {"4": 50.0}, RULE)
     assert "Best cell: layer 4, 50 clusters" in (tmp_path / "sweep.md").read_text(encoding="utf-8")

@@ -16,7 +16,7 @@ from rich.console import Console
 
 from reasoning_lab import statistics as st
 from reasoning_lab.records import Completion, Grade, Move, Problem
-from reasoning_lab.report import ArmResult, Report, print_table, report_sweep, write_report
+from reasoning_lab.report import ArmResult, Report, print_table, write_report, write_sweep
 from reasoning_lab.report.views import theme
 from reasoning_lab.report.views.arms import headline_metrics, summarise, summarise_passk
 from reasoning_lab.report.views.chains import ACCEPTED, GIVEN_UP, REDRAWN, REJECTED, replay, states_before
@@ -387,7 +387,7 @@ def test_sweep(keys: int, tmp_path: Path) -> None:
         accuracy = 0.3 + 0.04 * i
         cells.append((dict(list(setting.items())[:keys]), {"accuracy": accuracy, "accuracy_low": accuracy - 0.07,
                       "accuracy_high": accuracy + 0.06, "decode_tokens": 100.0 * i}))  # fmt: skip
-    report_sweep(cells, tmp_path, "<b>Sweep</b>")
+    write_sweep(cells, tmp_path, "<b>Sweep</b>")
     with (tmp_path / "sweep.csv").open(newline="", encoding="utf-8") as file:
         assert len(list(csv.DictReader(file))) == 12
     html = (tmp_path / "sweep.html").read_text(encoding="utf-8")
@@ -409,7 +409,7 @@ def test_errors_name_what_is_wrong(report: Report) -> None:
     with pytest.raises(ValueError, match="two or more"):
         replace(report, passk=[base])
     with pytest.raises(ValueError, match="no cells"):
-        report_sweep([], Path())
+        write_sweep([], Path())
 
 
 def test_natural_order() -> None:

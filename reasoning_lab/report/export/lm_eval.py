@@ -47,7 +47,7 @@ def write_lm_eval(arm: ArmResult, task: LmEvalTask, out_dir: Path, date: float, 
     `exact_match,grader` is the mean over problems of the share of correct chains, `exact_match_stderr,grader` its
     standard error over problems, sd / sqrt(n) with divisor n - 1 (null for one problem).
     """
-    folder = out_dir / re.sub(r'["<>:/|\\?*\[\]]+', "__", task.model)
+    folder = out_dir / _file_safe(task.model)
     folder.mkdir(parents=True, exist_ok=True)
     stamp = datetime.fromtimestamp(date, UTC).replace(tzinfo=None).isoformat(timespec="microseconds").replace(":", "-")
     samples = _samples(arm, task)
@@ -121,12 +121,17 @@ def _results(
         "task_hashes": {name: _hash(hashes)},
         "model_source": "reasoning_lab",
         "model_name": task.model,
-        "model_name_sanitized": re.sub(r'["<>:/|\\?*\[\]]+', "__", task.model),
+        "model_name_sanitized": _file_safe(task.model),
     }
 
 
 def _generation(task: LmEvalTask) -> dict[str, Any]:
     return {"until": [], "max_gen_toks": task.max_new_tokens}
+
+
+def _file_safe(name: str) -> str:
+    """As lm-eval makes a folder's name of a model's."""
+    return re.sub(r'["<>:/|\\?*\[\]]+', "__", name)
 
 
 def _hash(text: str) -> str:

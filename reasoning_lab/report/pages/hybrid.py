@@ -1,30 +1,29 @@
 """The page of a hybrid model: what it recovers, what its controls recover, and every token that it steered."""
 
 from pathlib import Path
-from typing import NamedTuple
 
-from reasoning_lab.report.data import HybridReport, VectorView
+from reasoning_lab.report.data import HybridReport
 from reasoning_lab.report.pages.kit import html_page
-from reasoning_lab.report.pages.taxonomy import taxonomy_parts
-from reasoning_lab.report.views.charts.gap import gap_chart
-from reasoning_lab.report.views.charts.kit import Chart, write_charts
-from reasoning_lab.report.views.charts.shares import shares_chart
-from reasoning_lab.report.views.control_headline import controls_headline, gap_words
-from reasoning_lab.report.views.control_table import (
+from reasoning_lab.report.views.arm_table import (
     CONTROL_COLUMNS,
     PUBLISHED_HYBRIDS,
     control_footer,
     published_hybrids,
     write_control_tables,
 )
-from reasoning_lab.report.views.controls import ControlRow, control_groups, control_metrics, control_rows
+from reasoning_lab.report.views.arms import ArmSummary
+from reasoning_lab.report.views.charts.gap import gap_chart
+from reasoning_lab.report.views.charts.kit import Chart, write_charts
+from reasoning_lab.report.views.charts.shares import shares_chart
+from reasoning_lab.report.views.control_headline import controls_headline, gap_words
+from reasoning_lab.report.views.controls import control_groups, control_metrics, control_rows
 from reasoning_lab.report.views.embedded import JsonObject, arms_data
 from reasoning_lab.report.views.swatches import swatch
 from reasoning_lab.report.views.tables import telling
-from reasoning_lab.report.views.taxonomy import write_categories
+from reasoning_lab.report.views.taxonomy import write_categories, write_vectors
 from reasoning_lab.report.views.theme import Inks, arm_inks
 from reasoning_lab.report.views.tokens import reading_data, unmarked
-from reasoning_lab.report.words import decimal, visible
+from reasoning_lab.report.words import visible
 
 
 def write_hybrid(given: HybridReport, out_dir: Path) -> dict[str, float]:
@@ -37,6 +36,7 @@ def write_hybrid(given: HybridReport, out_dir: Path) -> dict[str, float]:
     out_dir.mkdir(parents=True, exist_ok=True)
     rows, inks = control_rows(given), arm_inks(given.report)
     write_control_tables(given, rows, out_dir)
+    write_vectors(given.vectors, out_dir)
     write_categories(given.taxonomy, out_dir)
     charts = [chart for chart in (gap_chart(rows, inks), shares_chart(given, inks)) if chart]
     write_charts(charts, out_dir)
@@ -44,10 +44,9 @@ def write_hybrid(given: HybridReport, out_dir: Path) -> dict[str, float]:
     return control_metrics(given, rows)
 
 
-def hybrid_page(given: HybridReport, rows: list[ControlRow], charts: list[Chart], inks: Inks) -> str:
+def hybrid_page(given: HybridReport, rows: list[ArmSummary], charts: list[Chart], inks: Inks) -> str:
     """The whole page."""
     data = hybrid_data(given, inks)
-    published = published_hybrids(given, rows)
     return html_page(
         "hybrid",
         given.report.title,
@@ -60,12 +59,12 @@ def hybrid_page(given: HybridReport, rows: list[ControlRow], charts: list[Chart]
         columns=telling(CONTROL_COLUMNS, rows),
         groups=control_groups(rows),
         charts=charts,
-        taxonomy=taxonomy_parts(given.taxonomy),
-        vectors=vector_lines(given),
+        view=given.taxonomy,
+        vectors=given.vectors,
+        places={category.index: place for place, category in enumerate(given.taxonomy.categories)},
         full=sum(set(problem["answers"]) > set(given.report.leading) for problem in data["problems"]),
         published_header=PUBLISHED_HYBRIDS,
-        published=published,
-        published_kinds=["studied" if line[-1] == "here" else "theirs" for line in published],
+        published=published_hybrids(given, rows),
         footer=[*control_footer(given, rows), *unmarked(given)],
     )
 
@@ -78,50 +77,5 @@ def hybrid_data(given: HybridReport, inks: Inks) -> JsonObject:
     return arms_data(given.report, inks) | {"categories": categories} | reading
 
 
-def _recovery(row: ControlRow) -> str:
+def _recovery(row: ArmSummary) -> str:
     return f"gap recovered {gap_words(row.recovered)} %" if row.recovered else f"{row.length:.0f} tokens per answer"
-
-
-class VectorLine(NamedTuple):
-    """A steering vector in words."""
-
-    place: int | None
-    """Of its category in the taxonomy; None for the bias."""
-    number: str
-    title: str
-    length: float
-    """Norm over the largest norm."""
-    norm: str
-    before: str
-    after: str
-    change: str
-    lower: bool
-    """Whether it lowers the held-out loss."""
-    n_examples: int
-    note: str
-
-
-def vector_lines(given: HybridReport) -> list[VectorLine]:
-    """The table of norms and held-out losses."""
-    places = {c.index: (place, c.title) for place, c in enumerate(given.taxonomy.categories)}
-    widest = max((vector.norm for vector in given.vectors), default=0.0) or 1.0
-    return [_vector_line(vector, places, widest) for vector in given.vectors]
-
-
-def _vector_line(vector: VectorView, places: dict[int, tuple[int, str]], widest: float) -> VectorLine:
-    place, title = places.get(vector.category, (None, "bias" if vector.category == -1 else "unnamed"))
-    before, after = vector.loss_before, vector.loss_after
-    change = None if before is None or after is None else after - before
-    return VectorLine(
-        place=place,
-        number="" if place is None else str(vector.category),
-        title=title,
-        length=max(0.0, vector.norm) / widest,
-        norm=f"{vector.norm:.2f}",
-        before=decimal(before, "{:.3f}"),
-        after=decimal(after, "{:.3f}"),
-        change=decimal(change, "{:+.3f}"),
-        lower=change is not None and change < 0,
-        n_examples=vector.n_examples,
-        note=vector.note,
-    )

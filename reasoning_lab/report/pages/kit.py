@@ -4,6 +4,7 @@ The templates beside this file escape everything that they are given. What is ma
 scripts, embedded data) is declared so here and nowhere else.
 """
 
+from collections.abc import Callable
 from functools import cache
 from importlib.resources import files
 
@@ -13,8 +14,9 @@ from markupsafe import Markup
 from reasoning_lab.report.views.charts.kit import Chart
 from reasoning_lab.report.views.embedded import JsonObject, embedded_json
 from reasoning_lab.report.views.swatches import swatch, swatch_styles
+from reasoning_lab.report.views.taxonomy import judge_words, taxonomy_notes
 from reasoning_lab.report.views.theme import Inks, css_colour, css_inks
-from reasoning_lab.report.words import visible
+from reasoning_lab.report.words import decimal, short_label, visible
 
 
 def resource(name: str) -> str:
@@ -27,6 +29,22 @@ def _shown(value: object) -> object:
     return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
+def _drawing(chart: Chart) -> Markup:
+    return Markup(chart.svg)
+
+
+FILTERS: dict[str, Callable[..., object]] = {
+    "colour": css_colour,
+    "decimal": decimal,
+    "drawing": _drawing,
+    "judged": judge_words,
+    "notes": taxonomy_notes,
+    "short_label": short_label,
+    "swatch": swatch,
+}
+"""What templates may call."""
+
+
 @cache
 def _environment() -> Environment:
     environment = Environment(
@@ -37,12 +55,8 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"colour": css_colour, "swatch": swatch, "drawing": _drawing}
+    environment.filters |= FILTERS
     return environment
-
-
-def _drawing(chart: Chart) -> Markup:
-    return Markup(chart.svg)
 
 
 def html_page(name: str, title: str, inks: Inks, data: JsonObject | None = None, **parts: object) -> str:

@@ -12,7 +12,7 @@ from reasoning_lab.report.views.sweep import SweepCell, SweepTable, accuracy_swe
 from reasoning_lab.report.views.theme import Inks, layer_inks
 
 
-def report_sweep(cells: list[SweepCell], out_dir: Path, title: str = "Sweep") -> None:
+def write_sweep(cells: list[SweepCell], out_dir: Path, title: str = "Sweep") -> None:
     """Write sweep.csv, sweep.md, sweep.html and, when two keys were swept, heatmap.png.
 
     Of more than two swept keys the two with most values span the heat map, and each of its cells averages over the
@@ -24,7 +24,7 @@ def report_sweep(cells: list[SweepCell], out_dir: Path, title: str = "Sweep") ->
     _write(table, [chart] if chart else [], {}, out_dir)
 
 
-def report_grid(
+def write_grid(
     cells: list[SweepCell], out_dir: Path, elbows: Mapping[str, float], rule: str, title: str = "Taxonomy grid"
 ) -> None:
     """Write sweep.csv, sweep.md, sweep.html, heatmap.png and elbow.png of a sweep with stage=taxonomy.

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from reasoning_lab import statistics as st
 from reasoning_lab.report.data import ArmResult, Report
-from reasoning_lab.report.views.tables import known, spread
+from reasoning_lab.report.views.tables import known, with_bounds
 
 ROLLOUTS = (8, 16)
 """Rollouts per problem of one GRPO epoch: the paper's comparison (section 5.3), and what is usual."""
@@ -20,6 +20,8 @@ class ArmSummary:
     sampler: str
     n_problems: int
     n_answers: int
+    n_draws: int
+    """Most answers to a problem: the draws of a random control."""
     accuracy: st.Interval
     difference: st.Paired | None
     """To the base arm; None for the base arm itself."""
@@ -40,6 +42,16 @@ class ArmSummary:
     n_capped: int
     """Answers cut off at the length limit."""
     note: str
+    # What follows is filled in for the report of a hybrid (controls.py).
+    group: str = ""
+    """A key of GROUPS."""
+    lead: st.Paired | None = None
+    """Hybrid minus this arm; None for the hybrid."""
+    recovered: st.Interval | None = None
+    """Gap recovered; None for base and thinking, and where the thinking model is not clearly above the base."""
+    steered: st.Interval | None = None
+    """Mean over problems of the share of tokens at which the gate fired; None for base and thinking, which have no
+    gate, and for arms without annotations."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +88,7 @@ def _summarise(arm: ArmResult, base: st.Outcomes, is_base: bool, rollout: float 
         sampler=arm.sampler,
         n_problems=len(results),
         n_answers=len(arm.grades),
+        n_draws=max(map(len, results.values())),
         accuracy=st.accuracy_interval(results, seed=seed),
         difference=None if is_base else st.paired_difference(results, base, seed=seed),
         length=arm.mean_length,
@@ -114,19 +127,23 @@ def summarise_passk(report: Report) -> list[PassSummary]:
     return [_pass_summary(arm, report.seed) for arm in report.passk]
 
 
+def interval_of(paired: st.Paired | None) -> st.Interval | None:
+    """The difference's interval, where there is a difference."""
+    return paired.difference if paired else None
+
+
 def compare(report: Report, a: str, b: str) -> st.Paired:
     """Accuracy of arm a minus accuracy of arm b, paired."""
     return st.paired_difference(st.outcomes(report.arm(a).grades), st.outcomes(report.arm(b).grades), seed=report.seed)
 
 
-def recovered(report: Report) -> st.Interval | None:
-    """Share of the gap from base to reference that the studied arm closes; None without reference or clear gap."""
-    if report.reference is None or report.studied in (report.base, report.reference):
+def gap_recovered_by(report: Report, name: str) -> st.Interval | None:
+    """Share of the gap from base to reference that the arm closes; None without reference or clear gap, and for the
+    two that span it."""
+    if report.reference is None or name in (report.base, report.reference):
         return None
-    studied, base, reference = (
-        st.outcomes(report.arm(name).grades) for name in (report.studied, report.base, report.reference)
-    )
-    return st.gap_recovered(studied, base, reference, seed=report.seed)
+    own, base, reference = (st.outcomes(report.arm(each).grades) for each in (name, report.base, report.reference))
+    return st.gap_recovered(own, base, reference, seed=report.seed)
 
 
 def strongest_rival(report: Report, rows: list[ArmSummary]) -> ArmSummary | None:
@@ -145,18 +162,18 @@ def headline_metrics(report: Report, rows: list[ArmSummary], passk: list[PassSum
     by = {row.name: row for row in rows}
     studied, base = by[report.studied], by[report.base]
     metrics: dict[str, float | None] = {"n_problems": float(studied.n_problems)}
-    metrics |= spread("accuracy", studied.accuracy) | _differences(report)
+    metrics |= with_bounds("accuracy", studied.accuracy) | _differences(report)
     metrics |= {"decode_tokens": studied.decode_tokens, "cost_over_base": studied.decode_tokens / base.decode_tokens}
     for n, epochs in zip(ROLLOUTS, studied.grpo_epochs or (), strict=False):
         metrics[f"grpo_epochs_{n}"] = epochs
     metrics |= {"acceptance": studied.acceptance, "move_rate": studied.move_rate}
     for row in rows:
-        metrics |= spread(f"{row.name}/accuracy", row.accuracy)
+        metrics |= with_bounds(f"{row.name}/accuracy", row.accuracy)
         metrics |= {f"{row.name}/decode_tokens": row.decode_tokens, f"{row.name}/length": row.length}
     for arm in passk:
-        metrics |= spread(f"{arm.name}/pass_at_{arm.curve.ks[-1]}", arm.curve.points[-1])
-        metrics |= spread(f"{arm.name}/calibration_error", arm.calibration.error)
-        metrics |= spread(f"{arm.name}/overconfidence", arm.calibration.overconfidence)
+        metrics |= with_bounds(f"{arm.name}/pass_at_{arm.curve.ks[-1]}", arm.curve.points[-1])
+        metrics |= with_bounds(f"{arm.name}/calibration_error", arm.calibration.error)
+        metrics |= with_bounds(f"{arm.name}/overconfidence", arm.calibration.overconfidence)
     return known(metrics)
 
 
@@ -164,8 +181,8 @@ def _differences(report: Report) -> dict[str, float | None]:
     """Of the studied arm to base and reference. `difference_to_rl` keeps its name: sweeps and logs hold it."""
     metrics: dict[str, float | None] = {}
     if report.studied != report.base:
-        metrics |= spread("difference_to_base", compare(report, report.studied, report.base).difference)
+        metrics |= with_bounds("difference_to_base", compare(report, report.studied, report.base).difference)
     if report.reference is not None and report.reference != report.studied:
-        metrics |= spread("difference_to_rl", compare(report, report.studied, report.reference).difference)
-        metrics |= spread("gap_recovered", recovered(report))
+        metrics |= with_bounds("difference_to_rl", compare(report, report.studied, report.reference).difference)
+        metrics |= with_bounds("gap_recovered", gap_recovered_by(report, report.studied))
     return metrics

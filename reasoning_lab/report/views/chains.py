@@ -1,9 +1,9 @@
 """Chains as the page replays them: the first state, then what each move changes."""
 
 from collections.abc import Callable
-from typing import Any
 
 from reasoning_lab.records import Completion, Move
+from reasoning_lab.report.views.embedded import JsonObject
 from reasoning_lab.report.words import finite, visible
 
 GIVEN_UP, REJECTED, ACCEPTED, REDRAWN = 0, 1, 2, 3
@@ -34,7 +34,7 @@ def outcome(move: Move) -> int:
     return GIVEN_UP if move.log_ratio is None else REJECTED
 
 
-def replay(completion: Completion, decode: Callable[[tuple[int, ...]], str]) -> dict[str, Any] | None:
+def replay(completion: Completion, decode: Callable[[tuple[int, ...]], str]) -> JsonObject | None:
     """Compact plain data of a chain; None when it has no moves or they do not lead to its final text.
 
     `state`: text before the first move. Each move: [rung, step, cut in tokens, cut in UTF-16 units (JavaScript's

@@ -1,15 +1,15 @@
 """What the intervals let one say of a hybrid and its controls: a claim where a 95 % interval excludes zero."""
 
-from reasoning_lab import statistics as st
 from reasoning_lab.report.data import HybridReport
-from reasoning_lab.report.views.controls import ControlRow
+from reasoning_lab.report.views.arms import ArmSummary, compare, interval_of
 from reasoning_lab.report.words import MINUS, NOTHING, capital, decimal, percent, points, relation
+from reasoning_lab.statistics import Interval
 
 UNBOUNDED = 10.0
 """A gap recovered beyond +-1000 % says only that the gap may be next to nothing: the bound is printed as such."""
 
 
-def controls_headline(given: HybridReport, rows: list[ControlRow]) -> list[str]:
+def controls_headline(given: HybridReport, rows: list[ArmSummary]) -> list[str]:
     """The first sentence holds recovery, nulls and the paired difference to every rival, whatever its sign."""
     by = {row.name: row for row in rows}
     hybrid, base, thinking = by[given.studied], by[given.base], by[given.reference]
@@ -31,8 +31,7 @@ def controls_headline(given: HybridReport, rows: list[ControlRow]) -> list[str]:
 
 def no_gap(given: HybridReport) -> str:
     """Why there is no gap to recover; empty where there is one."""
-    thinking, base = (st.outcomes(given.report.arm(name).grades) for name in (given.reference, given.base))
-    gap = st.paired_difference(thinking, base, seed=given.report.seed).difference
+    gap = compare(given.report, given.reference, given.base).difference
     if gap.low > 0:
         return ""
     return (
@@ -41,7 +40,7 @@ def no_gap(given: HybridReport) -> str:
     )
 
 
-def gap_words(recovered: st.Interval | None) -> str:
+def gap_words(recovered: Interval | None) -> str:
     """'63.4 [51.0, 74.9]' in percent, with bounds that say no more than 'unbounded' printed so; a dash for None."""
     return NOTHING if recovered is None else "{} [{}, {}]".format(*map(_bounded, recovered))
 
@@ -52,7 +51,7 @@ def _bounded(x: float) -> str:
     return "> 1000" if x > 0 else f"< {MINUS}1000"
 
 
-def _recovery(given: HybridReport, row: ControlRow) -> str:
+def _recovery(given: HybridReport, row: ArmSummary) -> str:
     if row.recovered is None:
         return no_gap(given)
     if not row.recovered.excludes_zero:
@@ -62,7 +61,7 @@ def _recovery(given: HybridReport, row: ControlRow) -> str:
     return f"{row.label} recovers {gap_words(row.recovered)} % of the gap"
 
 
-def _count(nulls: list[ControlRow], beaten: list[ControlRow]) -> list[str]:
+def _count(nulls: list[ArmSummary], beaten: list[ArmSummary]) -> list[str]:
     if not nulls:
         return []
     whole = len(beaten) == len(nulls)
@@ -71,23 +70,23 @@ def _count(nulls: list[ControlRow], beaten: list[ControlRow]) -> list[str]:
     return [f"clearly above {'all ' if whole else f'{len(beaten)} of '}{len(nulls)} null controls"]
 
 
-def _against(rival: ControlRow) -> str:
-    assert rival.difference is not None, "a rival is never the hybrid"
-    related = relation(rival.difference).replace("difference", "paired difference")
-    to = "" if rival.difference.excludes_zero else "to "
-    return f"{related} {to}{rival.label}: {points(rival.difference)} points"
+def _against(rival: ArmSummary) -> str:
+    assert rival.lead is not None, "a rival is never the hybrid"
+    lead = rival.lead.difference
+    related = relation(lead).replace("difference", "paired difference")
+    return f"{related} {'' if lead.excludes_zero else 'to '}{rival.label}: {points(lead)} points"
 
 
-def _is_beaten(row: ControlRow) -> bool:
-    return row.difference is not None and row.difference.low > 0
+def _is_beaten(row: ArmSummary) -> bool:
+    return row.lead is not None and row.lead.difference.low > 0
 
 
-def _nulls(hybrid: ControlRow, beaten: list[ControlRow], rest: list[ControlRow]) -> str:
+def _nulls(hybrid: ArmSummary, beaten: list[ArmSummary], rest: list[ArmSummary]) -> str:
     if not rest:
         return f"Paired differences to the null controls, points: {_listed(beaten)}."
     above = f"clearly above {_listed(beaten)}" if beaten else "clearly above none of the null controls"
     return f"{hybrid.label} is {above}; not clearly above {_listed(rest)}: what it recovers may be theirs."
 
 
-def _listed(rows: list[ControlRow]) -> str:
-    return ", ".join(f"{row.label} ({points(row.difference)})" for row in rows)
+def _listed(rows: list[ArmSummary]) -> str:
+    return ", ".join(f"{row.label} ({points(interval_of(row.lead))})" for row in rows)

@@ -4,7 +4,14 @@ from typing import NamedTuple
 
 from reasoning_lab import statistics as st
 from reasoning_lab.report.data import Report
-from reasoning_lab.report.views.arms import ROLLOUTS, ArmSummary, PassSummary, compare, recovered, strongest_rival
+from reasoning_lab.report.views.arms import (
+    ROLLOUTS,
+    ArmSummary,
+    PassSummary,
+    compare,
+    gap_recovered_by,
+    strongest_rival,
+)
 from reasoning_lab.report.words import capital, evidence, percent_sentence, relation, thousands
 
 
@@ -60,7 +67,7 @@ def _accuracy(report: Report, studied: ArmSummary, base: ArmSummary, reference: 
     )
     if not to_reference.excludes_zero:
         said[-1] += f" That is not proof of equality: {_not_ruled_out(to_reference)}."
-    if (gap := recovered(report)) is not None:
+    if (gap := gap_recovered_by(report, report.studied)) is not None:
         said.append(f"It closes {percent_sentence(gap)} of the gap between {base.label} and {reference.label}.")
     return said
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from reasoning_lab.report.views.tables import Words, markdown_table, markdown_text, write_csv, write_lines
+from reasoning_lab.report.views.tables import Words, markdown_table, markdown_text, write_csv, write_text_lines
 from reasoning_lab.report.words import NOTHING, natural_key, percent, points, thousands
 from reasoning_lab.statistics import Interval
 
@@ -83,4 +83,4 @@ def write_sweep_tables(table: SweepTable, out_dir: Path) -> None:
     ]
     write_csv(records, out_dir / "sweep.csv")
     lines = [f"# {markdown_text(table.title)}", *markdown_table(table.header, table.body)]
-    write_lines([*lines, "", markdown_text(table.note)], out_dir / "sweep.md")
+    write_text_lines([*lines, "", markdown_text(table.note)], out_dir / "sweep.md")

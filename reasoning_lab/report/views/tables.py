@@ -13,7 +13,6 @@ from reasoning_lab.statistics import Interval
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.table import Table
 
 R = TypeVar("R")
 Cell = str | float | int | None
@@ -62,7 +61,7 @@ def telling(columns: Sequence[Column[R]], rows: Sequence[R]) -> list[Column[R]]:
 # --- numbers --------------------------------------------------------------------------------------------------
 
 
-def spread(key: str, interval: Interval | None, stem: str = "") -> dict[str, float | None]:
+def with_bounds(key: str, interval: Interval | None, stem: str = "") -> dict[str, float | None]:
     """`key`, `key_low` and `key_high`, the bounds under another stem where one is given; None without an interval."""
     stem = stem or key
     value, low, high = interval if interval is not None else (None, None, None)
@@ -109,7 +108,7 @@ def markdown_list(items: Sequence[str]) -> list[str]:
     return ["", *(f"- {markdown_text(item)}" for item in items)]
 
 
-def write_lines(lines: Sequence[str], path: Path) -> None:
+def write_text_lines(lines: Sequence[str], path: Path) -> None:
     """A text file of these lines."""
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
@@ -125,22 +124,23 @@ def print_lines(lines: Sequence[str], console: Console, style: str = "") -> None
         console.print(Text(visible(line), style=style))
 
 
-def fitting(columns: Sequence[Column[R]], width: int) -> list[Column[R]]:
-    """The columns for which a terminal of this width has room."""
-    return [column for column in columns if width >= column.from_width]
-
-
-def terminal_table(
-    title: str, columns: Sequence[Column[R]], groups: Sequence[Group[R]], style: Callable[[R], str] = lambda _: ""
-) -> Table:
-    """The rows under their groups' headings, each in its style."""
+def print_rows(
+    title: str,
+    columns: Sequence[Column[R]],
+    groups: Sequence[Group[R]],
+    console: Console,
+    style: Callable[[R], str] = lambda _: "",
+) -> None:
+    """The rows under their groups' headings, each in its style; says where the terminal is too narrow for columns."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
+    filled = telling(columns, [row for group in groups for row in group.rows])
+    shown = [column for column in filled if console.width >= column.from_width]
     table = Table(title=Text(visible(title)), box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
     grouped = any(group.heading for group in groups)
-    for i, column in enumerate(columns):
+    for i, column in enumerate(shown):
         table.add_column(column.heading, justify="left" if column.left or i == 0 else "right",
                          no_wrap=not column.wraps, min_width=24 if grouped and i == 0 else None)  # fmt: skip
     for group in groups:
@@ -148,7 +148,8 @@ def terminal_table(
             table.add_section()
             table.add_row(Text(group.heading, style="italic"))
         for row in group.rows:
-            words = [visible(word) for word in cells(columns, row)]
-            words[0] = "  " * grouped + words[0]
-            table.add_row(*map(Text, words), style=style(row))
-    return table
+            words = [visible(word) for word in cells(shown, row)]
+            table.add_row(Text("  " * grouped + words[0]), *map(Text, words[1:]), style=style(row))
+    console.print(table)
+    if len(shown) < len(filled):
+        console.print("A wider terminal, the files and the page have more columns.", style="dim")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reasoning_lab.report.data import CategoryView, TaxonomyView
+from reasoning_lab.report.data import CategoryView, TaxonomyView, VectorView
 from reasoning_lab.report.views.tables import (
     Cell,
     Column,
@@ -14,9 +15,9 @@ from reasoning_lab.report.views.tables import (
     markdown_table,
     markdown_text,
     print_lines,
-    terminal_table,
+    print_rows,
     write_csv,
-    write_lines,
+    write_text_lines,
 )
 from reasoning_lab.report.words import NOTHING
 from reasoning_lab.statistics import Interval
@@ -67,6 +68,16 @@ def write_categories(view: TaxonomyView, out_dir: Path) -> None:
         write_csv([_record(category) for category in view.categories], out_dir / "categories.csv")
 
 
+def write_vectors(vectors: Sequence[VectorView], out_dir: Path) -> None:
+    """vectors.csv, norms and held-out losses; a hybrid without vectors has none."""
+    records: list[dict[str, Cell]] = [
+        {"category": v.category, "norm": v.norm, "heldout_without": v.loss_before, "heldout_with": v.loss_after,
+         "n_train": v.n_examples, "note": v.note} for v in vectors
+    ]  # fmt: skip
+    if records:
+        write_csv(records, out_dir / "vectors.csv")
+
+
 def write_taxonomy_markdown(view: TaxonomyView, path: Path) -> None:
     """Scores, then categories with their first sentences."""
     lines = ["# Categories of reasoning steps", "", markdown_text(f"{view.method}. {judge_words(view)}")]
@@ -75,26 +86,24 @@ def write_taxonomy_markdown(view: TaxonomyView, path: Path) -> None:
     header = ("Category", "Share %", "Truth", "Description", "Representative sentences")
     body = [(category_name(c), f"{100 * c.share:.1f}", c.truth or NOTHING, c.description,
              " / ".join(c.examples[:MARKDOWN_EXAMPLES])) for c in view.categories]  # fmt: skip
-    write_lines([*lines, *markdown_table(header, body), *markdown_list(taxonomy_notes(view))], path)
+    write_text_lines([*lines, *markdown_table(header, body), *markdown_list(taxonomy_notes(view))], path)
 
 
 def _one_line(text: str) -> str:
     return " ".join(text.split())
 
 
-def _columns(truth: bool) -> list[Column[CategoryView]]:
-    return [
-        Column("Category", "Number and title", lambda c: _one_line(category_name(c))),
-        Column("Share %", "Of the traces' sentences", lambda c: f"{100 * c.share:.1f}"),
-        *([Column[CategoryView]("Truth", "Ground truth", lambda c: _one_line(c.truth), left=True)] if truth else []),
-        Column("Nearest sentence", "To the centre", lambda c: _one_line((*c.examples, NOTHING)[0]), left=True),
-    ]
+TAXONOMY_COLUMNS: tuple[Column[CategoryView], ...] = (
+    Column("Category", "Number and title", lambda c: _one_line(category_name(c))),
+    Column("Share %", "Of the traces' sentences", lambda c: f"{100 * c.share:.1f}"),
+    Column("Truth", "Ground truth of most of its sentences", lambda c: _one_line(c.truth) or NOTHING, left=True),
+    Column("Nearest sentence", "The nearest to its centre", lambda c: _one_line((*c.examples, NOTHING)[0]), left=True),
+)
 
 
 def print_taxonomy(view: TaxonomyView, console: Console) -> None:
     """Categories with their share, truth and first sentence; scores and notes below."""
-    columns = _columns(any(c.truth for c in view.categories))
-    console.print(terminal_table(view.method, columns, [Group("", list(view.categories))]))
+    print_rows(view.method, TAXONOMY_COLUMNS, [Group("", list(view.categories))], console)
     scores = ", ".join(f"{name} {score_words(score)}" for name, score in view.scores.items())
     said = [judge_words(view), *([f"Scores: {scores}."] if scores else []), *taxonomy_notes(view)]
     print_lines(said, console, "dim")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from reasoning_lab.report.views.arms import ArmSummary
 from reasoning_lab.report.views.charts.kit import Chart, new_figure, open_left, render
 from reasoning_lab.report.views.control_headline import gap_words
-from reasoning_lab.report.views.controls import ControlRow, control_groups
+from reasoning_lab.report.views.controls import control_groups
 from reasoning_lab.report.views.tables import Group
 from reasoning_lab.report.views.theme import BACKGROUND, FAINT, GRID, TEXT, Ink, Inks
 from reasoning_lab.report.words import percent, short_label
@@ -35,12 +36,12 @@ ACCURACY_CAPTION = (
 class _Line(NamedTuple):
     """A line of the chart: a group's heading, or an arm with its interval."""
 
-    group: Group[ControlRow]
-    row: ControlRow | None = None
+    group: Group[ArmSummary]
+    row: ArmSummary | None = None
     interval: Interval | None = None
 
 
-def gap_chart(rows: list[ControlRow], inks: Inks) -> Chart:
+def gap_chart(rows: list[ArmSummary], inks: Inks) -> Chart:
     """Gap recovered by every arm; their accuracies where there is no gap to recover."""
     if any(row.recovered for row in rows):
         alt = "; ".join(f"{row.label}: {gap_words(row.recovered)} %" for row in rows if row.recovered)
@@ -51,7 +52,7 @@ def gap_chart(rows: list[ControlRow], inks: Inks) -> Chart:
     return render("gap_recovered", title, caption, alt, lambda: _draw(rows, inks, of_gap), inks)
 
 
-def _draw(rows: list[ControlRow], inks: Inks, of_gap: bool) -> Figure:
+def _draw(rows: list[ArmSummary], inks: Inks, of_gap: bool) -> Figure:
     """One line per arm, groups under their headings, null controls shaded."""
     lines = _lines(rows, of_gap)
     figure = new_figure(8.6, 0.9 + 0.29 * len(lines))
@@ -71,7 +72,7 @@ def _draw(rows: list[ControlRow], inks: Inks, of_gap: bool) -> Figure:
     return figure
 
 
-def _lines(rows: list[ControlRow], of_gap: bool) -> list[_Line]:
+def _lines(rows: list[ArmSummary], of_gap: bool) -> list[_Line]:
     lines: list[_Line] = []
     for group in control_groups(rows):
         intervals = [(row, row.recovered if of_gap else row.accuracy) for row in group.rows]

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from reasoning_lab.checks import require
 from reasoning_lab.records import Annotation, Completion, Grade, Problem
 from reasoning_lab.report.words import natural_key
 from reasoning_lab.statistics import Interval
@@ -100,8 +101,8 @@ class Report:
         if len(set(names)) != len(names):
             raise ValueError(f"Arm names repeat: {sorted(names)}.")
         for part, name in (("base", self.base), ("studied", self.studied), ("reference", self.reference)):
-            if name is not None and name not in names:
-                raise ValueError(f"{part}={name!r} is not an arm; the arms are {names}.")
+            known = name is None or name in names
+            require(known, part, name, f"one of the arms {', '.join(names)}", "name one of them")
         for arm in self.passk:
             _require_repeats(arm)
         for arms in (self.arms, self.passk):
@@ -217,8 +218,8 @@ class HybridReport:
     """Rows of the paper's Tables 2 and 3 beside ours: what, base, hybrid, thinking, gap recovered, steered, source."""
 
     def __post_init__(self) -> None:
-        if self.report.reference is None:
-            raise ValueError("reference=None: a hybrid is held against its thinking model; name that arm.")
+        given = self.report.reference is not None
+        require(given, "reference", None, "the thinking model's arm", "name it, for a hybrid is held against it")
 
     @property
     def base(self) -> str:

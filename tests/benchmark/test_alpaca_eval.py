@@ -94,7 +94,7 @@ def test_from_answers_to_win_rates(tmp_path: Path) -> None:
     from reasoning_lab.launch.config import Composer
     from reasoning_lab.launch.config import build as experiment_of
     from reasoning_lab.report.win_rates import check_preferences, win_rates
-    from tests.report.test_alpaca_eval import synthetic
+    from tests.report.export.test_alpaca_eval import synthetic
 
     questions = Arithmetic(n_problems=12, problem_seed=777, max_new_tokens=8).load()
     rows = [

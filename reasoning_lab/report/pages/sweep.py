@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+from reasoning_lab.checks import require
 from reasoning_lab.report.pages.kit import html_page
 from reasoning_lab.report.views.charts.elbow import elbow_chart
 from reasoning_lab.report.views.charts.heat import accuracy_heat, score_heat
@@ -18,7 +19,7 @@ def write_sweep(cells: list[SweepCell], out_dir: Path, title: str = "Sweep") -> 
     Of more than two swept keys the two with most values span the heat map, and each of its cells averages over the
     others and says so. Every cell of the sweep has its own row in the tables. ValueError without cells.
     """
-    _require_cells(cells)
+    require(bool(cells), "cells", 0, "at least one", "run the sweep first")
     table = accuracy_sweep(cells, title)
     chart = accuracy_heat(table)
     _write(table, [chart] if chart else [], {}, out_dir)
@@ -32,15 +33,10 @@ def write_grid(
     elbows: layer -> cluster size that the rule picks; rule: the sentence that states it. Cells whose score is missing
     or not finite stay in the table and out of the charts. ValueError without cells or without any score.
     """
-    _require_cells(cells)
+    require(bool(cells), "cells", 0, "at least one", "run the sweep first")
     grid = grid_of(cells, elbows, rule)
     inks = layer_inks(grid.layers)
     _write(grid_sweep(cells, grid, title), [score_heat(grid), elbow_chart(grid, inks)], inks, out_dir)
-
-
-def _require_cells(cells: list[SweepCell]) -> None:
-    if not cells:
-        raise ValueError("The sweep has no cells; run at least one.")
 
 
 def _write(table: SweepTable, charts: list[Chart], inks: Inks, out_dir: Path) -> None:

@@ -1,11 +1,10 @@
-"""A made-up hybrid model through every output: numbers by hand and by another bootstrap, the page in Chromium."""
+"""A made-up hybrid model through every output: files equal numbers, hostile text stays text, the page in Chromium."""
 
 import csv
 import json
 import re
 from dataclasses import replace
 from io import StringIO
-from itertools import combinations
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -14,33 +13,26 @@ import pytest
 from rich.console import Console
 
 from reasoning_lab import statistics as st
-from reasoning_lab.records import Annotation, Completion, Grade, Problem
+from reasoning_lab.records import Annotation
 from reasoning_lab.report import (
     ArmResult,
     HybridReport,
-    Report,
-    TaxonomyView,
     print_hybrid,
     write_hybrid,
     write_taxonomy,
 )
-from reasoning_lab.report.views import theme
-from reasoning_lab.report.views.control_headline import controls_headline, gap_words
+from reasoning_lab.report.views.control_headline import controls_headline
 from reasoning_lab.report.views.controls import control_metrics, control_rows
-from reasoning_lab.report.views.swatches import MAX_DISTINCT, TINTS, swatch
-from reasoning_lab.report.views.tokens import reading_data, seen_answers
+from reasoning_lab.report.views.tokens import reading_data
 from reasoning_lab.report.words import visible
-
-from . import hybrid_synthetic
-from .test_report import CHROMIUM, HOSTILE, Page, _chromium
+from tests.report import hybrid_synthetic
+from tests.report.browser import CHROMIUM, HOSTILE, Page, chromium
+from tests.report.views.test_tokens import unpacked
 
 RTL = "\u202eevil \u05d0\u05d1"
+
+
 NASTY = HOSTILE + RTL
-
-
-@pytest.fixture(scope="module")
-def given() -> HybridReport:
-    return hybrid_synthetic.hybrid(n_problems=40, draws=2)
 
 
 @pytest.fixture(scope="module")
@@ -55,86 +47,8 @@ def page(folder: Path) -> Page:
     return Page((folder / "hybrid.html").read_text(encoding="utf-8"))
 
 
-def _arm(name: str, right: list[str]) -> ArmResult:
-    """One answer of two tokens per letter: problem i's are right[i]."""
-    found = [(f"p{i}", chain, verdict) for i, verdicts in enumerate(right) for chain, verdict in enumerate(verdicts)]
-    completions = [Completion(p, c, "ab", (1, 2), "stop", -1.0, -1.0, 2) for p, c, _ in found]
-    grades = [Grade(p, c, "correct" if v == "c" else "wrong", "1", "") for p, c, v in found]
-    return ArmResult(name, name, "hybrid", "", completions, grades, checks=0.5)
-
-
-def _small(**right: list[str]) -> HybridReport:
-    """Arms base, hybrid and thinking, nulls named null*, rivals named rival*; half of each answer is steered."""
-    arms = [_arm(name, verdicts) for name, verdicts in right.items()]
-    problems = {f"p{i}": Problem(f"p{i}", "q", "1") for i in range(len(right["base"]))}
-    notes = {a.name: [Annotation(c.problem, c.chain, (0, 1), (True, False), (1.5, 0.0), (2, 2), (1, 2))
-                      for c in a.completions] for a in arms}  # fmt: skip
-    taxonomy = TaxonomyView("by hand", "", (), {}, 0)
-    return HybridReport(
-        Report("t", arms, problems, str, "base", "hybrid", "thinking"),
-        tuple(a for a in right if a.startswith("null")), tuple(a for a in right if a.startswith("rival")), notes,
-        {a.name: [("a", "b")] * len(a.completions) for a in arms}, {1: "a", 2: "b"}, taxonomy, (), {}, {},
-    )  # fmt: skip
-
-
-# --- numbers --------------------------------------------------------------------------------------------------
-
-
-def test_rows_by_hand() -> None:
-    """20 problems: base right on 4, hybrid on 12 (among them base's), thinking on 16, a null with two draws on 4.5."""
-    made = _small(
-        base=["c"] * 4 + ["w"] * 16, hybrid=["c"] * 12 + ["w"] * 8, thinking=["c"] * 16 + ["w"] * 4,
-        null_a=["cc"] * 4 + ["cw"] + ["ww"] * 15, rival=["w"] * 4 + ["c"] * 12 + ["w"] * 4,
-    )  # fmt: skip
-    rows = {row.name: row for row in control_rows(made)}
-    assert list(rows) == ["base", "hybrid", "thinking", "null_a", "rival"]
-    assert [row.group for row in rows.values()] == ["models", "models", "models", "nulls", "rivals"]
-    assert [row.accuracy.value for row in rows.values()] == [0.2, 0.6, 0.8, 0.225, 0.6]
-    recovered = {name: row.recovered.value for name, row in rows.items() if row.recovered}
-    assert recovered == pytest.approx({"hybrid": 8 / 12, "null_a": 0.5 / 12, "rival": 8 / 12})
-    assert rows["null_a"].n_draws == 2 and rows["hybrid"].accuracy == st.wilson(12, 20)
-    lead = rows["rival"].lead
-    assert lead is not None and lead.difference.value == 0
-    assert lead.p_value == 1.0, "four problems each way"
-    base = rows["base"].lead
-    assert base is not None and base.p_value == pytest.approx(2 * 0.5**8), "McNemar: 8 against 0"
-    assert rows["null_a"].lead is not None and rows["null_a"].lead.p_value is None, "several draws have no McNemar p"
-    assert rows["hybrid"].steered == pytest.approx((0.5, 0.5, 0.5)) and rows["base"].steered is None
-    assert rows["hybrid"].length == 2 and rows["hybrid"].checks == 0.5 and rows["hybrid"].backtracks is None
-
-
-def test_gap_interval_equals_an_independent_paired_bootstrap(given: HybridReport) -> None:
-    """Problems drawn with replacement in a plain loop, all three arms together."""
-    means = {}
-    for name in ("base", "hybrid", "thinking"):
-        found: dict[str, list[bool]] = {}
-        for grade in given.report.arm(name).grades:
-            found.setdefault(grade.problem, []).append(grade.correct)
-        means[name] = np.array([np.mean(found[i]) for i in given.report.problem_ids])
-    rng, ratios = np.random.default_rng(5), []
-    for _ in range(4000):
-        chosen = rng.integers(40, size=40)
-        base, arm, top = (means[name][chosen].mean() for name in ("base", "hybrid", "thinking"))
-        ratios.append((arm - base) / (top - base))
-    row = next(row for row in control_rows(given) if row.name == "hybrid")
-    assert row.recovered is not None
-    assert row.recovered.low == pytest.approx(np.quantile(ratios, 0.021), abs=0.06)
-    assert row.recovered.high == pytest.approx(np.quantile(ratios, 0.979), abs=0.06)
-
-
-def test_gap_recovered_is_not_clipped() -> None:
-    half = ["c", "w"] * 20
-    made = _small(base=half, hybrid=["w"] * 30 + ["c"] * 10, thinking=["c"] * 40)
-    row = control_rows(made)[1]
-    assert row.recovered is not None and row.recovered.value == -0.5 and row.recovered.high < 0
-    assert controls_headline(made, control_rows(made))[0].startswith("Hybrid falls clearly below the base (−50.0 [")
-    above = _small(base=["w"] * 40, hybrid=["c"] * 40, thinking=half)
-    row = control_rows(above)[1]
-    assert row.recovered is not None and row.recovered.value == 2.0
-
-
 def test_without_a_clear_gap_the_reason_is_printed(tmp_path: Path) -> None:
-    made = _small(base=["c", "w"] * 10, hybrid=["c"] * 20, thinking=["w", "c"] * 10, null_a=["w"] * 20)
+    made = hybrid_synthetic.small(base=["c", "w"] * 10, hybrid=["c"] * 20, thinking=["w", "c"] * 10, null_a=["w"] * 20)
     rows = control_rows(made)
     assert all(row.recovered is None for row in rows)
     assert "not clearly above the base (+0.0 [" in controls_headline(made, rows)[0]
@@ -143,36 +57,6 @@ def test_without_a_clear_gap_the_reason_is_printed(tmp_path: Path) -> None:
     assert "ratio whose denominator may be zero" in (tmp_path / "hybrid.md").read_text()
     html = (tmp_path / "hybrid.html").read_text()
     assert "Accuracy of every arm" in html and "ratio whose denominator may be zero" in html
-
-
-def test_bounds_that_say_nothing_are_printed_so() -> None:
-    assert gap_words(st.Interval(0.5, float("-inf"), float("inf"))) == "50.0 [< −1000, > 1000]"
-    assert gap_words(st.Interval(-0.031, -0.5, 1.25)) == "−3.1 [−50.0, 125.0]"
-
-
-@pytest.mark.parametrize(
-    ("null", "rival", "words"),
-    [
-        ("w" * 30, "c" * 30, ("; clearly above the one null control", "clearly below rival: −33.3 [")),
-        ("c" * 19 + "w" * 11, "w" * 30, ("not clearly above the one null control", "clearly above rival: +66.7 [")),
-        ("w" * 30, "c" * 20 + "w" * 10, ("; clearly above the one", "no clear paired difference to rival: +0.0 [")),
-    ],
-)
-def test_the_headline_is_decided_by_intervals_and_names_every_rival(
-    null: str, rival: str, words: tuple[str, ...]
-) -> None:
-    made = _small(
-        base=["w"] * 30, hybrid=["c"] * 20 + ["w"] * 10, thinking=["c"] * 30, null_a=list(null), rival=list(rival)
-    )
-    said = controls_headline(made, control_rows(made))
-    assert "Hybrid recovers 66.7 [" in said[0]
-    assert all(part in said[0] for part in words), said[0]
-    assert ("not clearly above null_a" in " ".join(said)) == (null[0] == "c")
-
-
-def test_the_headline_gives_the_draws_of_random_controls(given: HybridReport) -> None:
-    said = " ".join(controls_headline(given, control_rows(given)))
-    assert "norm-matched random vectors 2, random category 2, random positions, matched rate 2" in said
 
 
 def test_csv_and_metrics_equal_the_rows(given: HybridReport, folder: Path) -> None:
@@ -196,14 +80,6 @@ def test_csv_and_metrics_equal_the_rows(given: HybridReport, folder: Path) -> No
     assert {path.name for path in folder.iterdir()} == files
 
 
-def test_steered_fraction_averages_over_problems_first() -> None:
-    made = _small(base=["w"] * 3, hybrid=["cc", "c", "c"], thinking=["c"] * 3)
-    steered = [(True, True)] * 2 + [(False, False)] * 2
-    notes = [replace(n, steered=s) for n, s in zip(made.annotations["hybrid"], steered, strict=True)]
-    row = control_rows(replace(made, annotations={"hybrid": notes}))[1]
-    assert row.steered is not None and row.steered.value == pytest.approx(1 / 3), "not 1/2, the share of answers"
-
-
 def test_tables_group_nulls_and_competitors(given: HybridReport, folder: Path) -> None:
     text = (folder / "hybrid.md").read_text(encoding="utf-8")
     assert re.findall(r"^## (.*)", text, re.MULTILINE) == [
@@ -215,37 +91,6 @@ def test_tables_group_nulls_and_competitors(given: HybridReport, folder: Path) -
         console = Console(file=StringIO(), width=width)
         print_hybrid(given, console)
         assert isinstance(console.file, StringIO) and "Null controls" in console.file.getvalue()
-
-
-# --- tokens ---------------------------------------------------------------------------------------------------
-
-
-def _unpacked(data: dict, answer: dict) -> tuple[str, list[int]]:
-    runs = answer["c"]
-    return "".join(data["texts"][t] for t in answer["t"]), [
-        c for c, n in zip(runs[::2], runs[1::2], strict=True) for _ in range(n)
-    ]
-
-
-def test_packed_tokens_join_to_the_text_and_keep_the_annotation(given: HybridReport) -> None:
-    data = reading_data(given, given.report.problem_ids)
-    assert [p["id"] for p in data["problems"]] == [f"p{i}" for i in range(40)], "natural order"
-    for name in ("base", "hybrid", "random_vectors"):
-        seen = seen_answers(given, name)
-        for problem in data["problems"]:
-            answer, (completion, note) = (
-                problem["answers"][name],
-                (seen[problem["id"]].completion, seen[problem["id"]].annotation),
-            )
-            text, categories = _unpacked(data, answer)
-            assert text == completion.text and completion.chain == 0
-            assert note is not None and tuple(categories) == note.categories
-            assert answer["s"] == [i for i, s in enumerate(note.steered) if s]
-            assert answer["k"] == [c for c, s in zip(note.coefficients, note.steered, strict=True) if s]
-            wanted = dict(zip(answer["b"][::2], answer["b"][1::2], strict=True))
-            for i, chosen in enumerate(note.base_choices):
-                assert (i in wanted) == (chosen != completion.ids[i])
-                assert i not in wanted or data["texts"][wanted[i]] == given.choice_texts[chosen]
 
 
 def test_what_does_not_fit_is_shown_unmarked_and_counted(given: HybridReport, tmp_path: Path) -> None:
@@ -300,46 +145,6 @@ def test_budgets_bound_the_page(given: HybridReport, tmp_path: Path) -> None:
     whole = [p["id"] for p in problems if "bias" in p["answers"]]
     assert 1 <= len(whole) < len(problems) < 40 and whole == [p["id"] for p in problems[: len(whole)]]
     assert f"The first {len(problems)} of 40 problems" in html and f"answers to the first {len(whole)}" in html
-
-
-# --- colours --------------------------------------------------------------------------------------------------
-
-
-def test_fifty_categories_look_different_and_stay_readable() -> None:
-    assert MAX_DISTINCT >= 50 and len({swatch(i) for i in range(50)}) == 50
-    for tint in TINTS:
-        for colour in (tint.light, tint.light_pattern):
-            assert theme.contrast(colour, theme.TEXT.light) >= 4.5, tint
-        for colour in (tint.dark, tint.dark_pattern):
-            assert theme.contrast(colour, theme.TEXT.dark) >= 4.5, tint
-
-
-def _lab(linear: np.ndarray) -> np.ndarray:
-    """CIE 1976 L*a*b* of linear sRGB, D65."""
-    matrix = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
-    x, y, z = np.cbrt(matrix @ linear / [0.9505, 1.0, 1.089])
-    return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
-
-
-def test_tints_differ_without_full_colour_vision() -> None:
-    """Severe protanopia and deuteranopia: Machado et al. 2009, Table 1."""
-    views = (
-        np.eye(3),
-        np.array([[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]]),
-        np.array([[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]]),
-    )
-    for colours in ([t.light for t in TINTS], [t.dark for t in TINTS]):
-        channels = np.array([[int(c[i : i + 2], 16) / 255 for i in (1, 3, 5)] for c in colours])
-        linear = np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
-        for view in views:
-            seen = [_lab(np.clip(view @ c, 1e-6, 1)) for c in linear]
-            closest = min(
-                combinations(range(len(seen)), 2), key=lambda p: float(np.linalg.norm(seen[p[0]] - seen[p[1]]))
-            )
-            assert np.linalg.norm(seen[closest[0]] - seen[closest[1]]) >= 11, [colours[i] for i in closest]
-
-
-# --- the page -------------------------------------------------------------------------------------------------
 
 
 def test_page_is_well_formed_and_sealed(folder: Path, page: Page) -> None:
@@ -399,40 +204,20 @@ def test_hostile_text_stays_text(given: HybridReport, page: Page, tmp_path: Path
     assert not any({"onerror", "src"} & set(attributes) for _, attributes in bad.tags)
     assert "\x00" not in html and "\x1b" not in html
     data = json.loads(bad.scripts[0])
-    assert _unpacked(data, data["problems"][0]["answers"]["hybrid"])[0] == visible(NASTY)
+    assert unpacked(data, data["problems"][0]["answers"]["hybrid"])[0] == visible(NASTY)
     parsed = Page((tmp_path / "taxonomy.html").read_text(encoding="utf-8"))
     assert parsed.open == [] and not {"img", "script"} & {tag for tag, _ in parsed.tags}
     for name in ("hybrid.md", "hybrid.csv", "taxonomy.md", "categories.csv"):
         assert "\x00" not in (tmp_path / name).read_text(encoding="utf-8")
     assert "<img" not in (tmp_path / "hybrid.md").read_text(encoding="utf-8")
     if CHROMIUM is not None:
-        dom = _chromium(tmp_path, "--dump-dom", (tmp_path / "hybrid.html").as_uri())
+        dom = chromium(tmp_path, "--dump-dom", (tmp_path / "hybrid.html").as_uri())
         assert 'data-ready="yes"' in dom and "<img" not in dom and dom.count("<script") == 2
 
 
-def test_taxonomy_files(given: HybridReport, tmp_path: Path) -> None:
-    console = Console(file=StringIO(), width=160)
-    write_taxonomy(given.taxonomy, tmp_path, console)
-    assert {path.name for path in tmp_path.iterdir()} == {"categories.csv", "taxonomy.md", "taxonomy.html"}
-    with (tmp_path / "categories.csv").open(newline="", encoding="utf-8") as file:
-        lines = list(csv.DictReader(file))
-    assert [float(line["share"]) for line in lines] == [c.share for c in given.taxonomy.categories]
-    parsed = Page((tmp_path / "taxonomy.html").read_text(encoding="utf-8"))
-    assert isinstance(console.file, StringIO)
-    for words in (
-        "".join(parsed.words),
-        (tmp_path / "taxonomy.md").read_text(encoding="utf-8"),
-        console.file.getvalue(),
-    ):
-        assert "lexical (TF-IDF, offline)" in words and "1 category has no sentence." in words and "0.81" in words
-        assert all(c.title in words for c in given.taxonomy.categories)
-    write_taxonomy(replace(given.taxonomy, categories=(), judge="", scores={}), tmp_path / "none", None)
-    assert "Nobody named or scored" in (tmp_path / "none" / "taxonomy.md").read_text(encoding="utf-8")
-
-
-# --- in a browser ---------------------------------------------------------------------------------------------
-
 WATCH = 'addEventListener("error", (e) => { document.documentElement.dataset.error = e.message; });'
+
+
 PROBE = """<script>
 const out = {}, click = (node) => node.click(), all = (query) => [...document.querySelectorAll(query)];
 const column = (i) => all(".column")[i], tokensOf = (i) => [...column(i).querySelectorAll(".token")];
@@ -483,7 +268,7 @@ def test_a_browser_shows_every_token_and_its_reasons(given: HybridReport, folder
     html = (folder / "hybrid.html").read_text(encoding="utf-8")
     html = html.replace("<script type", f"<script>{WATCH}</script><script type", 1)
     (tmp_path / "probed.html").write_text(html.replace("</body>", PROBE + "</body>"), encoding="utf-8")
-    dom = _chromium(tmp_path, "--dump-dom", (tmp_path / "probed.html").as_uri())
+    dom = chromium(tmp_path, "--dump-dom", (tmp_path / "probed.html").as_uri())
     assert "data-error" not in dom and 'data-ready="yes"' in dom
     found = re.search(r'data-results="([^"]*)"', dom)
     assert found is not None

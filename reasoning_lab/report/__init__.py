@@ -1,14 +1,6 @@
 """The report: tables with intervals, charts, and self-contained pages."""
 
-from reasoning_lab.report.data import (
-    ArmResult,
-    CategoryView,
-    HybridReport,
-    Published,
-    Report,
-    TaxonomyView,
-    VectorView,
-)
+from reasoning_lab.report.data import ArmResult, CategoryView, HybridReport, Published, Report, TaxonomyView, VectorView
 from reasoning_lab.report.pages.hybrid import write_hybrid
 from reasoning_lab.report.pages.power import write_report
 from reasoning_lab.report.pages.sweep import write_grid, write_sweep

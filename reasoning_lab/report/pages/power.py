@@ -4,13 +4,7 @@ from pathlib import Path
 
 from reasoning_lab.report.data import Report
 from reasoning_lab.report.pages.kit import html_page
-from reasoning_lab.report.views.arm_table import (
-    ARM_COLUMNS,
-    PUBLISHED_ARMS,
-    arm_footer,
-    published_arms,
-    write_arm_tables,
-)
+from reasoning_lab.report.views.arm_table import ARM_COLUMNS, arm_footer, published_arms, write_arm_tables
 from reasoning_lab.report.views.arms import ArmSummary, PassSummary, headline_metrics, summarise, summarise_passk
 from reasoning_lab.report.views.chains import replay
 from reasoning_lab.report.views.charts.cost import cost_chart
@@ -81,7 +75,6 @@ def power_page(report: Report, rows: list[ArmSummary], passk: list[PassSummary],
         columns=telling(ARM_COLUMNS, rows),
         groups=[Group("", rows)],
         charts=charts,
-        published_header=PUBLISHED_ARMS,
         published=published_arms(report, rows),
         footer=arm_footer(report, rows),
     )

@@ -67,9 +67,8 @@ def control_metrics(given: HybridReport, rows: list[ArmSummary]) -> dict[str, fl
     metrics |= with_bounds("accuracy", hybrid.accuracy)
     metrics |= with_bounds("gap_recovered", hybrid.recovered) | with_bounds("steered_fraction", hybrid.steered)
     for row in rows:
-        metrics |= with_bounds(f"{row.name}/accuracy", row.accuracy) | with_bounds(
-            f"{row.name}/gap_recovered", row.recovered
-        )
+        metrics |= with_bounds(f"{row.name}/accuracy", row.accuracy)
+        metrics |= with_bounds(f"{row.name}/gap_recovered", row.recovered)
         metrics |= with_bounds(f"{row.name}/hybrid_lead", interval_of(row.lead))
         metrics |= with_bounds(f"{row.name}/steered_fraction", row.steered)
     return known(metrics)

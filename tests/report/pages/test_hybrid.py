@@ -14,13 +14,7 @@ from rich.console import Console
 
 from reasoning_lab import statistics as st
 from reasoning_lab.records import Annotation
-from reasoning_lab.report import (
-    ArmResult,
-    HybridReport,
-    print_hybrid,
-    write_hybrid,
-    write_taxonomy,
-)
+from reasoning_lab.report import ArmResult, HybridReport, print_hybrid, write_hybrid, write_taxonomy
 from reasoning_lab.report.views.control_headline import controls_headline
 from reasoning_lab.report.views.controls import control_metrics, control_rows
 from reasoning_lab.report.views.tokens import reading_data

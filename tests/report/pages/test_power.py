@@ -11,11 +11,7 @@ from urllib.parse import unquote
 import pytest
 from rich.console import Console
 
-from reasoning_lab.report import (
-    Report,
-    print_table,
-    write_report,
-)
+from reasoning_lab.report import Report, print_table, write_report
 from reasoning_lab.report.views.arms import summarise
 from reasoning_lab.report.words import visible
 from tests.report import synthetic

@@ -7,10 +7,7 @@ from typing import Any
 
 import pytest
 
-from reasoning_lab.report import (
-    write_grid,
-    write_sweep,
-)
+from reasoning_lab.report import write_grid, write_sweep
 from reasoning_lab.report.views.grid import LAYER, SIZE
 from tests.report.browser import HOSTILE, Page
 from tests.report.views.test_grid import RULE

@@ -7,10 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from reasoning_lab.report import (
-    HybridReport,
-    write_taxonomy,
-)
+from reasoning_lab.report import HybridReport, write_taxonomy
 from tests.report.browser import Page
 
 

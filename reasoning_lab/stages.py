@@ -28,16 +28,12 @@ from reasoning_lab.experiment import Experiment, Stage
 from reasoning_lab.judge.preference import PreferenceOption, annotator_prompt
 from reasoning_lab.model_pair.pair import ModelPair
 from reasoning_lab.model_pair.reader import load_reader, where_of
-from reasoning_lab.report.alpaca_eval import check_alpaca_eval
+from reasoning_lab.report import print_hybrid, print_table, write_hybrid, write_report, write_taxonomy
 from reasoning_lab.report.collect.answers import collect_report, needed_scores, sample_table, write_lm_eval_files
 from reasoning_lab.report.collect.hybrid import collect_hybrid, needed_annotations
 from reasoning_lab.report.collect.taxonomy import collect_taxonomy, taxonomy_metrics
 from reasoning_lab.report.collect.win_rates import win_rates
-from reasoning_lab.report.hybrid import print_hybrid
-from reasoning_lab.report.hybrid_write import write_hybrid
-from reasoning_lab.report.table import print_table
-from reasoning_lab.report.taxonomy import write_taxonomy
-from reasoning_lab.report.write import write_report
+from reasoning_lab.report.export.alpaca_eval import check_alpaca_eval
 from reasoning_lab.statistics import accuracy_interval, outcomes
 from reasoning_lab.steering.export import control_vectors
 from reasoning_lab.taxonomy.export import saelens_files

@@ -13,7 +13,7 @@ from rich.console import Console
 from reasoning_lab.launch.check import Launch
 from reasoning_lab.launch.compose import CONFIG_NAME, conf_dir
 from reasoning_lab.launch.job import open_context, work
-from reasoning_lab.report.collect.sweep import collect_sweep, write_sweep
+from reasoning_lab.report.collect.sweep import collect_sweep, write_finished
 from reasoning_lab.stages import share_between_cells
 
 POLL_SECONDS = 1.0
@@ -132,5 +132,5 @@ def show_sweep(folder: Path, console: Console) -> None:
     cells, missing = collect_sweep(folder)
     if missing:
         console.print(f"[bold red]Not finished: cells {', '.join(missing)}[/]; run the same command again.")
-    write_sweep(cells, folder / "report")
+    write_finished(cells, folder / "report")
     console.print(f"Sweep page: {folder / 'report' / 'sweep.html'}", highlight=False)

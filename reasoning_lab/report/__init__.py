@@ -1,28 +1,25 @@
-"""The report: a table with intervals, charts, and one self-contained page."""
+"""The report: tables with intervals, charts, and self-contained pages."""
 
-from reasoning_lab.report.grid import report_grid
-from reasoning_lab.report.hybrid import print_hybrid
-from reasoning_lab.report.hybrid_inputs import CategoryView, HybridReport, TaxonomyView, VectorView
-from reasoning_lab.report.hybrid_write import write_hybrid
-from reasoning_lab.report.inputs import ArmResult, Published, ReportInput
-from reasoning_lab.report.sweep import report_sweep
-from reasoning_lab.report.table import print_table
-from reasoning_lab.report.taxonomy import write_taxonomy
-from reasoning_lab.report.write import write_report
+from reasoning_lab.report.data import ArmResult, CategoryView, HybridReport, Published, Report, TaxonomyView, VectorView
+from reasoning_lab.report.pages.hybrid import write_hybrid
+from reasoning_lab.report.pages.power import write_report
+from reasoning_lab.report.pages.sweep import write_grid, write_sweep
+from reasoning_lab.report.pages.taxonomy import write_taxonomy
+from reasoning_lab.report.views.arm_table import print_hybrid, print_table
 
 __all__ = [
     "ArmResult",
     "CategoryView",
     "HybridReport",
     "Published",
-    "ReportInput",
+    "Report",
     "TaxonomyView",
     "VectorView",
     "print_hybrid",
     "print_table",
-    "report_grid",
-    "report_sweep",
+    "write_grid",
     "write_hybrid",
     "write_report",
+    "write_sweep",
     "write_taxonomy",
 ]

@@ -92,7 +92,7 @@ def test_from_answers_to_win_rates(tmp_path: Path) -> None:
     from reasoning_lab.launch.compose import Composer
     from reasoning_lab.launch.typed import build as experiment_of
     from reasoning_lab.stages import preferences_stage
-    from tests.report.test_alpaca_eval import synthetic
+    from tests.report.export.test_alpaca_eval import synthetic
     from tests.runs import run_of
 
     questions = Arithmetic(n_problems=12, problem_seed=777, max_new_tokens=8).load()

@@ -14,7 +14,7 @@ from reasoning_lab.launch.compose import Composer, conf_dir, lab_root
 from reasoning_lab.launch.errors import ConfigError
 from reasoning_lab.launch.typed import _target as target
 from reasoning_lab.launch.typed import build
-from reasoning_lab.report.inputs import Published
+from reasoning_lab.report.data import Published
 from reasoning_lab.steering.coefficient import Candidates
 
 CONF = Path(conf_dir())

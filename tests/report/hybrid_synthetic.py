@@ -6,8 +6,8 @@ from dataclasses import replace
 from itertools import pairwise
 
 from reasoning_lab.benchmark import grammar
-from reasoning_lab.records import Annotation, Completion, Problem
-from reasoning_lab.report import ArmResult, CategoryView, HybridReport, ReportInput, TaxonomyView, VectorView
+from reasoning_lab.records import Annotation, Completion, Grade, Problem
+from reasoning_lab.report import ArmResult, CategoryView, HybridReport, Report, TaxonomyView, VectorView
 from reasoning_lab.statistics import Interval
 
 from . import synthetic
@@ -97,7 +97,7 @@ def hybrid(n_problems: int = 200, n_categories: int = 8, extra: int = 0, draws: 
                    "too few" if i == 5 else "")
         for i in range(-1, n_categories)
     )  # fmt: skip
-    report = ReportInput(
+    report = Report(
         "Hybrid of the embedded pair", arms, problems, synthetic.decode, "base", "hybrid", "thinking",
         footer=["A model organism, not evidence about large models.", "Seed 0; made-up data."],
     )  # fmt: skip
@@ -112,7 +112,7 @@ def hybrid(n_problems: int = 200, n_categories: int = 8, extra: int = 0, draws: 
         ("the same, V2", "60.9", "66.3", "98.3", "14.3", "–", "authors' repository, 2026"),
     )
     return HybridReport(
-        report, "base", "hybrid", "thinking", tuple(NULLS), tuple(RIVALS), notes,
+        report, tuple(NULLS), tuple(RIVALS), notes,
         {arm.name: [tokens_of(c) for c in arm.completions] for arm in arms}, dict(synthetic.TO_TOKEN),
         taxonomy(n_categories),
         vectors, truths, shares, published,
@@ -131,3 +131,28 @@ def _arm(
     made = synthetic.arm(name, label, words, mix, chains=chains, role=role,
                          sampler="ancestral, temperature 1")  # fmt: skip
     return replace(made, checks=round(made.checks or 0.0, 6))
+
+
+# --- by hand ---------------------------------------------------------------------------------------------------
+
+
+def _arm_by_hand(name: str, right: list[str]) -> ArmResult:
+    """One answer of two tokens per letter: problem i's are right[i]."""
+    answers = [(f"p{i}", chain, verdict) for i, verdicts in enumerate(right) for chain, verdict in enumerate(verdicts)]
+    completions = [Completion(p, c, "ab", (1, 2), "stop", -1.0, -1.0, 2) for p, c, _ in answers]
+    grades = [Grade(p, c, "correct" if v == "c" else "wrong", "1", "") for p, c, v in answers]
+    return ArmResult(name, name, "hybrid", "", completions, grades, checks=0.5)
+
+
+def small(**right: list[str]) -> HybridReport:
+    """Arms base, hybrid and thinking, nulls named null*, rivals named rival*; half of each answer is steered."""
+    arms = [_arm_by_hand(name, verdicts) for name, verdicts in right.items()]
+    problems = {f"p{i}": Problem(f"p{i}", "q", "1") for i in range(len(right["base"]))}
+    notes = {a.name: [Annotation(c.problem, c.chain, (0, 1), (True, False), (1.5, 0.0), (2, 2), (1, 2))
+                      for c in a.completions] for a in arms}  # fmt: skip
+    taxonomy = TaxonomyView("by hand", "", (), {}, 0)
+    return HybridReport(
+        Report("t", arms, problems, str, "base", "hybrid", "thinking"),
+        tuple(a for a in right if a.startswith("null")), tuple(a for a in right if a.startswith("rival")), notes,
+        {a.name: [("a", "b")] * len(a.completions) for a in arms}, {1: "a", 2: "b"}, taxonomy, (), {}, {},
+    )  # fmt: skip

@@ -9,7 +9,7 @@ import numpy as np
 
 from reasoning_lab.benchmark import grammar
 from reasoning_lab.records import Completion, Grade, Move, Problem, Verdict
-from reasoning_lab.report import ArmResult, Published, ReportInput
+from reasoning_lab.report import ArmResult, Published, Report
 
 TO_ID = grammar.grammar_vocabulary()
 TO_TOKEN = {index: token for token, index in TO_ID.items()}
@@ -101,7 +101,7 @@ def arm(
     )  # fmt: skip
 
 
-def report(n_problems: int = 200, n_passk: int = 60, samples: int = 16, proposals: int = 48) -> ReportInput:
+def report(n_problems: int = 200, n_passk: int = 60, samples: int = 16, proposals: int = 48) -> Report:
     drawn = grammar.heldout_problems(n_problems)
     words = {f"p{i}": problem for i, problem in enumerate(drawn)}
     few = dict(list(words.items())[:n_passk])
@@ -130,7 +130,7 @@ def report(n_problems: int = 200, n_passk: int = 60, samples: int = 16, proposal
         arm("power", "power α = 4", few, (0.16, 0.1, 0.74), cost=20, chains=samples, proposals=proposals, sharp=0.55),
         arm("grpo", "GRPO, T = 1", few, (0.1, 0.02, 0.88), chains=samples, sharp=0.85, role="grpo"),
     ]
-    return ReportInput(
+    return Report(
         "Power sampling of the embedded pair", arms, problems, decode, "base", "power", "grpo", passk,
         grpo_length=50.1,
         published=[

@@ -15,8 +15,8 @@ from reasoning_lab.artifacts.scores import Scores
 from reasoning_lab.benchmark.base import Benchmark
 from reasoning_lab.model_pair.reader import load_reader
 from reasoning_lab.records import Completion, Grade, Problem
-from reasoning_lab.report.inputs import ArmResult, Published, ReportInput
-from reasoning_lab.report.lm_eval import LmEvalTask, write_lm_eval
+from reasoning_lab.report.data import ArmResult, Published, Report
+from reasoning_lab.report.export.lm_eval import LmEvalTask, write_lm_eval
 
 POWER_QUESTION = "Does sampling from p^α make the base model reason as well as its RL-trained sibling?"
 HYBRID_QUESTION = "Does a base model that is steered where it matters reason as well as the thinking model?"
@@ -24,18 +24,18 @@ SAMPLES = 20
 """Answers of each arm in the dashboard's table."""
 
 
-def collect_report(arms: Arms, title: str, published: Sequence[dict[str, Any]], context: Context) -> ReportInput:
+def collect_report(arms: Arms, title: str, published: Sequence[dict[str, Any]], context: Context) -> Report:
     """Everything that table, plots and page show."""
     problems = arms.problems.problems
     few = {problem.id for problem in problems[: arms.passk.n_problems]}
-    return ReportInput(
+    return Report(
         title=title or f"{arms.pair.name} on {type(arms.problems.benchmark).__name__}",
         arms=[_result(row, row.draws, arms, context) for row in arms.rows.values()],
         problems={problem.id: problem for problem in problems},
         decode=load_reader(arms.pair.base).decode,
         base=arms.base,
-        power=arms.studied,
-        rl=arms.reference,
+        studied=arms.studied,
+        reference=arms.reference,
         question=POWER_QUESTION if arms.vectors is None else HYBRID_QUESTION,
         passk=[_of_problems(_passk_result(arms.rows[name], arms, context), few) for name in _passk_arms(arms)],
         published=[Published(**row) for row in published if "arm" in row],
@@ -134,7 +134,7 @@ def _footer(arms: Arms, context: Context) -> list[str]:
     ]
 
 
-def sample_table(report: ReportInput) -> tuple[list[str], list[list[Any]]]:
+def sample_table(report: Report) -> tuple[list[str], list[list[Any]]]:
     """The first problems' answers, for the dashboard."""
     rows = []
     for arm in report.arms:
@@ -147,7 +147,7 @@ def sample_table(report: ReportInput) -> tuple[list[str], list[list[Any]]]:
     return ["arm", "problem", "question", "text", "answer", "gold", "verdict"], rows
 
 
-def write_lm_eval_files(arms: Arms, report: ReportInput, folder: Path) -> None:
+def write_lm_eval_files(arms: Arms, report: Report, folder: Path) -> None:
     """Each arm's answers as files of lm-evaluation-harness, for the tools that read those."""
     benchmark, date, pair = arms.problems.benchmark, time.time(), arms.pair.name
     problems: dict[str, Problem] = report.problems

@@ -12,8 +12,7 @@ from reasoning_lab.benchmark.base import Benchmark
 from reasoning_lab.model_pair.reader import Reader, load_reader
 from reasoning_lab.records import Annotation
 from reasoning_lab.report.collect.taxonomy import collect_taxonomy
-from reasoning_lab.report.hybrid_inputs import HybridReport, VectorView
-from reasoning_lab.report.inputs import ArmResult, ReportInput
+from reasoning_lab.report.data import ArmResult, HybridReport, Report, VectorView
 from reasoning_lab.steering.controls import Control, ThinkingChoice
 from reasoning_lab.taxonomy.spans import ending_ids, sentences, token_starts
 
@@ -22,20 +21,17 @@ REMEMBERED = 2**16
 
 
 def collect_hybrid(
-    arms: Arms, report: ReportInput, published: Sequence[dict[str, Any]], context: Context
+    arms: Arms, report: Report, published: Sequence[dict[str, Any]], context: Context
 ) -> HybridReport:
     """Everything that the page of a hybrid model shows beside the table."""
     categories = arms.categories
-    assert categories is not None and arms.reference is not None, "a hybrid has categories and a thinking model"
+    assert categories is not None, "a hybrid has categories"
     nulls = tuple(name for name, row in arms.rows.items() if is_null(row))
-    rest = {arms.base, arms.studied, arms.reference, *nulls}
+    rest = {*report.leading, *nulls}
     reader = load_reader(arms.pair.base)
     annotations = {name: _annotations(row, context) for name, row in arms.rows.items()}
     return HybridReport(
         report=report,
-        base=arms.base,
-        hybrid=arms.studied,
-        thinking=arms.reference,
         nulls=nulls,
         rivals=tuple(name for name in arms.rows if name not in rest),
         annotations=annotations,

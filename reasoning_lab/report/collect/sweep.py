@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 from typing import NamedTuple
 
-from reasoning_lab.report.grid import report_grid
-from reasoning_lab.report.sweep import SweepCell, report_sweep
+from reasoning_lab.report.pages.sweep import write_grid, write_sweep
+from reasoning_lab.report.views.sweep import SweepCell
 from reasoning_lab.taxonomy.elbow import elbow
 
 ELBOW_RULE = (
@@ -37,14 +37,14 @@ def collect_sweep(folder: Path) -> SweepCells:
     return SweepCells(finished, missing)
 
 
-def write_sweep(cells: list[SweepCell], folder: Path) -> None:
+def write_finished(cells: list[SweepCell], folder: Path) -> None:
     """The sweep's table and page; of a grid of taxonomies with each layer's elbow."""
     curves: dict[str, dict[int, float]] = {}
     for overrides, metrics in cells:
         if (score := metrics.get("score/final")) is not None:
             curves.setdefault(str(overrides["taxonomy.layer"]), {})[int(overrides["taxonomy.n_clusters"])] = score
     if not curves:
-        report_sweep(cells, folder)
+        write_sweep(cells, folder)
         return
     elbows = {layer: float(elbow(list(curve), list(curve.values())).size) for layer, curve in curves.items()}
-    report_grid(cells, folder, elbows, ELBOW_RULE)
+    write_grid(cells, folder, elbows, ELBOW_RULE)

@@ -7,7 +7,7 @@ from reasoning_lab.artifacts.arms import Categories
 from reasoning_lab.artifacts.base import Context
 from reasoning_lab.artifacts.naming import NamedCategories
 from reasoning_lab.benchmark.base import Benchmark
-from reasoning_lab.report.hybrid_inputs import CategoryView, TaxonomyView
+from reasoning_lab.report.data import CategoryView, TaxonomyView
 from reasoning_lab.statistics import Interval
 from reasoning_lab.taxonomy.agreement import agreement
 from reasoning_lab.taxonomy.naming import LabelledSentence

@@ -6,7 +6,7 @@ from reasoning_lab.artifacts.base import Context
 from reasoning_lab.artifacts.preferences import Preferences
 from reasoning_lab.benchmark.alpaca_eval import AlpacaEval, instruction_index
 from reasoning_lab.judge.preference import ANNOTATOR
-from reasoning_lab.report.alpaca_eval import write_alpaca_eval
+from reasoning_lab.report.export.alpaca_eval import write_alpaca_eval
 
 
 def win_rates(generator: str, told: Preferences, folder: Path, context: Context) -> dict[str, float | None]:

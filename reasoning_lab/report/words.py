@@ -1,0 +1,86 @@
+"""Numbers and names in words, the same in every table, sentence, chart and page."""
+
+import math
+import re
+
+from reasoning_lab.statistics import Interval, Paired
+
+MINUS = "\N{MINUS SIGN}"
+NOTHING = "–"
+"""What stands in a cell without a value."""
+
+
+def natural_key(text: str) -> tuple[tuple[bool, int, str], ...]:
+    """Sort key with numbers compared as numbers: p2 before p10."""
+    return tuple((not part.isdecimal(), int(part) if part.isdecimal() else 0, part)
+                 for part in re.split(r"(\d+)", text) if part)  # fmt: skip
+
+
+def visible(text: str) -> str:
+    """The text with what no page, SVG or UTF-8 file may hold (controls, lone surrogates) replaced by U+FFFD."""
+    return re.sub(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]", "\ufffd", text)
+
+
+def finite(value: float | None) -> float | None:
+    """The value, or None when it is no number that JSON can hold."""
+    return value if value is not None and math.isfinite(value) else None
+
+
+def short_label(label: str, longest: int) -> str:
+    """The label on one line of at most `longest` characters."""
+    clean = " ".join(visible(label).split())
+    return clean if len(clean) <= longest else clean[: longest - 1] + "…"
+
+
+def capital(text: str) -> str:
+    """The text with a capital first letter, for the beginning of a sentence."""
+    return text[:1].upper() + text[1:]
+
+
+# --- numbers --------------------------------------------------------------------------------------------------
+
+
+def decimal(value: float | None, form: str = "{:.2f}") -> str:
+    """The number in that form with a true minus sign, a dash for None."""
+    return NOTHING if value is None else form.format(value).replace("-", MINUS)
+
+
+def thousands(value: float) -> str:
+    """A whole number, thousands separated by a thin space."""
+    return f"{value:,.0f}".replace(",", "\N{NARROW NO-BREAK SPACE}")
+
+
+def _percents(interval: Interval, form: str = "{:.1f}") -> tuple[str, ...]:
+    return tuple(decimal(100 * x, form) for x in interval)
+
+
+def percent(interval: Interval | None) -> str:
+    """'64.5 [57.6, 70.8]', in percent; a dash for None."""
+    return NOTHING if interval is None else "{} [{}, {}]".format(*_percents(interval))
+
+
+def points(interval: Interval | None) -> str:
+    """'+23.0 [+16.5, +29.5]', in percentage points; a dash for None."""
+    return NOTHING if interval is None else "{} [{}, {}]".format(*_percents(interval, "{:+.1f}"))
+
+
+def evidence(interval: Interval) -> str:
+    """'+3.5 points, 95 % interval −1.0 to +8.0'."""
+    return "{} points, 95 % interval {} to {}".format(*_percents(interval, "{:+.1f}"))
+
+
+def percent_sentence(interval: Interval) -> str:
+    """'76.5 % (70.2 to 81.8)'."""
+    return "{} % ({} to {})".format(*_percents(interval))
+
+
+def relation(interval: Interval) -> str:
+    """'clearly above', 'clearly below', or 'no clear difference': clear where the interval excludes zero."""
+    if not interval.excludes_zero:
+        return "no clear difference"
+    return "clearly above" if interval.low > 0 else "clearly below"
+
+
+def p_value(paired: Paired | None) -> str:
+    """McNemar's p to two digits; a dash where there is none."""
+    return NOTHING if paired is None or paired.p_value is None else f"{paired.p_value:.2g}"

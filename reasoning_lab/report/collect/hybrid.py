@@ -20,9 +20,7 @@ REMEMBERED = 2**16
 """Decoded pairs of tokens that are kept: most come again."""
 
 
-def collect_hybrid(
-    arms: Arms, report: Report, published: Sequence[dict[str, Any]], context: Context
-) -> HybridReport:
+def collect_hybrid(arms: Arms, report: Report, published: Sequence[dict[str, Any]], context: Context) -> HybridReport:
     """Everything that the page of a hybrid model shows beside the table."""
     categories = arms.categories
     assert categories is not None, "a hybrid has categories"

@@ -35,7 +35,7 @@ from reasoning_lab.report.collect.taxonomy import collect_taxonomy, taxonomy_met
 from reasoning_lab.report.collect.win_rates import win_rates
 from reasoning_lab.report.export.alpaca_eval import check_alpaca_eval
 from reasoning_lab.statistics import accuracy_interval, outcomes
-from reasoning_lab.steering.export import control_vectors
+from reasoning_lab.steering.export import control_vectors, require_gguf
 from reasoning_lab.taxonomy.export import saelens_files
 from reasoning_lab.training.embedded_pair import build_embedded_pair
 from reasoning_lab.training.thinking import graded, save_model, train_thinking
@@ -128,6 +128,7 @@ def vectors_stage(run: Run) -> Metrics:
 
 def export_stage(run: Run) -> Metrics:
     """Clusters and vectors in the formats of other tools: SAELens, safetensors, GGUF control vectors."""
+    require_gguf()
     taxonomy_stage(run)
     vectors, clusters = run.context.get(run.vectors).vectors, run.categories.clusters
     x = run.context.get(clusters.activations).layer(clusters.layer).layers[clusters.layer]

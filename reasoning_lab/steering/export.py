@@ -1,6 +1,7 @@
 """Steering vectors for llama.cpp: control vectors in GGUF, written by the format's own library (extra `small`)."""
 
 import re
+from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -37,10 +38,9 @@ def control_vector(vector: Float[Tensor, " d"], layer: int, model_hint: str) -> 
     without the extra.
     """
     require(layer >= 1, "layer", layer, "at least 1 in llama.cpp's control vectors", "train for a later layer")
-    try:
-        from gguf import GGUFWriter
-    except ImportError:
-        raise ValueError("control vectors need the extra `small`: run `pip install -e '.[small]'`.") from None
+    require_gguf()
+    from gguf import GGUFWriter
+
     with TemporaryDirectory() as folder:  # The library writes to files alone.
         file = Path(folder, "vector.gguf")
         writer = GGUFWriter(file, "controlvector")
@@ -52,6 +52,12 @@ def control_vector(vector: Float[Tensor, " d"], layer: int, model_hint: str) -> 
         writer.write_tensors_to_file()
         writer.close()
         return file.read_bytes()
+
+
+def require_gguf() -> None:
+    """ValueError without the extra; to be called before any work."""
+    if find_spec("gguf") is None:
+        raise ValueError("control vectors need the extra `small`: run `pip install -e '.[small]'`.")
 
 
 def _slug(title: str) -> str:

@@ -83,11 +83,9 @@ class NoJudge(JudgeOption):
     """No judge: categories keep their numbers, and no score is given."""
 
     def open(self, cache: Path, device: str) -> Judge:
-        """Refused."""
         raise ValueError("judge=none: nobody can name the categories; choose judge=lexical, local or openai.")
 
     def identity(self) -> dict[str, Any]:
-        """Nobody."""
         return {"judge": "none"}
 
     def check(self) -> None:

@@ -183,8 +183,8 @@ class LabLM(TemplateLM):
                     f"a context of {len(context)} and a continuation of {len(ids)} tokens exceed {self.max_length} "
                     "positions; raise runtime.max_prompt_tokens in overrides."
                 )
-        found = dict(self._forced([(tuple(context), tuple(ids)) for _what, context, ids in requests]))
-        return [_likelihood(found[number]) for number in range(len(requests))]
+        chains = dict(self._forced([(tuple(context), tuple(ids)) for _what, context, ids in requests]))
+        return [_likelihood(chains[number]) for number in range(len(requests))]
 
     def _forced(self, pairs: Sequence[tuple[tuple[int, ...], tuple[int, ...]]]) -> Iterator[tuple[int, Chain]]:
         """Per pair of prompt ids and ids its number and the forced chain, with the most probable id at each."""
@@ -238,7 +238,6 @@ class LabLM(TemplateLM):
         return self.experiment.model_pair.source(self._role).path
 
     def apply_chat_template(self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True) -> str:
-        """Refused."""
         raise ValueError(
             f"--apply_chat_template: set model_pair.{self._role}.prompt_format=chat in overrides instead, which wraps "
             "each context as one user's turn."
@@ -270,11 +269,11 @@ def _checked(experiment: Experiment) -> Experiment:
 def _numbered(names: Sequence[str]) -> list[tuple[str, int]]:
     """Each name with how often it came before: repeats are chains."""
     seen: Counter[str] = Counter()
-    found = []
+    numbered = []
     for name in names:
-        found.append((name, seen[name]))
+        numbered.append((name, seen[name]))
         seen[name] += 1
-    return found
+    return numbered
 
 
 def _until(text: str, until: str | Sequence[str] | None) -> str:

@@ -146,8 +146,8 @@ def score_texts(
         return (yield score(prompt, ids, Key(0, item.problem, item.chain)))
 
     tasks = ((item, scored(item, prompt, ids)) for item, prompt, ids in texts)
-    found = run(model.policy, tasks, shape.rows, shape.max_prompt_tokens + cap)
-    return {item: (_mean(chain.log_p), _mean(chain.negentropy)) for item, chain in found}
+    chains = run(model.policy, tasks, shape.rows, shape.max_prompt_tokens + cap)
+    return {item: (_mean(chain.log_p), _mean(chain.negentropy)) for item, chain in chains}
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -71,7 +71,6 @@ class AlpacaEval(RowBenchmark):
 
     @property
     def asks_judge(self) -> bool:
-        """Always."""
         return True
 
     def notes(self) -> tuple[str, ...]:

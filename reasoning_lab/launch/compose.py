@@ -124,12 +124,12 @@ class Composer:
 
     def _groups(self) -> dict[str, list[str]]:
         """Options by group, of all folders; Hydra's own listing takes as long as everything else together."""
-        found: dict[str, set[str]] = {"hydra/launcher": {"basic"}}
+        options: dict[str, set[str]] = {"hydra/launcher": {"basic"}}
         own = [self._config_dir] if self._config_dir else []
         for folder in (Path(conf_dir()), lab_root() / "multirun_launchers", *own):
             for file in folder.glob("*/**/*.yaml"):
-                found.setdefault(file.parent.relative_to(folder).as_posix(), set()).add(file.stem)
-        return {group: sorted(options) for group, options in found.items()}
+                options.setdefault(file.parent.relative_to(folder).as_posix(), set()).add(file.stem)
+        return {group: sorted(names) for group, names in options.items()}
 
     def cells(self, master: DictConfig) -> list[Cell]:
         """A sweep's cells in the order of their numbers, expanded as Hydra's BasicSweeper does.
@@ -163,12 +163,14 @@ class Composer:
     def _explained(self, error: Exception, overrides: Sequence[str]) -> str:
         """Hydra's message as one of ours: key, value, what is allowed, next move."""
         text = str(error)
-        if found := re.search(r"Could not find '([^']+)'(?:\s*Available options in '[^']+':\s*(.*))?", text, re.DOTALL):
-            group, _, option = found[1].rpartition("/")
-            known = ", ".join((found[2] or "").partition("Config search path")[0].split())
+        if missing := re.search(
+            r"Could not find '([^']+)'(?:\s*Available options in '[^']+':\s*(.*))?", text, re.DOTALL
+        ):
+            group, _, option = none[1].rpartition("/")
+            known = ", ".join((none[2] or "").partition("Config search path")[0].split())
             return f"{group}={option}: no such option; choose one of {known}." if known else _one_line(error)
-        if found := re.search(r"Could not override '([^']+)'\.\nTo append", text):
-            return self._unknown_key(found[1], overrides)
+        if missing := re.search(r"Could not override '([^']+)'\.\nTo append", text):
+            return self._unknown_key(missing[1], overrides)
         return _one_line(error)
 
     def _unknown_key(self, key: str, overrides: Sequence[str]) -> str:

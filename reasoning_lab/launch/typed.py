@@ -85,12 +85,12 @@ def _target(name: Any, path: str) -> type:
     module, _, attribute = str(name).rpartition(".")
     check_target(_join(path, "_target_"), name, in_hydra=False)
     try:
-        found = getattr(importlib.import_module(module), attribute)
+        target = getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError) as error:
         raise ConfigError(f"{_join(path, '_target_')}={name}: there is no such class ({error}).") from error
-    if not (isinstance(found, type) and is_dataclass(found)):
+    if not (isinstance(target, type) and is_dataclass(target)):
         raise ConfigError(f"{_join(path, '_target_')}={name}: not a dataclass of options.")
-    return found
+    return target
 
 
 def _union(options: Sequence[Any], value: Any, path: str) -> Any:

@@ -64,8 +64,8 @@ def _raw(node: Any, key: Any) -> Any:
     if not child._is_interpolation():
         return child
     try:
-        found = node[key]
-        return OmegaConf.create(found) if isinstance(found, (dict, list)) else found
+        stands_for = node[key]
+        return OmegaConf.create(stands_for) if isinstance(stands_for, (dict, list)) else stands_for
     except (OmegaConfBaseException, ValueError):  # Not resolvable yet (hydra.job.num ...): a scalar of the run itself.
         return None
 

@@ -60,12 +60,10 @@ class Greedy(Sampler):
 
     @property
     def is_deterministic(self) -> bool:
-        """True."""
         return True
 
     @property
     def is_greedy(self) -> bool:
-        """True."""
         return True
 
     def sample(self, prompt: Prompt, resume: State | None = None) -> Coroutine[Sample]:

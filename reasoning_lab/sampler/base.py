@@ -104,7 +104,6 @@ class AnyPool(Sampler):
 
     @property
     def reads_answers(self) -> bool:
-        """True."""
         return True
 
     @property
@@ -184,7 +183,6 @@ class Selection(Sampler):
 
     @property
     def reads_answers(self) -> bool:
-        """True."""
         return True
 
     @property

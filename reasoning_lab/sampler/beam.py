@@ -44,7 +44,6 @@ class Beam(Sampler):
 
     @property
     def is_deterministic(self) -> bool:
-        """True."""
         return True
 
     def sample(self, prompt: Prompt, resume: State | None = None) -> Coroutine[Sample]:

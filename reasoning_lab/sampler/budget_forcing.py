@@ -68,7 +68,6 @@ class BudgetForcing(Sampler):
 
     @property
     def inserts(self) -> bool:
-        """True."""
         return True
 
     def sample(self, prompt: Prompt, resume: State | None = None) -> Coroutine[Sample]:

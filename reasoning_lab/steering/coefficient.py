@@ -32,7 +32,6 @@ class Fixed(CoefficientRule):
 
     @property
     def chooses_tokens(self) -> bool:
-        """False."""
         return False
 
 
@@ -44,7 +43,6 @@ class Learned(CoefficientRule):
 
     @property
     def chooses_tokens(self) -> bool:
-        """False."""
         return False
 
 
@@ -77,7 +75,6 @@ class Candidates(CoefficientRule):
 
     @property
     def chooses_tokens(self) -> bool:
-        """True."""
         return True
 
     @property

@@ -66,7 +66,6 @@ class Always(Gate):
     everywhere = True
 
     def fires(self, place: Place) -> bool:
-        """True."""
         return True
 
 
@@ -76,7 +75,6 @@ class Never(Gate):
     """Fires nowhere: the base model as it is, seen through the taxonomy."""
 
     def fires(self, place: Place) -> bool:
-        """False."""
         return False
 
 

@@ -119,7 +119,6 @@ class Steering(SteeringRule):
             require(self.window == 1, "window", self.window, bound, "set coefficient.windows and window=1")
 
     def resolve(self) -> Steering:
-        """Itself."""
         return self
 
     @property

@@ -68,10 +68,10 @@ def _metrics(frame: Any, table: Path) -> dict[str, float | None]:
     # The package sets a global option of scikit-learn and names a penalty in the old way.
     with config_context(), warnings.catch_warnings(), _reading(glm_winrate, table):
         warnings.simplefilter("ignore", FutureWarning)
-        found = glm_winrate.get_length_controlled_winrate(
+        rates = glm_winrate.get_length_controlled_winrate(
             frame, save_weights_dir=None, is_add_glm_preference_inplace=False, is_warn_extreme_changes=False
         )
-    return {name: finite(float(value)) for name, value in found.items()}
+    return {name: finite(float(value)) for name, value in rates.items()}
 
 
 @contextmanager

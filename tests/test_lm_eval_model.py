@@ -137,7 +137,8 @@ def test_a_task_runs_with_the_labs_samplers(tmp_path: Path, sampler: str) -> Non
         assert sample["exact_match"] == float(grade.correct), (text, grade)
     value = results["results"]["local_arithmetic"]["exact_match,last_integer"]
     assert value == sum(sample["exact_match"] for sample in samples) / len(samples)
-    (stored,) = outputs.glob("artifacts/completions/*/completions.jsonl")
+    # Of a vote the answers that it chose, beside the pool that it chose them from: as any arm's.
+    (stored,) = outputs.glob(f"artifacts/completions/embedded-grpo-{sampler.split()[0]}-*/completions.jsonl")
     texts = {row["problem"]: row["text"] for row in map(json.loads, stored.read_text().splitlines())}
     assert [texts[f"local_arithmetic/{n}/0"] for n in range(5)] == [sample["resps"][0][0] for sample in samples]
     print(f"{sampler}: exact_match {value}")

@@ -11,7 +11,7 @@ from typing import Any, Generic, TypeVar
 import torch
 from rich.console import Console
 
-from reasoning_lab.artifacts.key import Keyed
+from reasoning_lab.artifacts.key import Keyed, canonical_form, digest
 from reasoning_lab.artifacts.sampling import Shape
 from reasoning_lab.artifacts.store import RunLog, Store
 from reasoning_lab.engine.transformers import HuggingFacePolicy
@@ -69,7 +69,7 @@ class Context:
     _values: dict[str, Any] = field(default_factory=dict)
     """By key, what was read so far."""
     _models: dict[tuple[ModelSource, str], LoadedModel[HuggingFacePolicy]] = field(default_factory=dict)
-    _chats: dict[JudgeOption, Chat | None] = field(default_factory=dict)
+    _chats: dict[str, Chat | None] = field(default_factory=dict)
 
     def get(self, artifact: Artifact[T]) -> T:
         """The artifact's value: read from its verified folder, built now where there is none."""
@@ -101,9 +101,10 @@ class Context:
 
     def chat(self, option: JudgeOption) -> Chat | None:
         """A judge's chat model, one for all that is asked in this process: its cap is the run's."""
-        if option not in self._chats:
-            self._chats[option] = option.chat(self.replies, self.runtime.device)
-        return self._chats[option]
+        name = digest(canonical_form(option))
+        if name not in self._chats:
+            self._chats[name] = option.chat(self.replies, self.runtime.device)
+        return self._chats[name]
 
     @property
     def device(self) -> str:

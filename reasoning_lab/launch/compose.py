@@ -163,9 +163,8 @@ class Composer:
     def _explained(self, error: Exception, overrides: Sequence[str]) -> str:
         """Hydra's message as one of ours: key, value, what is allowed, next move."""
         text = str(error)
-        if missing := re.search(
-            r"Could not find '([^']+)'(?:\s*Available options in '[^']+':\s*(.*))?", text, re.DOTALL
-        ):
+        absent = r"Could not find '([^']+)'(?:\s*Available options in '[^']+':\s*(.*))?"
+        if none := re.search(absent, text, re.DOTALL):
             group, _, option = none[1].rpartition("/")
             known = ", ".join((none[2] or "").partition("Config search path")[0].split())
             return f"{group}={option}: no such option; choose one of {known}." if known else _one_line(error)

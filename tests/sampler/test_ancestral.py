@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from reasoning_lab.artifacts.recipes import canonical
+from reasoning_lab.artifacts.key import canonical_form
 
 from reasoning_lab.engine.token import draw_tokens
 from reasoning_lab.model_pair.toy import ToyPolicy
@@ -133,8 +133,9 @@ def test_limits_of_top_p_are_greedy_and_the_whole_law() -> None:
 
 
 def test_an_unused_top_p_keeps_artifact_keys() -> None:
-    assert canonical(Temperature(8, 1.0)) == {"class": "Temperature", "max_new_tokens": 8, "temperature": 1.0}
-    assert canonical(Temperature(8, 1.0, top_p=0.9))["top_p"] == 0.9
+    name = "reasoning_lab.sampler.ancestral.Temperature"
+    assert canonical_form(Temperature(8, 1.0)) == {"class": name, "max_new_tokens": 8, "temperature": 1.0}
+    assert canonical_form(Temperature(8, 1.0, top_p=0.9))["top_p"] == 0.9
 
 
 @pytest.mark.parametrize("top_p", [0.0, -0.1, 1.01, math.nan])

@@ -7,7 +7,7 @@ from itertools import product
 from typing import Any
 
 import pytest
-from reasoning_lab.artifacts.recipes import canonical
+from reasoning_lab.artifacts.key import canonical_form
 
 from reasoning_lab.engine.policy import Chain
 from reasoning_lab.engine.rng import Key
@@ -201,9 +201,9 @@ def test_a_pool_goes_on_within_the_candidate_that_was_in_the_making() -> None:
 
 
 def test_pools_keep_the_artifact_keys_that_they_had() -> None:
-    assert canonical(BestOfN(POOL)) == {
-        "class": "BestOfN",
-        "pool": {"class": "Pool", "max_new_tokens": 8, "temperature": 1.0, "n": 4},
+    assert canonical_form(BestOfN(POOL)) == {
+        "class": "reasoning_lab.sampler.best_of_n.BestOfN",
+        "pool": {"class": "reasoning_lab.sampler.best_of_n.Pool", "max_new_tokens": 8, "temperature": 1.0, "n": 4},
     }
 
 

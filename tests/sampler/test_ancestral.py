@@ -4,8 +4,8 @@ import math
 
 import pytest
 import torch
-from reasoning_lab.artifacts.key import canonical_form
 
+from reasoning_lab.artifacts.key import canonical_form
 from reasoning_lab.engine.token import draw_tokens
 from reasoning_lab.model_pair.toy import ToyPolicy
 from reasoning_lab.sampler.ancestral import Greedy, Temperature

@@ -7,8 +7,8 @@ from itertools import product
 from typing import Any
 
 import pytest
-from reasoning_lab.artifacts.key import canonical_form
 
+from reasoning_lab.artifacts.key import canonical_form
 from reasoning_lab.engine.policy import Chain
 from reasoning_lab.engine.rng import Key
 from reasoning_lab.engine.scheduler import run

@@ -210,6 +210,22 @@ class Experiment:
             matched = arm.sampler.matched_to
             if matched is not None and matched not in self.arms:
                 raise ValueError(f"tokens_matched_to={matched}: must be one of the arms ({known}).")
+        _check_matches(self.arms)
+
+
+def _check_matches(arms: dict[str, Arm]) -> None:
+    """ValueError for an arm that waits for itself, at first or second hand."""
+    for name in arms:
+        waits, seen = [name], set[str]()
+        while waits:
+            arm = arms[waits.pop()]
+            others = {arm.sampler.matched_to, arm.steering.rate_matched_to} - {None}
+            if name in others:
+                raise ValueError(
+                    f"arms.{name}: is matched to itself, in the end; match it to an arm that stands alone."
+                )
+            waits += [other for other in others - seen if other in arms]
+            seen |= others
 
 
 def _check_steered(name: str, arm: Arm, experiment: Experiment) -> None:

@@ -172,6 +172,14 @@ def test_a_fault_of_ours_shows_its_traceback(tmp_path: Path) -> None:
     assert json.loads(only("outputs/runs/*/status.json", tmp_path).read_text())["status"] == "failed"
 
 
+def test_a_wrong_metric_costs_no_result(tmp_path: Path) -> None:
+    done = lab(tmp_path, *TINY[:-1], "arms=single", "sampler=greedy", "metric=nope", "tracking=local")
+    assert done.returncode == 1
+    assert "error: metric=nope: stage=grades measures accuracy/main." in done.stderr
+    row = json.loads((only("outputs/runs/*", tmp_path) / "row.json").read_text())
+    assert (row["status"], set(row["metrics"])) == ("failed", {"accuracy/main"})
+
+
 def test_ctrl_c_is_recorded(tmp_path: Path) -> None:
     done = lab(tmp_path, "stage=grades", "arms=single", "seed=1", code=BOOM.format(error="KeyboardInterrupt"))
     assert done.returncode != 0
@@ -201,6 +209,15 @@ def test_a_failed_cell_is_named_and_the_others_go_on(tmp_path: Path, error: str)
     states = [json.loads((folder / str(cell) / "row.json").read_text())["status"] for cell in range(3)]
     assert states == ["completed", "failed", "completed"]
     assert "Traceback" in (folder / "1" / "main.log").read_text()
+
+
+def test_a_sweep_starts_wherever_its_flag_stands(tmp_path: Path) -> None:
+    code = BOOM.format(error="RuntimeError") + "\nfrom reasoning_lab.launch import sweep"
+    code += "\nsweep.share_between_cells = lambda experiments, context: None"
+    code += "\nsweep.show_sweep = lambda folder, console: None"
+    done = lab(tmp_path, "seed=0,2", "stage=grades", "arms=single", "tracking=local", "-m", code=code)
+    assert done.returncode == 0, done.stderr
+    assert "2 of 2 cells completed" in done.stdout
 
 
 def test_a_sweep_without_failures_ends_with_status_0(tmp_path: Path) -> None:

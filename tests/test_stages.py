@@ -18,6 +18,7 @@ from reasoning_lab.artifacts.store import RunLog, Store
 from reasoning_lab.benchmark.arithmetic import Arithmetic
 from reasoning_lab.experiment import Experiment
 from reasoning_lab.launch.compose import Composer
+from reasoning_lab.launch.errors import ConfigError
 from reasoning_lab.launch.typed import build
 from reasoning_lab.report.collect.answers import collect_report
 from reasoning_lab.stages import optimised
@@ -121,6 +122,14 @@ def test_a_sweeper_optimises_the_studied_arms_accuracy_or_what_it_is_told(finish
         optimised(run_of(experiment("metric=nobody"), finished, "metric"), metrics)
 
 
+@pytest.mark.parametrize("other", ["majority", "best_of_n"])
+def test_an_arm_that_waits_for_itself_is_refused(other: str) -> None:
+    circle = [f"arms.majority.sampler.pool.tokens_matched_to={other}"]
+    circle += ["arms.best_of_n.sampler.pool.tokens_matched_to=majority"] if other != "majority" else []
+    with pytest.raises(ConfigError, match="is matched to itself"):
+        experiment(*circle)
+
+
 class Death(BaseException):
     """Stands for a kill between two appends; nothing catches it."""
 
@@ -194,6 +203,7 @@ def test_kill_nine_at_any_moment_then_the_same_command_gives_the_same_table(fini
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
+        (["runtime.max_prompt_tokens=100000"], r"must be below the 512 positions"),
         (["runtime.max_prompt_tokens=8"], r"its prompt has \d+ tokens, runtime.max_prompt_tokens=8"),
         (["benchmark.max_new_tokens=1000"], "exceed the 512 positions"),
         (["model_pair.base.path=/nowhere/at/all"], "no such folder"),

@@ -35,6 +35,11 @@ def check_prompts(completions: Completions, limit: int) -> None:
                 f"that many; raise it to the longest prompt's length. The prompt begins {text[:40]!r}."
             )
     longest = completions.sampler.max_new_tokens
+    if limit >= reader.context_length:
+        raise ValueError(
+            f"runtime.max_prompt_tokens={limit}: must be below the {reader.context_length} positions of the model "
+            f"{completions.model.path}; lower it to the longest prompt's length."
+        )
     if limit + longest > reader.context_length:
         raise ValueError(
             f"runtime.max_prompt_tokens={limit} + max_new_tokens={longest} exceed the {reader.context_length} "

@@ -130,7 +130,8 @@ def _fault(folder: Path, key: str) -> str | None:
         return f"manifest.json: {error}"
     if named != key:
         return f"manifest.json names the key {named}, another artifact's"
-    if extra := sorted({file.name for file in folder.iterdir()} - {*files, "manifest.json"}):
+    named_here = {file.name for file in folder.iterdir() if not file.name.startswith(".")}  # .nfs0001, .DS_Store ...
+    if extra := sorted(named_here - {*files, "manifest.json"}):
         return f"{extra[0]} is not of it"
     for name, expected in files.items():
         if not (folder / name).is_file():

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig, OmegaConf
 
-from reasoning_lab.launch.compose import Cell, Composer
+from reasoning_lab.launch.compose import Cell, Composer, resolved
 from reasoning_lab.launch.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def check(arguments: argparse.Namespace) -> Launch:
     experiments = [_checked(cell, is_sweep) for cell in cells]
     folder = _make_folder(config, "hydra.sweep.dir" if is_sweep else "hydra.run.dir", arguments.overrides)
     if is_sweep and _starts_all_at_once(config):
-        sys.argv.append(f"hydra.sweeper.max_batch_size={LOCAL_CELLS}")
+        _add_override(f"hydra.sweeper.max_batch_size={LOCAL_CELLS}", arguments.overrides)
     return Launch(config, tuple(cells), tuple(experiments), folder, is_sweep)
 
 
@@ -60,9 +60,10 @@ def _starts_all_at_once(config: DictConfig) -> bool:
 
 def _checked(cell: Cell, is_sweep: bool) -> "Experiment":
     """The cell's experiment."""
-    from reasoning_lab.launch.typed import build  # The options' classes bring torch along: not for --help.
-
     try:
+        resolved(cell.config)  # What refers to nothing is told before the options' classes, and torch, are loaded.
+        from reasoning_lab.launch.typed import build
+
         return build(cell.config)
     except ConfigError as error:
         if is_sweep:
@@ -84,5 +85,11 @@ def _make_folder(config: DictConfig, key: str, overrides: Sequence[str]) -> Path
         raise ConfigError(f"outputs={config.outputs}: can't write there ({why}); set another folder.") from error
     if not is_given:
         quoted = str(folder).replace("\\", "\\\\").replace("'", "\\'")
-        sys.argv.append(f"{key}='{quoted}'")
+        _add_override(f"{key}='{quoted}'", overrides)
     return folder
+
+
+def _add_override(override: str, given: Sequence[str]) -> None:
+    """Say it to Hydra, which reads the command line again: beside the given overrides, for it takes none on both sides
+    of a flag."""
+    sys.argv.insert(sys.argv.index(given[0]) if given else len(sys.argv), override)

@@ -11,7 +11,7 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import yaml
 from hydra._internal.hydra import Hydra
@@ -26,7 +26,7 @@ from omegaconf.errors import OmegaConfBaseException
 from omegaconf.resolvers import oc
 
 from reasoning_lab.launch.errors import ConfigError
-from reasoning_lab.launch.whitelist import check_targets
+from reasoning_lab.launch.whitelist import check_targets, unresolved
 
 CONFIG_NAME = "config"
 SECRET_WORDS = ("KEY", "TOKEN", "SECRET", "PASSWORD", "PASSWD", "CREDENTIAL")
@@ -205,3 +205,13 @@ def _one_line(error: BaseException) -> str:
 def without_hydra(config: DictConfig) -> DictConfig:
     """Our part of a composed config."""
     return OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+
+
+def resolved(config: DictConfig) -> dict[str, Any]:
+    """The config as plain data, interpolations resolved, Hydra's part left out."""
+    try:
+        plain = OmegaConf.to_container(without_hydra(config), resolve=True, throw_on_missing=True)
+    except OmegaConfBaseException as error:
+        raise ConfigError(unresolved(error)) from error
+    assert isinstance(plain, dict)
+    return cast(dict[str, Any], plain)

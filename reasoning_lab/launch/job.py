@@ -18,10 +18,11 @@ from rich.console import Console
 from reasoning_lab.artifacts.base import Context
 from reasoning_lab.artifacts.store import Store
 from reasoning_lab.experiment import Experiment
+from reasoning_lab.launch.compose import resolved
 from reasoning_lab.launch.errors import ConfigError
 from reasoning_lab.launch.provenance import provenance
 from reasoning_lab.launch.tracking import RunInfo, Tracker, resolve_mode
-from reasoning_lab.launch.typed import build, resolved
+from reasoning_lab.launch.typed import build
 from reasoning_lab.stages import STAGES, Run, optimised
 
 log = logging.getLogger(__name__)
@@ -39,7 +40,8 @@ def work(config: DictConfig) -> float:
     write_json(folder / "status.json", {"status": "running"})
     try:
         row["config"] = resolved(config)
-        row["metrics"], metric = _run(build(config), folder, row["config"])
+        run, row["metrics"] = _run(build(config), folder, row["config"])
+        metric = optimised(run, row["metrics"])
         row["status"] = "completed"
     except Exception as error:
         log.exception("failed")
@@ -60,20 +62,24 @@ def work(config: DictConfig) -> float:
     return metric
 
 
-def _run(experiment: Experiment, folder: Path, config: dict[str, Any]) -> tuple[dict[str, float], float]:
-    """The stage's metrics, logged, and the one that counts."""
+def _run(experiment: Experiment, folder: Path, config: dict[str, Any]) -> tuple[Run, dict[str, float]]:
+    """The run, and its stage's metrics, logged."""
     with _tracker(experiment, folder, config) as tracker:
         run = Run(experiment, open_context(experiment), folder, tracker.table, tracker.images)
         metrics = STAGES[experiment.stage](run)
         tracker.log(metrics)
         tracker.summary(metrics)
-    return metrics, optimised(run, metrics)
+    return run, metrics
 
 
 def open_context(experiment: Experiment) -> Context:
     """The store below the experiment's outputs, its runtime, and the terminal."""
     console = Console()
-    store = Store(Path(experiment.outputs) / "artifacts", note=lambda line: console.print(line, style="yellow"))
+
+    def note(line: str) -> None:
+        console.print(line, style="yellow", highlight=False, soft_wrap=True)
+
+    store = Store(Path(experiment.outputs) / "artifacts", note)
     store.runtime = vars(experiment.runtime) | provenance()
     return Context(store, experiment.runtime, console)
 

@@ -12,13 +12,12 @@ from collections.abc import Sequence
 from dataclasses import MISSING, fields, is_dataclass
 from typing import Any, Literal
 
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf import DictConfig
 
 from reasoning_lab.experiment import Experiment
-from reasoning_lab.launch.compose import choices, without_hydra
+from reasoning_lab.launch.compose import choices, resolved
 from reasoning_lab.launch.errors import ConfigError
-from reasoning_lab.launch.whitelist import check_target, unresolved
+from reasoning_lab.launch.whitelist import check_target
 
 
 def build(config: DictConfig) -> Experiment:
@@ -27,16 +26,6 @@ def build(config: DictConfig) -> Experiment:
     experiment = _build(Experiment, plain, "")
     assert isinstance(experiment, Experiment)
     return experiment
-
-
-def resolved(config: DictConfig) -> dict[str, Any]:
-    """The config as plain data, interpolations resolved, Hydra's part left out."""
-    try:
-        plain = OmegaConf.to_container(without_hydra(config), resolve=True, throw_on_missing=True)
-    except OmegaConfBaseException as error:
-        raise ConfigError(unresolved(error)) from error
-    assert isinstance(plain, dict)
-    return typing.cast(dict[str, Any], plain)
 
 
 def _build(hint: Any, value: Any, path: str) -> Any:

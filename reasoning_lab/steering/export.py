@@ -1,5 +1,6 @@
 """Steering vectors for llama.cpp: control vectors in GGUF, written by the format's own library (extra `small`)."""
 
+import logging
 import re
 from importlib.util import find_spec
 from pathlib import Path
@@ -41,6 +42,7 @@ def control_vector(vector: Float[Tensor, " d"], layer: int, model_hint: str) -> 
     require_gguf()
     from gguf import GGUFWriter
 
+    logging.getLogger("gguf.gguf_writer").setLevel(logging.WARNING)  # It tells of every file.
     with TemporaryDirectory() as folder:  # The library writes to files alone.
         file = Path(folder, "vector.gguf")
         writer = GGUFWriter(file, "controlvector")

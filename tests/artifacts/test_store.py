@@ -80,6 +80,12 @@ def test_a_corrupt_artifact_is_set_aside_and_built_again(tmp_path: Path, harm: s
     assert "corrupt" in notes[0]
 
 
+def test_a_hidden_file_of_the_system_costs_no_artifact(tmp_path: Path) -> None:
+    folder = Store(tmp_path).find_or_build(Toy(1), write)
+    (folder / ".nfs000000001").write_text("")
+    assert Store(tmp_path).find(Toy(1)) == folder
+
+
 def test_an_artifact_under_anothers_name_is_not_believed(tmp_path: Path) -> None:
     one = Store(tmp_path).find_or_build(Toy(1), write)
     other = Store(tmp_path).folder(Toy(2))

@@ -148,7 +148,8 @@ class LabLM(TemplateLM):
             n_problems=None, max_new_tokens=benchmark.max_new_tokens, texts=tuple(contexts.items()), read_by=benchmark
         )
         return Completions(
-            name=f"{pair.name}-{self._role}-{type(sampler).__name__}-lm_eval".lower(),
+            pair=pair.name,
+            writer=self._role,
             caption="lm-eval",
             model=pair.source(self._role),
             dtype=pair.dtype,

@@ -18,8 +18,7 @@ from reasoning_lab.artifacts.arms import Arms, Categories, arms_of, cold_start
 from reasoning_lab.artifacts.base import Artifact, Context
 from reasoning_lab.artifacts.console import show_plan
 from reasoning_lab.artifacts.preferences import Preferences
-from reasoning_lab.artifacts.preflight import preflight
-from reasoning_lab.artifacts.schedule import build_banks, build_missing, build_shared, completions_behind, missing
+from reasoning_lab.artifacts.schedule import build_banks, build_missing, build_shared, completions_behind
 from reasoning_lab.artifacts.vectors import SteeringVectors
 from reasoning_lab.benchmark.alpaca_eval import AlpacaEval
 from reasoning_lab.benchmark.arithmetic import problem_of
@@ -76,10 +75,7 @@ class Run:
 
     def build(self, *artifacts: Artifact[Any]) -> None:
         """Build what is missing, after a look at everything that the experiment asks for."""
-        if wanted := missing(artifacts, self.context):
-            asked = missing([*self.arms.made(), *wanted], self.context)
-            preflight(asked, self.context.runtime.max_prompt_tokens)
-            build_missing(wanted, self.context)
+        build_missing(artifacts, self.context, beside=self.arms.made())
 
     def print(self, line: str) -> None:
         """Show a line as it is."""

@@ -195,17 +195,17 @@ def _plain(
 ) -> Completions:
     """One chain per problem of a model as it is."""
     pair = experiment.model_pair
-    names = (pair.name, writer or role, type(sampler).__name__, type(problems.benchmark).__name__)
     return Completions(
-        "-".join(names).lower(),
-        caption,
-        pair.source(role),
-        pair.dtype,
-        None,
-        sampler,
-        problems,
-        experiment.seed,
-        (0, 1),
+        pair=pair.name,
+        writer=writer or role,
+        caption=caption,
+        model=pair.source(role),
+        dtype=pair.dtype,
+        law=None,
+        sampler=sampler,
+        problems=problems,
+        seed=experiment.seed,
+        chains=(0, 1),
     )
 
 

@@ -3,7 +3,7 @@ the context that it is built with: the store, the runtime, the models loaded so 
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -42,7 +42,7 @@ class Artifact(Keyed, Generic[T]):
 
     def upstream(self) -> tuple["Artifact[Any]", ...]:
         """The artifacts that it is made of, at first hand."""
-        return tuple(_artifacts_within(_values(self)))
+        return tuple(_artifacts_within(_field_values(self)))
 
 
 def _artifacts_within(values: Sequence[Any]) -> Iterator["Artifact[Any]"]:
@@ -51,10 +51,10 @@ def _artifacts_within(values: Sequence[Any]) -> Iterator["Artifact[Any]"]:
         if isinstance(value, Artifact):
             yield value
         elif is_dataclass(value) and not isinstance(value, type):
-            yield from _artifacts_within(_values(value))
+            yield from _artifacts_within(_field_values(value))
 
 
-def _values(value: Any) -> list[Any]:
+def _field_values(value: Any) -> list[Any]:
     return [getattr(value, field.name) for field in fields(value)]
 
 
@@ -85,11 +85,9 @@ class Context:
         """Whether the store has it."""
         return self.store.find(artifact) is not None
 
-    @contextmanager
-    def log(self, artifact: Artifact[Any]) -> Iterator[RunLog]:
+    def log(self, artifact: Artifact[Any]) -> AbstractContextManager[RunLog]:
         """The run log of an artifact that is being built: what an earlier attempt left, and where to append."""
-        with self.store.log(artifact) as log:
-            yield log
+        return self.store.log(artifact)
 
     def model(self, source: ModelSource, dtype: str) -> LoadedModel[HuggingFacePolicy]:
         """Weights and tokenizer on the runtime's device, loaded once."""

@@ -55,16 +55,26 @@ class ProblemSet:
 
     def prompts(self) -> str:
         """sha256 over the problems' ids and prompts in their order; the model's identity covers its tokenizer."""
-        return digest([[problem.id, self.benchmark.prompt(problem)] for problem in self.problems])
+        return _prompts(self)
 
     def golds(self) -> str:
         """sha256 over the problems' ids and gold answers: what answers are held against."""
-        return digest([[problem.id, problem.gold] for problem in self.problems])
+        return _golds(self)
 
     def vote(self, text: str) -> str | None:
         """The answer read off a text, in the form in which it votes."""
         answer = self.benchmark.answer(text)
         return None if answer is None else self.benchmark.canonical(answer)
+
+
+@cache
+def _prompts(asked: ProblemSet) -> str:
+    return digest([[problem.id, asked.benchmark.prompt(problem)] for problem in asked.problems])
+
+
+@cache
+def _golds(asked: ProblemSet) -> str:
+    return digest([[problem.id, problem.gold] for problem in asked.problems])
 
 
 class Law(ABC):
@@ -81,8 +91,10 @@ class Completions(Artifact[tuple[Completion, ...]]):
 
     kind: ClassVar[str] = "completions"
     version: ClassVar[int] = 2
-    name: Annotated[str, APART]
-    """Pair, role, sampler and benchmark, for the folder's name."""
+    pair: Annotated[str, APART]
+    """Name of the model pair, for the folder's name."""
+    writer: Annotated[str, APART]
+    """Who answers: a role of the pair, or hybrid."""
     caption: Annotated[str, APART]
     """What a reader sees of it while it is drawn: two arms that ask for the same answers share them."""
     model: Annotated[ModelSource, IDENTITY]
@@ -100,8 +112,9 @@ class Completions(Artifact[tuple[Completion, ...]]):
 
     @property
     def slug(self) -> str:
-        """The name."""
-        return self.name
+        """Pair, writer, sampler and benchmark."""
+        names = (self.pair, self.writer, type(self.sampler).__name__, type(self.problems.benchmark).__name__)
+        return "-".join(names).lower()
 
     def canonical(self) -> dict[str, Any]:
         """With the benchmark's reading of answers where candidates carry them."""
@@ -117,8 +130,7 @@ class Completions(Artifact[tuple[Completion, ...]]):
         """The answers from whose candidates a selection chooses; None for other samplers."""
         if not isinstance(self.sampler, Selection):
             return None
-        names = (type(self.sampler).__name__.lower(), type(self.sampler.pool).__name__.lower())
-        return replace(self, sampler=self.sampler.pool, name=self.name.replace(*names), caption=f"{self.caption} pool")
+        return replace(self, sampler=self.sampler.pool, caption=f"{self.caption} pool")
 
     @property
     def n_answers(self) -> int:

@@ -22,7 +22,7 @@ from reasoning_lab.artifacts.completions import Completions
 def show_plan(title: str, answers: Sequence[Completions], typical_length: float, context: Context) -> None:
     """Print what will be drawn: arms, problems, expected decode tokens at the length of a plain answer."""
     table = Table(title=title, title_justify="left")
-    for column in ("answers of", "model", "sampler"):
+    for column in ("answers of", "writer", "sampler"):
         table.add_column(column)
     for column in ("answers", "expected tokens", "state"):
         table.add_column(column, justify="right")
@@ -32,8 +32,7 @@ def show_plan(title: str, answers: Sequence[Completions], typical_length: float,
         total += 0 if is_built else tokens
         state = "built" if is_built else "resumes" if context.store.log_path(each).exists() else "to draw"
         shown = "chosen from its pool" if each.pool else f"{tokens:,.0f}"
-        model = each.name.split("-")[-3]
-        table.add_row(each.caption, model, describe(each.sampler), f"{each.n_answers:,}", shown, state)
+        table.add_row(each.caption, each.writer, describe(each.sampler), f"{each.n_answers:,}", shown, state)
     context.console.print(table)
     context.console.print(
         f"About {total:,.0f} tokens to draw, at {typical_length} tokens per plain answer.", highlight=False

@@ -45,11 +45,14 @@ def missing(artifacts: Iterable[Artifact[Any]], context: Context) -> list[Artifa
     return list(ordered.values())
 
 
-def build_missing(artifacts: Iterable[Artifact[Any]], context: Context) -> None:
+def build_missing(artifacts: Iterable[Artifact[Any]], context: Context, beside: Iterable[Artifact[Any]] = ()) -> None:
     """Build what is missing of the artifacts: first, with all threads of this process, what steers; then answers, then
-    annotations, several at a time; then what is made of those. ValueError before any of it for what can't be built."""
+    annotations, several at a time; then what is made of those. ValueError before any of it for what can't be built, of
+    them or of what will be asked for `beside` them."""
     left = missing(artifacts, context)
-    preflight(left, context.runtime.max_prompt_tokens)
+    if not left:
+        return
+    preflight(missing([*beside, *left], context), context.runtime.max_prompt_tokens)
     with progress(context):
         for artifact in missing(_steering_of(left), context):
             context.folder(artifact)

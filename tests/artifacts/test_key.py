@@ -210,7 +210,7 @@ def test_what_changes_an_answer_changes_its_key() -> None:
             ("stop_rule", "first_eos"), ("proposal_temperature", 1.0))),
     ]  # fmt: skip
     assert len({answers.key, *(other.key for other in changed)}) == len(changed) + 1
-    assert replace(answers, name="other", caption="other").key == answers.key
+    assert replace(answers, pair="other", writer="other", caption="other").key == answers.key
 
 
 def test_a_reading_enters_where_candidates_carry_their_answers_and_nowhere_else(

@@ -221,9 +221,12 @@ def _check_matches(arms: dict[str, Arm]) -> None:
             arm = arms[waits.pop()]
             others = {arm.sampler.matched_to, arm.steering.rate_matched_to} - {None}
             if name in others:
-                raise ValueError(
-                    f"arms.{name}: is matched to itself, in the end; match it to an arm that stands alone."
+                key, own = (
+                    ("tokens_matched_to", "n or budget")
+                    if arm.sampler.matched_to == name
+                    else ("rate_matched_to", "rate")
                 )
+                raise ValueError(f"{key}={name}: arm {name} is matched to itself, in the end; set {own} instead.")
             waits += [other for other in others - seen if other in arms]
             seen |= others
 

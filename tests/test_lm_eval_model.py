@@ -18,6 +18,7 @@ from lm_eval.tasks import TaskManager  # pyright: ignore[reportMissingImports]
 
 from reasoning_lab.artifacts.sampling import AnswerId, Shape, score_texts
 from reasoning_lab.benchmark.arithmetic import Arithmetic
+from reasoning_lab.launch.errors import ConfigError
 from reasoning_lab.lm_eval_model import LabLM, _until
 from tests.command import environment
 
@@ -174,5 +175,5 @@ def test_a_mistake_is_named_before_anything_is_drawn(greedy: LabLM, tmp_path: Pa
         greedy.loglikelihood([asked("loglikelihood", PROBLEMS[0].question, " " + PROBLEMS[0].question * 20)])
     with pytest.raises(ValueError, match=r"prompt_format=chat"):
         greedy.apply_chat_template([{"role": "user", "content": "x"}])
-    with pytest.raises(ValueError, match=r"tokens_matched_to=main.*n or budget"):
+    with pytest.raises(ConfigError, match=r"tokens_matched_to=main.*n or budget"):
         LabLM(overrides(tmp_path, "sampler=best_of_n sampler.pool.n=null sampler.pool.tokens_matched_to=main"))

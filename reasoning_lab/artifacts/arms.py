@@ -20,6 +20,7 @@ from reasoning_lab.experiment import Arm, Experiment, NoJudge, PassK, Taxonomy
 from reasoning_lab.model_pair.pair import ModelPair, Role
 from reasoning_lab.sampler.ancestral import Temperature
 from reasoning_lab.sampler.base import Sampler
+from reasoning_lab.steering.controls import Control, ThinkingChoice
 from reasoning_lab.steering.gate import Never
 from reasoning_lab.steering.steering import NoSteering, SteeringRule
 
@@ -44,6 +45,8 @@ class ArmRow:
     role: Role
     sampler: str
     """In one line."""
+    matched_to: str | None
+    """The arm whose tokens are its budget."""
     rule: SteeringRule
     draws: tuple[Answers, ...]
     """One; of a random control one per draw."""
@@ -60,6 +63,16 @@ class ArmRow:
     def is_steered(self) -> bool:
         """Whether a hybrid wrote its answers."""
         return not isinstance(self.rule, NoSteering)
+
+    @property
+    def is_null(self) -> bool:
+        """Whether what the arm recovers is not the categories' doing."""
+        return isinstance(self.rule, Control) and not isinstance(self.rule, ThinkingChoice)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether its answers are draws from a model's own law."""
+        return not self.is_steered and self.draws[0].completions.sampler.is_plain
 
 
 @dataclass(frozen=True)
@@ -160,7 +173,14 @@ def _row(experiment: Experiment, name: str) -> ArmRow:
     is_beyond = name in experiment.passk.arms and last > first
     beyond = _answers(experiment, _completions(experiment, name, few, (first, last))) if is_beyond else None
     row = ArmRow(
-        name, arm.label or name.replace("_", " "), arm.role, describe(arm.sampler), arm.steering, draws, beyond
+        name,
+        arm.label or name.replace("_", " "),
+        arm.role,
+        describe(arm.sampler),
+        arm.sampler.matched_to,
+        arm.steering,
+        draws,
+        beyond,
     )
     if not isinstance(experiment.taxonomy, Taxonomy) or isinstance(experiment.steering, NoSteering):
         return row

@@ -3,11 +3,12 @@
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from reasoning_lab.checks import require
 from reasoning_lab.records import Annotation, Completion, Grade, Problem
 from reasoning_lab.report.words import natural_key
-from reasoning_lab.statistics import Interval
+from reasoning_lab.statistics import Interval, Outcomes, outcomes
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,16 @@ class ArmResult:
     scored: list[tuple[float, float]] | None = None
     """Per answer, (log p per token, mean negative entropy) of its text under the BASE model [nats]."""
     note: str = ""
+    matched_to: str | None = None
+    """Arm whose tokens were this one's budget."""
+    is_null: bool = False
+    """Whether it is a null control: what it reaches is not the doing of what is studied."""
+    is_steered: bool = False
+    """Whether a hybrid model wrote its answers."""
+    is_plain: bool = False
+    """Whether its answers are draws from the model's own law p, neither sharpened nor cut."""
+    n_draws: int = 1
+    """Draws of a random control: things drawn once for all problems, each with as many chains of a problem."""
 
     def __post_init__(self) -> None:
         if not self.completions:
@@ -42,6 +53,23 @@ class ArmResult:
         if odd := sorted(answered ^ graded):
             raise ValueError(f"Arm {self.name!r}: {len(odd)} completions without grade or grades without completion, "
                              f"the first is (problem, chain) = {odd[0]}; grade all of them.")  # fmt: skip
+
+        if odd := [problem for problem, n in Counter(g.problem for g in self.grades).items() if n % self.n_draws]:
+            raise ValueError(
+                f"Arm {self.name!r}: the chains of {odd[0]!r} are no multiple of its {self.n_draws} draws."
+            )
+
+    @cached_property
+    def outcomes(self) -> tuple[Outcomes, ...]:
+        """Correctness by problem, one mapping per draw; of a problem, the draws' chains follow each other."""
+        whole = (
+            outcomes(sorted(self.grades, key=lambda grade: grade.chain)) if self.n_draws > 1 else outcomes(self.grades)
+        )
+        per_draw = {problem: len(samples) // self.n_draws for problem, samples in whole.items()}
+        return tuple(
+            {p: samples[draw * per_draw[p] : (draw + 1) * per_draw[p]] for p, samples in whole.items()}
+            for draw in range(self.n_draws)
+        )
 
     @property
     def mean_length(self) -> float:
@@ -111,6 +139,11 @@ class Report:
     def arm(self, name: str) -> ArmResult:
         """The arm of that name."""
         return next(arm for arm in self.arms if arm.name == name)
+
+    @property
+    def is_steered(self) -> bool:
+        """Whether the studied arm is a hybrid model's."""
+        return self.arm(self.studied).is_steered
 
     @property
     def leading(self) -> list[str]:
@@ -198,10 +231,6 @@ class HybridReport:
 
     report: Report
     """The arms, all over the same problems; the draws of a random control are further chains of its one arm."""
-    nulls: tuple[str, ...]
-    """Arms of the null controls: whatever they recover is not the categories' doing."""
-    rivals: tuple[str, ...]
-    """Other arms to compare with (the thinking model's choice among base tokens, the published defaults ...)."""
     annotations: dict[str, list[Annotation]]
     """By arm; of a random control those of its first draw."""
     token_texts: dict[str, list[tuple[str, ...]]]
@@ -220,6 +249,16 @@ class HybridReport:
     def __post_init__(self) -> None:
         given = self.report.reference is not None
         require(given, "reference", None, "the thinking model's arm", "name it, for a hybrid is held against it")
+
+    @property
+    def nulls(self) -> tuple[str, ...]:
+        """Arms of the null controls: whatever they recover is not the categories' doing."""
+        return tuple(arm.name for arm in self.report.arms if arm.is_null)
+
+    @property
+    def rivals(self) -> tuple[str, ...]:
+        """Other arms to compare with (the thinking model's choice among base tokens, the published defaults ...)."""
+        return tuple(arm.name for arm in self.report.arms if not arm.is_null and arm.name not in self.report.leading)
 
     @property
     def base(self) -> str:

@@ -3,7 +3,7 @@
 import math
 import re
 
-from reasoning_lab.statistics import Interval, Paired
+from reasoning_lab.statistics import Compared, Interval
 
 MINUS = "\N{MINUS SIGN}"
 NOTHING = "–"
@@ -74,13 +74,30 @@ def percent_sentence(interval: Interval) -> str:
     return "{} % ({} to {})".format(*_percents(interval))
 
 
-def relation(interval: Interval) -> str:
-    """'clearly above', 'clearly below', or 'no clear difference': clear where the interval excludes zero."""
-    if not interval.excludes_zero:
+def relation(compared: Compared) -> str:
+    """'clearly above', 'clearly below', or 'no clear difference': see `Compared.is_clear`."""
+    if not compared.is_clear:
         return "no clear difference"
-    return "clearly above" if interval.low > 0 else "clearly below"
+    return "clearly above" if compared.difference.value > 0 else "clearly below"
 
 
-def p_value(paired: Paired | None) -> str:
-    """McNemar's p to two digits; a dash where there is none."""
-    return NOTHING if paired is None or paired.p_value is None else f"{paired.p_value:.2g}"
+def related_to(compared: Compared, label: str) -> str:
+    """'clearly above LABEL', 'no clear difference from LABEL'."""
+    return f"{relation(compared)} {label}" if compared.is_clear else f"{relation(compared)} from {label}"
+
+
+def probability(p: float) -> str:
+    """A p-value to two digits."""
+    return "< 1e-12" if p < 1e-12 else f"{p:.2g}"
+
+
+def tested(compared: Compared) -> str:
+    """'+3.5 points, 95 % interval −1.0 to +8.0; McNemar p .12, .36 corrected for 3 comparisons'."""
+    n = compared.n_comparisons
+    corrected = f", {probability(compared.holm_p)} corrected for {n} comparisons" if n > 1 else ""
+    return f"{evidence(compared.difference)}; {compared.test} p {probability(compared.p_value)}{corrected}"
+
+
+def p_values(compared: Compared | None) -> str:
+    """'0.012 | 0.048': p, and p as Holm corrects it; a dash where there is no comparison."""
+    return NOTHING if compared is None else f"{probability(compared.p_value)} | {probability(compared.holm_p)}"

@@ -29,6 +29,10 @@ class Temperature(Sampler):
         require_temperature(self.temperature, self.top_k)
         require(0 < self.top_p <= 1, "top_p", self.top_p, "above 0 and at most 1", "1 draws from the whole vocabulary")
 
+    @property
+    def is_plain(self) -> bool:
+        return self.temperature == 1 and not self.top_k and self.top_p == 1
+
     def sample(self, prompt: Prompt, resume: State | None = None) -> Coroutine[Sample]:
         """One request."""
         chain = yield Request(

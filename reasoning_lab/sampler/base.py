@@ -59,6 +59,11 @@ class Sampler(ABC):
         return False
 
     @property
+    def is_plain(self) -> bool:
+        """Whether its answers are draws from the model's own law p."""
+        return False
+
+    @property
     def inserts(self) -> bool:
         """Whether its answers hold tokens that it put in (Chain.inserted)."""
         return False

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from reasoning_lab.statistics import DRAWS, LEVEL, Floats, Interval, percentile_interval, resample_weights
+from reasoning_lab.statistics import LEVEL, RESAMPLES, Floats, Interval, percentile_interval, resample_weights
 
 
 class Agreement(NamedTuple):
@@ -34,7 +34,7 @@ def agreement(
     categories: Sequence[Hashable],
     traces: Sequence[Hashable],
     level: float = LEVEL,
-    draws: int = DRAWS,
+    resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> Agreement:
     """Agreement of the sentences' clusters with their true categories; sentence i is of traces[i].
@@ -49,7 +49,7 @@ def agreement(
         )
     tables = _tables(labels, categories, traces)
     n_traces = len(tables)
-    counts = n_traces * resample_weights(n_traces, draws, seed)
+    counts = n_traces * resample_weights(n_traces, resamples, seed)
     whole = tables.sum(0, keepdims=True)
     resampled = np.tensordot(counts, tables, axes=1)
     intervals = [percentile_interval(float(f(whole)[0]), f(resampled), n_traces, level) for f in (nmi, ari, purity)]

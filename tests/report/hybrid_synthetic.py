@@ -112,7 +112,7 @@ def hybrid(n_problems: int = 200, n_categories: int = 8, extra: int = 0, draws: 
         ("the same, V2", "60.9", "66.3", "98.3", "14.3", "–", "authors' repository, 2026"),
     )
     return HybridReport(
-        report, tuple(NULLS), tuple(RIVALS), notes,
+        report, notes,
         {arm.name: [tokens_of(c) for c in arm.completions] for arm in arms}, dict(synthetic.TO_TOKEN),
         taxonomy(n_categories),
         vectors, truths, shares, published,
@@ -130,7 +130,8 @@ def _arm(
     role = name if name in ("base", "thinking") else "hybrid"
     made = synthetic.arm(name, label, words, mix, chains=chains, role=role,
                          sampler="ancestral, temperature 1")  # fmt: skip
-    return replace(made, checks=round(made.checks or 0.0, 6))
+    is_null, is_steered = name in NULLS, name not in ("base", "thinking", "power")
+    return replace(made, checks=round(made.checks or 0.0, 6), n_draws=chains, is_null=is_null, is_steered=is_steered)
 
 
 # --- by hand ---------------------------------------------------------------------------------------------------
@@ -141,11 +142,14 @@ def _arm_by_hand(name: str, right: list[str]) -> ArmResult:
     answers = [(f"p{i}", chain, verdict) for i, verdicts in enumerate(right) for chain, verdict in enumerate(verdicts)]
     completions = [Completion(p, c, "ab", (1, 2), "stop", -1.0, -1.0, 2) for p, c, _ in answers]
     grades = [Grade(p, c, "correct" if v == "c" else "wrong", "1", "") for p, c, v in answers]
-    return ArmResult(name, name, "hybrid", "", completions, grades, checks=0.5)
+    is_null, n_draws = name.startswith("null"), len(right[0]) if name.startswith("null") else 1
+    return ArmResult(name, name, "hybrid", "", completions, grades, checks=0.5, is_null=is_null,
+                     is_steered=name not in ("base", "thinking"), n_draws=n_draws)  # fmt: skip
 
 
 def small(**right: list[str]) -> HybridReport:
-    """Arms base, hybrid and thinking, nulls named null*, rivals named rival*; half of each answer is steered."""
+    """Arms base, hybrid and thinking, nulls named null* (a letter per draw), any others; half of each answer is
+    steered."""
     arms = [_arm_by_hand(name, verdicts) for name, verdicts in right.items()]
     problems = {f"p{i}": Problem(f"p{i}", "q", "1") for i in range(len(right["base"]))}
     notes = {a.name: [Annotation(c.problem, c.chain, (0, 1), (True, False), (1.5, 0.0), (2, 2), (1, 2))
@@ -153,6 +157,6 @@ def small(**right: list[str]) -> HybridReport:
     taxonomy = TaxonomyView("by hand", "", (), {}, 0)
     return HybridReport(
         Report("t", arms, problems, str, "base", "hybrid", "thinking"),
-        tuple(a for a in right if a.startswith("null")), tuple(a for a in right if a.startswith("rival")), notes,
+        notes,
         {a.name: [("a", "b")] * len(a.completions) for a in arms}, {1: "a", 2: "b"}, taxonomy, (), {}, {},
     )  # fmt: skip

@@ -1,13 +1,24 @@
 """Numbers and names in words."""
 
 from reasoning_lab import statistics as st
+from reasoning_lab.report import words
 from reasoning_lab.report.words import natural_key, relation
 
 
+def compared(low: float, high: float, holm_p: float) -> st.Compared:
+    return st.Compared(st.Interval((low + high) / 2, low, high), holm_p / 2, holm_p, 2, "McNemar")
+
+
 def test_relation() -> None:
-    assert relation(st.Interval(0.1, 0.0, 0.2)) == "no clear difference", "touching zero is not clear"
-    assert relation(st.Interval(0.1, 0.01, 0.2)) == "clearly above"
-    assert relation(st.Interval(-0.1, -0.2, -0.01)) == "clearly below"
+    assert relation(compared(0.0, 0.2, 0.01)) == "no clear difference", "touching zero is not clear"
+    assert relation(compared(0.01, 0.2, 0.06)) == "no clear difference", "the exact test must agree"
+    assert relation(compared(0.01, 0.2, 0.05)) == "clearly above"
+    assert relation(compared(-0.2, -0.01, 0.05)) == "clearly below"
+
+
+def test_what_was_tested_is_said() -> None:
+    said = words.tested(compared(0.01, 0.2, 0.05))
+    assert said == "+10.5 points, 95 % interval +1.0 to +20.0; McNemar p 0.025, 0.05 corrected for 2 comparisons"
 
 
 def test_natural_order() -> None:

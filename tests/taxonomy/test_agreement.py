@@ -12,7 +12,7 @@ from reasoning_lab.taxonomy.agreement import agreement
 
 
 def values(labels: list[int], truth: list[str]) -> tuple[float, float, float]:
-    found = agreement(labels, truth, list(range(len(labels))), draws=2)
+    found = agreement(labels, truth, list(range(len(labels))), resamples=2)
     return found.nmi.value, found.ari.value, found.purity.value
 
 
@@ -68,7 +68,7 @@ def test_intervals_of_purity_cover() -> None:
     rng = np.random.default_rng(2)
     held = 0
     for _ in range(200):
-        low, high = agreement(*correlated(rng, 60, 5), draws=200).purity[1:]
+        low, high = agreement(*correlated(rng, 60, 5), resamples=200).purity[1:]
         held += low <= 2 / 3 <= high
     assert 175 <= held <= 198
 

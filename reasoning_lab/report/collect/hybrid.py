@@ -13,7 +13,7 @@ from reasoning_lab.model_pair.reader import Reader, load_reader
 from reasoning_lab.records import Annotation
 from reasoning_lab.report.collect.taxonomy import collect_taxonomy
 from reasoning_lab.report.data import ArmResult, HybridReport, Report, VectorView
-from reasoning_lab.steering.controls import Control, ThinkingChoice
+from reasoning_lab.steering.controls import Control
 from reasoning_lab.taxonomy.spans import ending_ids, sentences, token_starts
 
 REMEMBERED = 2**16
@@ -24,14 +24,10 @@ def collect_hybrid(arms: Arms, report: Report, published: Sequence[dict[str, Any
     """Everything that the page of a hybrid model shows beside the table."""
     categories = arms.categories
     assert categories is not None, "a hybrid has categories"
-    nulls = tuple(name for name, row in arms.rows.items() if is_null(row))
-    rest = {*report.leading, *nulls}
     reader = load_reader(arms.pair.base)
     annotations = {name: _annotations(row, context) for name, row in arms.rows.items()}
     return HybridReport(
         report=report,
-        nulls=nulls,
-        rivals=tuple(name for name in arms.rows if name not in rest),
         annotations=annotations,
         token_texts=_token_texts(report.arms, reader),
         choice_texts=_choice_texts(annotations, reader),
@@ -41,11 +37,6 @@ def collect_hybrid(arms: Arms, report: Report, published: Sequence[dict[str, Any
         shares=_shares(arms, categories, reader, context),
         published=tuple(tuple(map(str, row.values())) for row in published if "arm" not in row),
     )
-
-
-def is_null(row: ArmRow) -> bool:
-    """Whether what the arm recovers is not the categories' doing."""
-    return isinstance(row.rule, Control) and not isinstance(row.rule, ThinkingChoice)
 
 
 def needed_annotations(arms: Arms) -> list[Any]:

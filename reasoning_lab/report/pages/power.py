@@ -12,6 +12,7 @@ from reasoning_lab.report.views.charts.kit import Chart, write_charts
 from reasoning_lab.report.views.charts.likelihood import likelihood_chart, scored_arms
 from reasoning_lab.report.views.charts.reliability import reliability_chart
 from reasoning_lab.report.views.charts.variety import variety_chart
+from reasoning_lab.report.views.diagnostics import diagnose, diagnostics_metrics
 from reasoning_lab.report.views.embedded import (
     MARKS,
     JsonObject,
@@ -21,7 +22,7 @@ from reasoning_lab.report.views.embedded import (
     shortened,
     within_budget,
 )
-from reasoning_lab.report.views.headline import arms_headline
+from reasoning_lab.report.views.headline import Headline, arms_headline
 from reasoning_lab.report.views.tables import Group, telling
 from reasoning_lab.report.views.theme import Inks, arm_inks
 from reasoning_lab.report.words import natural_key, thousands, visible
@@ -40,12 +41,13 @@ def write_report(report: Report, out_dir: Path) -> dict[str, float]:
     the studied arm, and `<arm>/<metric>` for every arm.
     """
     out_dir.mkdir(parents=True, exist_ok=True)
-    rows, passk = summarise(report), summarise_passk(report)
-    write_arm_tables(report, rows, out_dir)
+    rows, passk, diagnostics = summarise(report), summarise_passk(report), diagnose(report)
+    said = arms_headline(report, rows, passk, diagnostics)
+    write_arm_tables(report, rows, said, out_dir)
     charts = power_charts(report, rows, passk)
     write_charts(charts, out_dir)
-    (out_dir / "index.html").write_text(power_page(report, rows, passk, charts), encoding="utf-8")
-    return headline_metrics(report, rows, passk)
+    (out_dir / "index.html").write_text(power_page(report, rows, said, charts), encoding="utf-8")
+    return headline_metrics(report, rows, passk) | diagnostics_metrics(diagnostics)
 
 
 def power_charts(report: Report, rows: list[ArmSummary], passk: list[PassSummary]) -> list[Chart]:
@@ -53,13 +55,15 @@ def power_charts(report: Report, rows: list[ArmSummary], passk: list[PassSummary
     inks = arm_inks(report)
     charts = [cost_chart(rows, inks)]
     if passk:
-        charts += [variety_chart(passk, inks), reliability_chart(passk, inks)]
+        charts.append(variety_chart(passk, inks))
+    if any(arm.calibration for arm in passk):
+        charts.append(reliability_chart(passk, inks))
     if scored_arms(report):
         charts.append(likelihood_chart(report, inks))
     return charts
 
 
-def power_page(report: Report, rows: list[ArmSummary], passk: list[PassSummary], charts: list[Chart]) -> str:
+def power_page(report: Report, rows: list[ArmSummary], said: Headline, charts: list[Chart]) -> str:
     """The whole page."""
     inks = arm_inks(report)
     by_name = {row.name: row for row in rows}
@@ -69,7 +73,7 @@ def power_page(report: Report, rows: list[ArmSummary], passk: list[PassSummary],
         inks,
         power_data(report, inks),
         report=report,
-        said=arms_headline(report, rows, passk),
+        said=said,
         leading=[by_name[name] for name in report.leading],
         cost=lambda row: f"{thousands(row.decode_tokens)} tokens drawn per answer",
         columns=telling(ARM_COLUMNS, rows),

@@ -12,15 +12,16 @@ from reasoning_lab.report.views import tables
 from reasoning_lab.report.views.arms import ROLLOUTS, ArmSummary, grpo_length, interval_of, summarise
 from reasoning_lab.report.views.control_headline import controls_headline, gap_words, no_gap
 from reasoning_lab.report.views.controls import control_groups, control_rows
+from reasoning_lab.report.views.headline import Headline
 from reasoning_lab.report.views.tables import Cell, Column, Group, Words, markdown_text, with_bounds
-from reasoning_lab.report.words import NOTHING, capital, decimal, p_value, percent, points, thousands
+from reasoning_lab.report.words import NOTHING, capital, decimal, p_values, percent, points, thousands
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 
-def _is_clear(paired: st.Paired | None) -> bool:
-    return paired is not None and paired.difference.excludes_zero
+def _is_clear(compared: st.Compared | None) -> bool:
+    return compared is not None and compared.is_clear
 
 
 def _name(row: ArmSummary) -> str:
@@ -35,6 +36,10 @@ def _moves(row: ArmSummary) -> str:
     return NOTHING if row.acceptance is None else f"{decimal(row.acceptance)} | {decimal(row.move_rate)}"
 
 
+TESTS = (
+    "p of equal accuracy: McNemar's exact test, sign flips of problems for arms with several answers to a problem, "
+    "Student's t over problems and draws for random controls"
+)
 ACCURACY: Column[ArmSummary] = Column(
     "Accuracy %",
     "Share of correct answers, mean over problems, with its 95 % interval",
@@ -51,9 +56,8 @@ ARM_COLUMNS: tuple[Column[ArmSummary], ...] = (
     ACCURACY,
     Column("Difference to base", "Accuracy minus the base arm's on the same problems, percentage points, 95 % interval",
            lambda row: points(interval_of(row.difference)), wraps=False, clear=lambda row: _is_clear(row.difference)),
-    Column("McNemar p",
-           "Exact p of the hypothesis that arm and base are right equally often; needs one answer per problem",
-           lambda row: p_value(row.difference), from_width=160),
+    Column("p | Holm", f"{TESTS}, arm against base | corrected for all comparisons of the report",
+           lambda row: p_values(row.difference), from_width=140),
     Column("Length", "Mean generated tokens of the final answer", lambda row: f"{row.length:.0f}", from_width=110),
     *BEHAVIOURS,
     Column("Decode tokens", "Mean tokens drawn per answer, rejected and discarded ones included",
@@ -70,13 +74,12 @@ ARM_COLUMNS: tuple[Column[ArmSummary], ...] = (
 CONTROL_COLUMNS: tuple[Column[ArmSummary], ...] = (
     Column("Arm", "Law that the answers were drawn from", _name),
     ACCURACY,
-    Column("Gap recovered %", "(arm − base) / (thinking − base), unclipped, bootstrap over problems",
+    Column("Gap recovered %", "(arm − base) / (thinking − base), unclipped; no value where its interval has no end",
            lambda row: gap_words(row.recovered), wraps=False),
     Column("Hybrid minus arm", "Paired difference in accuracy, percentage points, 95 % interval",
            lambda row: points(interval_of(row.lead)), wraps=False, clear=lambda row: _is_clear(row.lead)),
-    Column("McNemar p",
-           "Exact p of the hypothesis that hybrid and arm are right equally often; needs one answer per problem",
-           lambda row: p_value(row.lead), from_width=160),
+    Column("p | Holm", f"{TESTS}, hybrid against arm | corrected for all comparisons of the report",
+           lambda row: p_values(row.lead), from_width=140),
     Column("Steered %",
            "Share of an answer's tokens at which the gate fired, mean over problems, with its 95 % interval",
            lambda row: percent(row.steered), wraps=False, from_width=114),
@@ -117,16 +120,9 @@ def published_hybrids(given: HybridReport, rows: list[ArmSummary]) -> list[Words
 
 def arm_footer(report: Report, rows: list[ArmSummary]) -> list[str]:
     """Method of the intervals first, then the caller's provenance."""
-    single = all(row.n_answers == row.n_problems for row in rows)
-    method = "Wilson's score interval" if single else (
-        "Wilson's score interval for arms with one sample a problem, a bootstrap over problems for the others"
-    )  # fmt: skip
     length = grpo_length(report)
     lines = [
-        f"{rows[0].n_problems} problems. Accuracy: {method}, 95 %. Differences: paired by problem, bootstrap over "
-        f"problems with {st.DRAWS} resamples (seed {report.seed}), 95 %; McNemar p: exact, two-sided, of the problems "
-        "that only one of the two got right. Neither is corrected for the number of arms. "
-        "No bootstrap interval is shorter than what a kind of problem that never occurred could change.",
+        f"{rows[0].n_problems} problems. {method_words(report, rows)}",
         "Ungradable answers and timeouts count as wrong.",
     ]
     if length is not None:
@@ -140,19 +136,37 @@ def arm_footer(report: Report, rows: list[ArmSummary]) -> list[str]:
 def control_footer(given: HybridReport, rows: list[ArmSummary]) -> list[str]:
     """Method of the intervals first, then the taxonomy and the caller's provenance."""
     draws = ", ".join(f"{row.label} {row.n_draws}" for row in rows if row.n_draws > 1)
-    lacking = no_gap(given)
+    lacking = no_gap(next(row for row in rows if row.name == given.reference))
     return [
-        "Gap recovered: unclipped; bootstrap over problems, base, thinking and arm resampled together "
-        f"({st.DRAWS} resamples, 95 %). Differences: paired by problem; McNemar p: exact, two-sided, of the problems "
-        "that only one of the two got right. Neither is corrected for the number of arms.",
+        "Gap recovered: unclipped; the hull of Fieller's set of the ratio, of what a test accepts that knows the gap "
+        "was found clear, and of what a kind of problem that never occurred could change (95 %).",
         *([f"{capital(lacking)}."] if lacking else []),
-        "Accuracy: Wilson's interval for arms with one answer per problem, a bootstrap over problems for the others.",
-        f"Answers per problem: {f'{draws}; all others 1' if draws else '1'}.",
+        method_words(given.report, rows),
+        *([f"Draws of random controls: {draws}; of all others 1."] if draws else []),
         f"Taxonomy: {given.taxonomy.method}; judge: {given.taxonomy.judge or 'none'}; {given.taxonomy.n_dead} empty "
         "categories.",
         *given.taxonomy.notes,
         *given.report.footer,
     ]
+
+
+def method_words(report: Report, rows: list[ArmSummary]) -> str:
+    """How intervals and tests were made, and what "clearly" means here."""
+    n = next((each.n_comparisons for row in rows for each in (row.difference, row.lead) if each), 0)
+    has_draws = any(row.n_draws > 1 for row in rows)
+    has_samples = any(row.n_answers > row.n_problems for row in rows if row.n_draws == 1)
+    said = [
+        "95 % intervals over problems",
+        "accuracy: mid-P" + (", and its like for shares of several answers" if has_samples else ""),
+        f"differences: paired by problem, bootstrap with {st.RESAMPLES} resamples (seed {report.seed})",
+        *(["random controls: Student's t, problems and draws both random"] if has_draws else []),
+    ]
+    test = "McNemar" + ("; sign flips of problems for arms with several answers" if has_samples else "")
+    return (
+        f"{'; '.join(said)}. No interval here is shorter than what a kind of problem that never occurred could change. "
+        f"“Clearly” and bold: the interval excludes zero, and the exact test ({test}) has p ≤ .05 after Holm's "
+        f"correction for the report's {n} comparisons."
+    )
 
 
 # --- files ----------------------------------------------------------------------------------------------------
@@ -167,11 +181,16 @@ def _arm_record(row: ArmSummary) -> dict[str, Cell]:
         **{key: getattr(row, key) for key in own},
         **with_bounds("accuracy", row.accuracy),
         **with_bounds("difference_to_base", interval_of(row.difference), "difference"),
-        "mcnemar_p": row.difference.p_value if row.difference else None,
+        **_tested(row.difference),
         **{key: getattr(row, key) for key in ("length", "checks", "backtracks", "decode_tokens")},
         **{f"grpo_epochs_{n}": e for n, e in zip(ROLLOUTS, epochs, strict=True)},
         **{key: getattr(row, key) for key in rest},
     }
+
+
+def _tested(compared: st.Compared | None) -> dict[str, Cell]:
+    test, p, holm_p = (compared.test, compared.p_value, compared.holm_p) if compared else (None, None, None)
+    return {"test": test, "p": p, "holm_p": holm_p}
 
 
 def _control_record(row: ArmSummary) -> dict[str, Cell]:
@@ -180,7 +199,7 @@ def _control_record(row: ArmSummary) -> dict[str, Cell]:
         **with_bounds("accuracy", row.accuracy),
         **with_bounds("gap_recovered", row.recovered),
         **with_bounds("hybrid_lead", interval_of(row.lead)),
-        "mcnemar_p": row.lead.p_value if row.lead else None,
+        **_tested(row.lead),
         **with_bounds("steered", row.steered),
         **{key: getattr(row, key) for key in ("length", "checks", "backtracks")},
     }
@@ -190,10 +209,12 @@ def _markdown(columns: Sequence[Column[ArmSummary]], rows: list[ArmSummary]) -> 
     return tables.markdown_table(tables.headings(columns), [tables.cells(columns, row) for row in rows])
 
 
-def write_arm_tables(report: Report, rows: list[ArmSummary], out_dir: Path) -> None:
-    """table.csv, and table.md with the footer and the comparison with published numbers."""
+def write_arm_tables(report: Report, rows: list[ArmSummary], said: Headline, out_dir: Path) -> None:
+    """table.csv, and table.md with the headline, the footer and the comparison with published numbers."""
     tables.write_csv([_arm_record(row) for row in rows], out_dir / "table.csv")
-    lines = [f"# {markdown_text(report.title)}", *_markdown(ARM_COLUMNS, rows)]
+    lines = [f"# {markdown_text(report.title)}", "", f"**{markdown_text(said.verdict)}**"]
+    lines += [line for sentence in said.sentences for line in ("", markdown_text(sentence))]
+    lines += _markdown(ARM_COLUMNS, rows)
     lines += tables.markdown_list(arm_footer(report, rows))
     if report.published:
         lines += tables.markdown_table(PUBLISHED_ARMS, published_arms(report, rows))

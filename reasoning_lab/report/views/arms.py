@@ -21,10 +21,12 @@ class ArmSummary:
     n_problems: int
     n_answers: int
     n_draws: int
-    """Most answers to a problem: the draws of a random control."""
+    """Of a random control."""
     accuracy: st.Interval
-    difference: st.Paired | None
+    difference: st.Compared | None
     """To the base arm; None for the base arm itself."""
+    lead: st.Compared | None
+    """Studied arm minus this arm; None for the studied arm."""
     length: float
     """Mean generated tokens of the final answer."""
     checks: float | None
@@ -45,10 +47,9 @@ class ArmSummary:
     # What follows is filled in for the report of a hybrid (controls.py).
     group: str = ""
     """A key of GROUPS."""
-    lead: st.Paired | None = None
-    """Hybrid minus this arm; None for the hybrid."""
     recovered: st.Interval | None = None
-    """Gap recovered; None for base and thinking, and where the thinking model is not clearly above the base."""
+    """Gap recovered; None for base and thinking, and where the thinking model is not clearly above the base; its value
+    is nan where its interval is unbounded."""
     steered: st.Interval | None = None
     """Mean over problems of the share of tokens at which the gate fired; None for base and thinking, which have no
     gate, and for arms without annotations."""
@@ -63,7 +64,8 @@ class PassSummary:
     n_samples: int
     """Fewest samples of a problem."""
     curve: st.PassCurve
-    calibration: st.Calibration
+    calibration: st.Calibration | None
+    """None where no answer could be read."""
 
 
 def _ratio(part: int, whole: int) -> float | None:
@@ -77,8 +79,22 @@ def grpo_length(report: Report) -> float | None:
     return report.arm(report.reference).mean_length
 
 
-def _summarise(arm: ArmResult, base: st.Outcomes, is_base: bool, rollout: float | None, seed: int) -> ArmSummary:
-    results = st.outcomes(arm.grades)
+def compare(report: Report) -> dict[tuple[str, str], st.Compared]:
+    """(a, b) -> accuracy of a minus accuracy of b, for every arm and the base, and the studied arm and every other.
+
+    All that the report compares is one family: the corrected p of each takes the number of all into account.
+    """
+    others = [arm.name for arm in report.arms]
+    pairs = [(name, report.base) for name in others if name != report.base]
+    pairs += [(report.studied, name) for name in others if name not in (report.studied, report.base)]
+    results = {arm.name: arm.outcomes for arm in report.arms}
+    compared = st.compare_all([st.paired_difference(results[a], results[b], seed=report.seed) for a, b in pairs])
+    return dict(zip(pairs, compared, strict=True))
+
+
+def _summarise(
+    report: Report, arm: ArmResult, compared: dict[tuple[str, str], st.Compared], rollout: float | None
+) -> ArmSummary:
     proposals = sum(c.n_proposals for c in arm.completions)
     decode = sum(c.decode_tokens for c in arm.completions) / len(arm.completions)
     return ArmSummary(
@@ -86,11 +102,12 @@ def _summarise(arm: ArmResult, base: st.Outcomes, is_base: bool, rollout: float 
         label=arm.label,
         role=arm.role,
         sampler=arm.sampler,
-        n_problems=len(results),
+        n_problems=len(arm.outcomes[0]),
         n_answers=len(arm.grades),
-        n_draws=max(map(len, results.values())),
-        accuracy=st.accuracy_interval(results, seed=seed),
-        difference=None if is_base else st.paired_difference(results, base, seed=seed),
+        n_draws=arm.n_draws,
+        accuracy=st.accuracy_interval(arm.outcomes, seed=report.seed),
+        difference=compared.get((arm.name, report.base)),
+        lead=compared.get((report.studied, arm.name)),
         length=arm.mean_length,
         checks=arm.checks,
         backtracks=arm.backtracks,
@@ -107,8 +124,8 @@ def _summarise(arm: ArmResult, base: st.Outcomes, is_base: bool, rollout: float 
 
 def summarise(report: Report) -> list[ArmSummary]:
     """The table's rows, in the order of the arms."""
-    base, rollout = st.outcomes(report.arm(report.base).grades), grpo_length(report)
-    return [_summarise(arm, base, arm.name == report.base, rollout, report.seed) for arm in report.arms]
+    compared, rollout = compare(report), grpo_length(report)
+    return [_summarise(report, arm, compared, rollout) for arm in report.arms]
 
 
 def _pass_summary(arm: ArmResult, seed: int) -> PassSummary:
@@ -127,30 +144,38 @@ def summarise_passk(report: Report) -> list[PassSummary]:
     return [_pass_summary(arm, report.seed) for arm in report.passk]
 
 
-def interval_of(paired: st.Paired | None) -> st.Interval | None:
+def interval_of(compared: st.Compared | None) -> st.Interval | None:
     """The difference's interval, where there is a difference."""
-    return paired.difference if paired else None
+    return compared.difference if compared else None
 
 
-def compare(report: Report, a: str, b: str) -> st.Paired:
-    """Accuracy of arm a minus accuracy of arm b, paired."""
-    return st.paired_difference(st.outcomes(report.arm(a).grades), st.outcomes(report.arm(b).grades), seed=report.seed)
-
-
-def gap_recovered_by(report: Report, name: str) -> st.Interval | None:
+def gap_recovered_by(report: Report, rows: list[ArmSummary], name: str) -> st.Interval | None:
     """Share of the gap from base to reference that the arm closes; None without reference or clear gap, and for the
     two that span it."""
     if report.reference is None or name in (report.base, report.reference):
         return None
-    own, base, reference = (st.outcomes(report.arm(each).grades) for each in (name, report.base, report.reference))
-    return st.gap_recovered(own, base, reference, seed=report.seed)
+    gap = next(row.difference for row in rows if row.name == report.reference)
+    assert gap is not None, "the reference is not the base"
+    base, reference = (report.arm(each).outcomes[0] for each in (report.base, report.reference))
+    return st.gap_recovered(report.arm(name).outcomes, base, reference, gap)
 
 
 def strongest_rival(report: Report, rows: list[ArmSummary]) -> ArmSummary | None:
-    """The most accurate other arm of the studied arm's model that draws no more tokens than it does (5 % slack)."""
+    """The most accurate other way to the studied arm's answers at its cost; None where none was tried.
+
+    A rival is an arm of the same model, and no null control, whose budget was matched to the studied arm's tokens (a
+    matched pool may exceed them by a part of its last candidate) or which draws no more. Of a hybrid every such arm is
+    a rival, steered or not: what steers it is the question.
+    """
     studied = next(row for row in rows if row.name == report.studied)
-    rivals = [row for row in rows if row.name not in (report.studied, report.base) and row.role == studied.role
-              and row.decode_tokens <= 1.05 * studied.decode_tokens]  # fmt: skip
+    rivals = []
+    for row in rows:
+        arm = report.arm(row.name)
+        if row.name in (report.studied, report.base) or arm.is_null or row.role != studied.role:
+            continue
+        is_affordable = row.decode_tokens <= studied.decode_tokens and not arm.is_steered
+        if arm.matched_to == report.studied or is_affordable or report.is_steered:
+            rivals.append(row)
     return max(rivals, key=lambda row: row.accuracy.value, default=None)
 
 
@@ -162,7 +187,7 @@ def headline_metrics(report: Report, rows: list[ArmSummary], passk: list[PassSum
     by = {row.name: row for row in rows}
     studied, base = by[report.studied], by[report.base]
     metrics: dict[str, float | None] = {"n_problems": float(studied.n_problems)}
-    metrics |= with_bounds("accuracy", studied.accuracy) | _differences(report)
+    metrics |= with_bounds("accuracy", studied.accuracy) | _differences(report, rows)
     metrics |= {"decode_tokens": studied.decode_tokens, "cost_over_base": studied.decode_tokens / base.decode_tokens}
     for n, epochs in zip(ROLLOUTS, studied.grpo_epochs or (), strict=False):
         metrics[f"grpo_epochs_{n}"] = epochs
@@ -172,17 +197,19 @@ def headline_metrics(report: Report, rows: list[ArmSummary], passk: list[PassSum
         metrics |= {f"{row.name}/decode_tokens": row.decode_tokens, f"{row.name}/length": row.length}
     for arm in passk:
         metrics |= with_bounds(f"{arm.name}/pass_at_{arm.curve.ks[-1]}", arm.curve.points[-1])
-        metrics |= with_bounds(f"{arm.name}/calibration_error", arm.calibration.error)
-        metrics |= with_bounds(f"{arm.name}/overconfidence", arm.calibration.overconfidence)
+        told = arm.calibration
+        metrics |= with_bounds(f"{arm.name}/calibration_error", told and told.error)
+        metrics |= with_bounds(f"{arm.name}/overconfidence", told and told.overconfidence)
     return known(metrics)
 
 
-def _differences(report: Report) -> dict[str, float | None]:
-    """Of the studied arm to base and reference. `difference_to_rl` keeps its name: sweeps and logs hold it."""
+def _differences(report: Report, rows: list[ArmSummary]) -> dict[str, float | None]:
+    """Of the studied arm to base, reference and strongest rival."""
     metrics: dict[str, float | None] = {}
-    if report.studied != report.base:
-        metrics |= with_bounds("difference_to_base", compare(report, report.studied, report.base).difference)
-    if report.reference is not None and report.reference != report.studied:
-        metrics |= with_bounds("difference_to_rl", compare(report, report.studied, report.reference).difference)
-        metrics |= with_bounds("gap_recovered", gap_recovered_by(report, report.studied))
-    return metrics
+    by, rival = {row.name: row for row in rows}, strongest_rival(report, rows)
+    others = {"base": report.base, "reference": report.reference, "rival": rival.name if rival else None}
+    for what, name in others.items():
+        compared = by[name].lead if name else None
+        metrics |= with_bounds(f"difference_to_{what}", interval_of(compared))
+        metrics[f"difference_to_{what}_p"] = compared.holm_p if compared else None
+    return metrics | with_bounds("gap_recovered", gap_recovered_by(report, rows, report.studied))

@@ -1,22 +1,24 @@
-"""What the intervals let one say of a hybrid and its controls: a claim where a 95 % interval excludes zero."""
+"""What the numbers let one say of a hybrid and its controls: "clearly" as `statistics.Compared` has it."""
+
+import math
 
 from reasoning_lab.report.data import HybridReport
-from reasoning_lab.report.views.arms import ArmSummary, compare, interval_of
-from reasoning_lab.report.words import MINUS, NOTHING, capital, decimal, percent, points, relation
+from reasoning_lab.report.views.arms import ArmSummary
+from reasoning_lab.report.words import NOTHING, capital, decimal, percent, points, related_to, tested
 from reasoning_lab.statistics import Interval
-
-UNBOUNDED = 10.0
-"""A gap recovered beyond +-1000 % says only that the gap may be next to nothing: the bound is printed as such."""
 
 
 def controls_headline(given: HybridReport, rows: list[ArmSummary]) -> list[str]:
-    """The first sentence holds recovery, nulls and the paired difference to every rival, whatever its sign."""
+    """The first sentence holds recovery, nulls and the strongest competitor, whatever the sign."""
     by = {row.name: row for row in rows}
     hybrid, base, thinking = by[given.studied], by[given.base], by[given.reference]
     nulls, rivals = ([row for row in rows if row.group == group] for group in ("nulls", "rivals"))
     beaten = [row for row in nulls if _is_beaten(row)]
-    first = [_recovery(given, hybrid), *_count(nulls, beaten), *(_against(row) for row in rivals)]
+    strongest = max(rivals, key=lambda row: row.accuracy.value, default=None)
+    first = [_recovery(hybrid, base, thinking), *_count(nulls, beaten), *_against(strongest)]
     said = [f"{capital('; '.join(first))}."]
+    if strongest is not None and (others := [row for row in rivals if row is not strongest]):
+        said.append(f"The other competitors: {'; '.join(map(_related, others))}.")
     steered = f"; {percent(hybrid.steered)} % of its tokens are steered" if hybrid.steered else ""
     said.append(
         f"Accuracy on {len(given.report.problem_ids)} problems: {base.label} {percent(base.accuracy)} %, "
@@ -29,36 +31,38 @@ def controls_headline(given: HybridReport, rows: list[ArmSummary]) -> list[str]:
     return said
 
 
-def no_gap(given: HybridReport) -> str:
+def no_gap(thinking: ArmSummary) -> str:
     """Why there is no gap to recover; empty where there is one."""
-    gap = compare(given.report, given.reference, given.base).difference
-    if gap.low > 0:
+    gap = thinking.difference
+    if gap is None or (gap.is_clear and gap.difference.value > 0):
         return ""
     return (
-        f"no gap recovered is given: the thinking model is not clearly above the base ({points(gap)} points), and a "
+        f"no gap recovered is given: the thinking model is not clearly above the base ({tested(gap)}), and a "
         "ratio whose denominator may be zero has no useful interval"
     )
 
 
 def gap_words(recovered: Interval | None) -> str:
-    """'63.4 [51.0, 74.9]' in percent, with bounds that say no more than 'unbounded' printed so; a dash for None."""
+    """'63.4 [51.0, 74.9]' in percent, a dash for the value where a bound is infinite; a dash for None."""
     return NOTHING if recovered is None else "{} [{}, {}]".format(*map(_bounded, recovered))
 
 
 def _bounded(x: float) -> str:
-    if abs(x) <= UNBOUNDED:
-        return decimal(100 * x, "{:.1f}")
-    return "> 1000" if x > 0 else f"< {MINUS}1000"
+    if math.isnan(x):
+        return NOTHING
+    return decimal(100 * x, "{:.1f}") if math.isfinite(x) else "unbounded"
 
 
-def _recovery(given: HybridReport, row: ArmSummary) -> str:
-    if row.recovered is None:
-        return no_gap(given)
-    if not row.recovered.excludes_zero:
-        return f"{row.label} does not clearly recover any of the gap ({gap_words(row.recovered)} %)"
-    if row.recovered.high < 0:
-        return f"{row.label} falls clearly below the base ({gap_words(row.recovered)} % of the gap)"
-    return f"{row.label} recovers {gap_words(row.recovered)} % of the gap"
+def _recovery(hybrid: ArmSummary, base: ArmSummary, thinking: ArmSummary) -> str:
+    recovered, gain = hybrid.recovered, hybrid.difference
+    if recovered is None:
+        return no_gap(thinking)
+    assert gain is not None, "the hybrid is not the base"
+    if not gain.is_clear or not recovered.excludes_zero:
+        return f"{hybrid.label} does not clearly recover any of the gap ({gap_words(recovered)} %)"
+    if gain.difference.value < 0:
+        return f"{hybrid.label} falls clearly below {base.label} ({gap_words(recovered)} % of the gap)"
+    return f"{hybrid.label} recovers {gap_words(recovered)} % of the gap"
 
 
 def _count(nulls: list[ArmSummary], beaten: list[ArmSummary]) -> list[str]:
@@ -70,15 +74,19 @@ def _count(nulls: list[ArmSummary], beaten: list[ArmSummary]) -> list[str]:
     return [f"clearly above {'all ' if whole else f'{len(beaten)} of '}{len(nulls)} null controls"]
 
 
-def _against(rival: ArmSummary) -> str:
+def _against(strongest: ArmSummary | None) -> list[str]:
+    if strongest is None:
+        return ["no competitor was tried"]
+    return [f"{_related(strongest)}, the strongest competitor"]
+
+
+def _related(rival: ArmSummary) -> str:
     assert rival.lead is not None, "a rival is never the hybrid"
-    lead = rival.lead.difference
-    related = relation(lead).replace("difference", "paired difference")
-    return f"{related} {'' if lead.excludes_zero else 'to '}{rival.label}: {points(lead)} points"
+    return f"{related_to(rival.lead, rival.label)} ({tested(rival.lead)})"
 
 
 def _is_beaten(row: ArmSummary) -> bool:
-    return row.lead is not None and row.lead.difference.low > 0
+    return row.lead is not None and row.lead.is_clear and row.lead.difference.value > 0
 
 
 def _nulls(hybrid: ArmSummary, beaten: list[ArmSummary], rest: list[ArmSummary]) -> str:
@@ -89,4 +97,4 @@ def _nulls(hybrid: ArmSummary, beaten: list[ArmSummary], rest: list[ArmSummary])
 
 
 def _listed(rows: list[ArmSummary]) -> str:
-    return ", ".join(f"{row.label} ({points(interval_of(row.lead))})" for row in rows)
+    return ", ".join(f"{row.label} ({points(row.lead.difference) if row.lead else NOTHING})" for row in rows)

@@ -1,6 +1,6 @@
 """The numbers of a hybrid model: gap recovery, controls, and how much is steered.
 
-gap recovered = (arm - base) / (thinking - base), unclipped, numerator and denominator resampled together over problems.
+gap recovered = (arm - base) / (thinking - base), unclipped, with an interval of the ratio (`statistics.gap_recovered`).
 The authors clip negative values to 0 and give no interval.
 """
 
@@ -10,18 +10,18 @@ import numpy as np
 
 from reasoning_lab import statistics as st
 from reasoning_lab.report.data import HybridReport
-from reasoning_lab.report.views.arms import ArmSummary, compare, gap_recovered_by, interval_of, summarise
+from reasoning_lab.report.views.arms import ArmSummary, gap_recovered_by, interval_of, summarise
 from reasoning_lab.report.views.tables import Group, known, with_bounds
 
-GROUPS = {"models": "Models", "nulls": "Null controls", "rivals": "Competitors", "others": "Other arms"}
+GROUPS = {"models": "Models", "nulls": "Null controls", "rivals": "Competitors"}
 """Group -> its heading in tables and charts."""
 
 
 def control_rows(given: HybridReport) -> list[ArmSummary]:
-    """Models first, then the nulls, the rivals, and whatever else is among the arms."""
+    """Models first, then the nulls, then the rivals."""
     rows = {row.name: row for row in summarise(given.report)}
-    order = (given.base, given.studied, given.reference, *given.nulls, *given.rivals, *rows)
-    return [_control_row(given, rows[name]) for name in dict.fromkeys(order)]
+    order = (given.base, given.studied, given.reference, *given.nulls, *given.rivals)
+    return [_control_row(given, list(rows.values()), rows[name]) for name in dict.fromkeys(order)]
 
 
 def control_groups(rows: list[ArmSummary]) -> list[Group[ArmSummary]]:
@@ -33,16 +33,15 @@ def control_groups(rows: list[ArmSummary]) -> list[Group[ArmSummary]]:
 def _group_of(given: HybridReport, name: str) -> str:
     if name in given.report.leading:
         return "models"
-    return "nulls" if name in given.nulls else "rivals" if name in given.rivals else "others"
+    return "nulls" if name in given.nulls else "rivals"
 
 
-def _control_row(given: HybridReport, row: ArmSummary) -> ArmSummary:
+def _control_row(given: HybridReport, rows: list[ArmSummary], row: ArmSummary) -> ArmSummary:
     is_end = row.name in (given.base, given.reference)
     return replace(
         row,
         group=_group_of(given, row.name),
-        lead=None if row.name == given.studied else compare(given.report, given.studied, row.name),
-        recovered=gap_recovered_by(given.report, row.name),
+        recovered=gap_recovered_by(given.report, rows, row.name),
         steered=None if is_end else _steered(given, row.name),
     )
 
@@ -55,9 +54,7 @@ def _steered(given: HybridReport, name: str) -> st.Interval | None:
     if not fractions:
         return None
     means = np.array([sum(of_problem) / len(of_problem) for of_problem in fractions.values()])
-    n, mean = len(means), float(means.mean())
-    interval = st.percentile_interval(mean, st.resample_weights(n, seed=given.report.seed) @ means, n)
-    return st.Interval(mean, max(0.0, interval.low), min(1.0, interval.high))
+    return st.share_interval(means, seed=given.report.seed)
 
 
 def control_metrics(given: HybridReport, rows: list[ArmSummary]) -> dict[str, float]:

@@ -1,5 +1,7 @@
-"""The answer in words. Every claim is decided by a paired interval: clear when it excludes zero, else not."""
+"""The answer in words. "Clearly" is said where interval and exact test agree, corrected for all that is compared
+(`statistics.Compared`), and never of the base without the strongest rival beside it."""
 
+from itertools import groupby
 from typing import NamedTuple
 
 from reasoning_lab import statistics as st
@@ -8,11 +10,11 @@ from reasoning_lab.report.views.arms import (
     ROLLOUTS,
     ArmSummary,
     PassSummary,
-    compare,
     gap_recovered_by,
     strongest_rival,
 )
-from reasoning_lab.report.words import capital, evidence, percent_sentence, relation, thousands
+from reasoning_lab.report.views.diagnostics import Diagnostics, diagnostics_words
+from reasoning_lab.report.words import capital, percent_sentence, related_to, relation, tested, thousands
 
 
 class Headline(NamedTuple):
@@ -22,53 +24,73 @@ class Headline(NamedTuple):
     sentences: tuple[str, ...]
 
 
-def arms_headline(report: Report, rows: list[ArmSummary], passk: list[PassSummary]) -> Headline:
-    """What the data say about the studied arm: accuracy, cost, rivals at that cost, variety, calibration."""
+def arms_headline(
+    report: Report, rows: list[ArmSummary], passk: list[PassSummary], diagnostics: Diagnostics | None = None
+) -> Headline:
+    """What the data say about the studied arm: accuracy, rivals, cost, variety, calibration, and what to expect."""
     by_name = {row.name: row for row in rows}
     studied, base = by_name[report.studied], by_name[report.base]
     reference = by_name[report.reference] if report.reference and report.reference != report.studied else None
-    sentences = [*_accuracy(report, studied, base, reference), *_rival(report, rows, studied), _cost(studied, base)]
-    sentences += [*_variety(report, passk), *_sureness(report, passk)]
-    return Headline(_verdict(report, studied, base, reference), tuple(map(capital, sentences)))
+    rival = strongest_rival(report, rows)
+    sentences = [*_accuracy(report, rows, studied, base, reference), *_rival(report, studied, rival)]
+    sentences += [_cost(studied, base), *_variety(report, passk), *_sureness(report, passk)]
+    sentences += diagnostics_words(diagnostics) if diagnostics else []
+    return Headline(_verdict(report, studied, base, reference, rival), tuple(map(capital, sentences)))
 
 
-def _verdict(report: Report, studied: ArmSummary, base: ArmSummary, reference: ArmSummary | None) -> str:
-    """The relations to base and reference, in a phrase."""
+def _verdict(
+    report: Report, studied: ArmSummary, base: ArmSummary, reference: ArmSummary | None, rival: ArmSummary | None
+) -> str:
+    """The relations to base, strongest rival and reference, in a phrase; a loss to the rival comes first."""
     if studied.name == base.name:
         return f"{studied.label}: {studied.accuracy.value:.1%} correct."
-    to_base = relation(compare(report, studied.name, base.name).difference)
-    if reference is None or reference.name == base.name:
-        return capital(f"{to_base} {_joined(to_base)}{base.label}.")
-    to_reference = relation(compare(report, studied.name, reference.name).difference)
-    if to_reference == to_base:
-        return capital(f"{to_base} {_joined(to_base)}{base.label} and {_joined(to_base)}{reference.label}.")
-    beside = f"{to_reference} {_joined(to_reference)}{reference.label}"
-    return capital(f"{to_base} {_joined(to_base)}{base.label}; {beside}.")
+    against = [(base.lead, base.label)]
+    if rival is not None:
+        against.append((rival.lead, f"{_rival_kind(report, rival)}, {rival.label}"))
+    if reference is not None and reference.name not in (base.name, rival.name if rival else None):
+        against.append((reference.lead, reference.label))
+    related = [(relation(lead), related_to(lead, label)) for lead, label in against if lead is not None]
+    if rival is not None and related[1][0] == "clearly below":
+        related = [related[1], related[0], *related[2:]]
+    elif rival is not None and related[1][0] != related[0][0] and len(related) > 2 and related[2][0] == related[0][0]:
+        related = [related[0], related[2], related[1]]
+    said = [" and ".join([first, *(words.removeprefix(f"{kind} ") for _, words in rest)])
+            for kind, (( _, first), *rest) in groupby(related, key=lambda each: each[0])]  # fmt: skip
+    alone = "" if rival is not None else "; no rival at its cost was tried"
+    return f"{capital('; '.join(said))}{alone}."
 
 
-def _joined(related: str) -> str:
-    return "from " if related == "no clear difference" else ""
+def _rival_kind(report: Report, rival: ArmSummary) -> str:
+    if report.is_steered:
+        return "its strongest competitor"
+    is_matched = report.arm(rival.name).matched_to == report.studied
+    return f"its strongest rival at {'its' if is_matched else 'no more'} decode tokens"
 
 
-def _accuracy(report: Report, studied: ArmSummary, base: ArmSummary, reference: ArmSummary | None) -> list[str]:
+def _accuracy(
+    report: Report, rows: list[ArmSummary], studied: ArmSummary, base: ArmSummary, reference: ArmSummary | None
+) -> list[str]:
     n = studied.n_problems
-    said = [f"{studied.label} answers {percent_sentence(studied.accuracy)} of {n} problems correctly; {base.label}: "
-            f"{percent_sentence(base.accuracy)}."]  # fmt: skip
-    if studied.name == base.name:
+    if base.lead is None:
         return [f"{studied.label} answers {percent_sentence(studied.accuracy)} of {n} problems correctly."]
-    to_base = compare(report, studied.name, base.name).difference
-    said[0] += f" Paired by problem: {relation(to_base)} ({evidence(to_base)})."
-    if reference is None:
+    said = [f"{studied.label} answers {percent_sentence(studied.accuracy)} of {n} problems correctly; {base.label}: "
+            f"{percent_sentence(base.accuracy)}. Paired by problem: {relation(base.lead)} "
+            f"({tested(base.lead)})."]  # fmt: skip
+    if reference is None or reference.lead is None:
         return said
-    to_reference = compare(report, studied.name, reference.name).difference
     said.append(
-        f"{reference.label} reaches {percent_sentence(reference.accuracy)}. Against it: {relation(to_reference)} "
-        f"({evidence(to_reference)})."
+        f"{reference.label} reaches {percent_sentence(reference.accuracy)}. Against it: {relation(reference.lead)} "
+        f"({tested(reference.lead)})."
     )
-    if not to_reference.excludes_zero:
-        said[-1] += f" That is not proof of equality: {_not_ruled_out(to_reference)}."
-    if (gap := gap_recovered_by(report, report.studied)) is not None:
-        said.append(f"It closes {percent_sentence(gap)} of the gap between {base.label} and {reference.label}.")
+    if not reference.lead.is_clear:
+        said[-1] += f" That is not proof of equality: {_not_ruled_out(reference.lead.difference)}."
+    if (gap := gap_recovered_by(report, rows, report.studied)) is not None:
+        said.append(
+            f"It closes {percent_sentence(gap)} of the gap between {base.label} and {reference.label}."
+            if gap.value == gap.value
+            else f"How much of the gap between {base.label} and {reference.label} it closes the data do not tell: the "
+            "interval has no end."
+        )
     return said
 
 
@@ -88,15 +110,18 @@ def _cost(studied: ArmSummary, base: ArmSummary) -> str:
     return said + "."
 
 
-def _rival(report: Report, rows: list[ArmSummary], studied: ArmSummary) -> list[str]:
-    """The strongest baseline that costs no more: without it an accuracy bought with tokens says little."""
-    rival = strongest_rival(report, rows)
-    if rival is None:
+def _rival(report: Report, studied: ArmSummary, rival: ArmSummary | None) -> list[str]:
+    """The strongest rival: without it an accuracy bought with tokens says little."""
+    if rival is None or rival.lead is None:
         return []
-    difference = compare(report, studied.name, rival.name).difference
-    return [f"of the other ways to sample the same model that draw no more tokens, {rival.label} does best: "
-            f"{percent_sentence(rival.accuracy)} with {thousands(rival.decode_tokens)} tokens. "
-            f"{capital(studied.label)} against it: {relation(difference)} ({evidence(difference)}; picking the best "
+    among = (
+        "of the other arms that are no null control" if report.is_steered
+        else "of the other ways to sample the same model that are matched to its tokens or draw no more"
+    )  # fmt: skip
+    times = rival.decode_tokens / studied.decode_tokens
+    return [f"{among}, {rival.label} does best: {percent_sentence(rival.accuracy)} with "
+            f"{thousands(rival.decode_tokens)} decode tokens an answer, {times:.2f} times its own. "
+            f"{capital(studied.label)} against it: {relation(rival.lead)} ({tested(rival.lead)}; picking the best "
             "flatters it)."]  # fmt: skip
 
 
@@ -105,22 +130,27 @@ def _variety(report: Report, passk: list[PassSummary]) -> list[str]:
     others = [name for name in report.leading if name in by_name and name != report.studied]
     if report.studied not in by_name or not others:
         return []
-    results, studied = {arm.name: st.outcomes(arm.grades) for arm in report.passk}, by_name[report.studied]
+    results, studied = {arm.name: arm.outcomes[0] for arm in report.passk}, by_name[report.studied]
     k, last = studied.curve.ks[-1], studied.curve.points[-1]
-    said = []
-    for name in others:
-        shared = min(k, by_name[name].curve.ks[-1])
-        gap = st.pass_difference(results[report.studied], results[name], [shared], seed=report.seed).points[0]
-        said.append(f"{relation(gap)} {_joined(relation(gap))}{by_name[name].label} ({evidence(gap)})")
+    shared = {name: min(k, by_name[name].curve.ks[-1]) for name in others}
+    compared = st.compare_all(
+        [st.pass_difference(results[report.studied], results[name], shared[name], seed=report.seed) for name in others]
+    )
+    said = [f"{related_to(each, by_name[name].label)}{f' at k = {shared[name]}' if shared[name] != k else ''} "
+            f"({tested(each)})" for name, each in zip(others, compared, strict=True)]  # fmt: skip
     return [f"of {k} answers to each of {studied.curve.n_problems} problems at least one is right for "
             f"{percent_sentence(last)} of them: {'; '.join(said)}."]  # fmt: skip
 
 
 def _sureness(report: Report, passk: list[PassSummary]) -> list[str]:
+    leading = [arm for arm in passk if arm.name in report.leading]
+    given = [(arm, arm.calibration) for arm in leading if arm.calibration is not None]
+    compared = st.compare_all(
+        [st.Paired(c.overconfidence, c.p_overconfidence, c.n_problems, "sign flips") for _, c in given]
+    )
     parts = []
-    for arm in passk:
-        if arm.name in report.leading:
-            over = arm.calibration.overconfidence
-            word = "no clear bias" if not over.excludes_zero else "overconfident" if over.low > 0 else "underconfident"
-            parts.append(f"{arm.label} {word} ({evidence(over)})")
+    for (arm, _), each in zip(given, compared, strict=True):
+        bias = "overconfident" if each.difference.value > 0 else "underconfident"
+        parts.append(f"{arm.label} {f'clearly {bias}' if each.is_clear else 'no clear bias'} ({tested(each)})")
+    parts += [f"{arm.label} gives no readable answer" for arm in leading if arm.calibration is None]
     return [f"mean confidence (leave-one-out vote share) minus accuracy: {'; '.join(parts)}."] if parts else []

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from reasoning_lab.report.words import NOTHING, visible
+from reasoning_lab.report.words import NOTHING, finite, visible
 from reasoning_lab.statistics import Interval
 
 if TYPE_CHECKING:
@@ -62,9 +62,9 @@ def telling(columns: Sequence[Column[R]], rows: Sequence[R]) -> list[Column[R]]:
 
 
 def with_bounds(key: str, interval: Interval | None, stem: str = "") -> dict[str, float | None]:
-    """`key`, `key_low` and `key_high`, the bounds under another stem where one is given; None without an interval."""
+    """`key`, `key_low` and `key_high`, the bounds under another stem where one is given; None for no number."""
     stem = stem or key
-    value, low, high = interval if interval is not None else (None, None, None)
+    value, low, high = map(finite, interval) if interval is not None else (None, None, None)
     return {key: value, f"{stem}_low": low, f"{stem}_high": high}
 
 

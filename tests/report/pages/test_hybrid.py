@@ -45,7 +45,7 @@ def test_without_a_clear_gap_the_reason_is_printed(tmp_path: Path) -> None:
     made = hybrid_synthetic.small(base=["c", "w"] * 10, hybrid=["c"] * 20, thinking=["w", "c"] * 10, null_a=["w"] * 20)
     rows = control_rows(made)
     assert all(row.recovered is None for row in rows)
-    assert "not clearly above the base (+0.0 [" in controls_headline(made, rows)[0]
+    assert "not clearly above the base (+0.0 points" in controls_headline(made, rows)[0]
     found = write_hybrid(made, tmp_path)
     assert "gap_recovered" not in found and found["hybrid/accuracy"] == 1
     assert "ratio whose denominator may be zero" in (tmp_path / "hybrid.md").read_text()
@@ -77,7 +77,7 @@ def test_csv_and_metrics_equal_the_rows(given: HybridReport, folder: Path) -> No
 def test_tables_group_nulls_and_competitors(given: HybridReport, folder: Path) -> None:
     text = (folder / "hybrid.md").read_text(encoding="utf-8")
     assert re.findall(r"^## (.*)", text, re.MULTILINE) == [
-        "Models", "Null controls", "Competitors", "Other arms", "Beside the paper",
+        "Models", "Null controls", "Competitors", "Beside the paper",
     ]  # fmt: skip
     nulls = text.split("## Null controls")[1].split("## Competitors")[0]
     assert "bias only" in nulls and "thinking chooses" not in nulls
@@ -128,8 +128,7 @@ def test_budgets_bound_the_page(given: HybridReport, tmp_path: Path) -> None:
     report = replace(given.report, arms=[arm for arm, _, _ in found.values()])
     write_hybrid(
         replace(given, report=report, annotations={n: notes for n, (_, notes, _) in found.items()},
-                nulls=("bias", "no_vector"),
-                rivals=("thinking_choice", "published"), token_texts={n: texts for n, (_, _, texts) in found.items()},
+                token_texts={n: texts for n, (_, _, texts) in found.items()},
                 choice_texts=dict(enumerate(words)), shares={}, truths={}),
         tmp_path,
     )  # fmt: skip

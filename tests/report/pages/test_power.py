@@ -141,7 +141,7 @@ def test_the_smallest_report(report: Report, tmp_path: Path) -> None:
     small = replace(report, arms=arms, passk=[], reference=None, grpo_length=None, published=[], footer=[])
     metrics = write_report(small, tmp_path)
     html = Page((tmp_path / "index.html").read_text(encoding="utf-8"))
-    assert "chains" not in html.ids and "published" not in html.ids and "difference_to_rl" not in metrics
+    assert "chains" not in html.ids and "published" not in html.ids and "difference_to_reference" not in metrics
     assert {p.name for p in tmp_path.iterdir()} == {"index.html", "table.csv", "table.md", "accuracy_by_cost.png"}
 
 

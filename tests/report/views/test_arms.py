@@ -31,9 +31,10 @@ def test_rows_by_hand() -> None:
     assert (power.acceptance, power.move_rate, base.acceptance) == (0.5, 0.25, None)
     metrics = headline_metrics(made, [base, power], [])
     assert metrics["accuracy"] == 0.75 and metrics["cost_over_base"] == 40 and metrics["grpo_epochs_16"] == 1
-    assert metrics["base/accuracy"] == 0.25 and "difference_to_rl" not in metrics
+    assert metrics["base/accuracy"] == 0.25 and "difference_to_reference" not in metrics
     said = arms_headline(made, [base, power], [])
-    assert said.verdict == "No clear difference from base." and "40.0 times" in " ".join(said.sentences)
+    assert said.verdict == "No clear difference from base; no rival at its cost was tried."
+    assert "40.0 times" in " ".join(said.sentences)
 
 
 def test_metrics_are_flat_numbers_and_equal_the_table(report: Report) -> None:

@@ -10,16 +10,20 @@ from tests.report import hybrid_synthetic
 
 
 def test_bounds_that_say_nothing_are_printed_so() -> None:
-    assert gap_words(st.Interval(0.5, float("-inf"), float("inf"))) == "50.0 [< −1000, > 1000]"
+    assert gap_words(st.Interval(0.5, float("-inf"), float("inf"))) == "50.0 [unbounded, unbounded]"
     assert gap_words(st.Interval(-0.031, -0.5, 1.25)) == "−3.1 [−50.0, 125.0]"
 
 
 @pytest.mark.parametrize(
     ("null", "rival", "words"),
     [
-        ("w" * 30, "c" * 30, ("; clearly above the one null control", "clearly below rival: −33.3 [")),
-        ("c" * 19 + "w" * 11, "w" * 30, ("not clearly above the one null control", "clearly above rival: +66.7 [")),
-        ("w" * 30, "c" * 20 + "w" * 10, ("; clearly above the one", "no clear paired difference to rival: +0.0 [")),
+        ("w" * 30, "c" * 30, ("; clearly above the one null control", "clearly below rival (−33.3 points")),
+        (
+            "c" * 19 + "w" * 11,
+            "w" * 30,
+            ("not clearly above the one null control", "clearly above rival (+66.7 points"),
+        ),
+        ("w" * 30, "c" * 20 + "w" * 10, ("; clearly above the one", "no clear difference from rival (+0.0 points")),
     ],
 )
 def test_the_headline_is_decided_by_intervals_and_names_every_rival(

@@ -23,15 +23,15 @@ def test_rows_by_hand() -> None:
     assert [row.group for row in rows.values()] == ["models", "models", "models", "nulls", "rivals"]
     assert [row.accuracy.value for row in rows.values()] == [0.2, 0.6, 0.8, 0.225, 0.6]
     recovered = {name: row.recovered.value for name, row in rows.items() if row.recovered}
-    assert recovered == pytest.approx({"hybrid": 8 / 12, "null_a": 0.5 / 12, "rival": 8 / 12})
-    assert rows["null_a"].n_draws == 2 and rows["hybrid"].accuracy == st.wilson(12, 20)
+    assert recovered == pytest.approx({"hybrid": 8 / 12, "null_a": 0.5 / 12, "rival": 8 / 12}, nan_ok=True)
+    assert rows["null_a"].n_draws == 2 and rows["hybrid"].accuracy == st.binomial_interval(12, 20)
     lead = rows["rival"].lead
     assert lead is not None and lead.difference.value == 0
     assert lead.p_value == 1.0, "four problems each way"
     base = rows["base"].lead
     assert base is not None and base.p_value == pytest.approx(2 * 0.5**8), "McNemar: 8 against 0"
-    assert rows["null_a"].lead is not None and rows["null_a"].lead.p_value is None, "several draws have no McNemar p"
-    assert rows["hybrid"].steered == pytest.approx((0.5, 0.5, 0.5)) and rows["base"].steered is None
+    assert rows["null_a"].lead is not None and rows["null_a"].lead.test == "t", "its draws are random"
+    assert rows["hybrid"].steered is not None and rows["hybrid"].steered.value == 0.5 and rows["base"].steered is None
     assert rows["hybrid"].length == 2 and rows["hybrid"].checks == 0.5 and rows["hybrid"].backtracks is None
 
 
@@ -59,7 +59,7 @@ def test_gap_recovered_is_not_clipped() -> None:
     made = hybrid_synthetic.small(base=half, hybrid=["w"] * 30 + ["c"] * 10, thinking=["c"] * 40)
     row = control_rows(made)[1]
     assert row.recovered is not None and row.recovered.value == -0.5 and row.recovered.high < 0
-    assert controls_headline(made, control_rows(made))[0].startswith("Hybrid falls clearly below the base (−50.0 [")
+    assert controls_headline(made, control_rows(made))[0].startswith("Hybrid falls clearly below base (−50.0 [")
     above = hybrid_synthetic.small(base=["w"] * 40, hybrid=["c"] * 40, thinking=half)
     row = control_rows(above)[1]
     assert row.recovered is not None and row.recovered.value == 2.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, NamedTuple
 
 from reasoning_lab.report.views.arms import ArmSummary
@@ -22,14 +23,13 @@ WINDOW = (-1.0, 1.8)
 """Gap recovered that the chart shows at most; what lies beyond is clipped with an arrow, and stands in the table."""
 GAP_CAPTION = (
     "Share of the gap from base (0 %) to thinking model (100 %) that an arm closes: (arm − base) / (thinking − base), "
-    "never clipped, with 95 % bootstrap intervals over problems in which all three arms are resampled together. "
+    "never clipped, with 95 % intervals of the ratio over problems; where one has no end, no value is given. "
     "Shaded: null controls; whatever they recover is not the categories' doing. Arrows: beyond the frame. Two arms are "
     "compared by the paired differences in the table, not by whether their bars overlap."
 )
 ACCURACY_CAPTION = (
-    "Accuracy with 95 % intervals: Wilson's for arms with one answer per problem, a bootstrap over problems for the "
-    "others. The thinking model is not clearly above the base, so no share of a gap can be given. Shaded: null "
-    "controls."
+    "Accuracy with 95 % intervals over problems. The thinking model is not clearly above the base, so no share of a "
+    "gap can be given. Shaded: null controls."
 )
 
 
@@ -98,7 +98,7 @@ def _shade(axes: Axes, lines: list[_Line]) -> None:
 
 
 def _window(intervals: list[Interval]) -> tuple[float, float]:
-    ends = [x for interval in intervals for x in interval]
+    ends = [x for interval in intervals for x in interval if math.isfinite(x)]
     return (max(WINDOW[0], min(-0.05, *ends) - 0.04), min(WINDOW[1], max(1.05, *ends) + 0.04))
 
 

@@ -62,6 +62,15 @@ def test_the_report_has_all_its_parts(finished: Path) -> None:
     assert len(rows) == 1 + len(experiment().arms)
 
 
+def test_arms_that_answer_nothing_end_in_a_table(tmp_path: Path) -> None:
+    """Three tokens hold no answer: no accuracy above zero, no calibration, and a page that says so."""
+    cut = ("benchmark.max_new_tokens=3", "sampler.block_size=1", "sampler.n_steps=1", "benchmark.n_problems=3")
+    metrics = staged(experiment(*cut), tmp_path)
+    assert metrics["power/accuracy"] == 0 and not any("calibration" in name for name in metrics)
+    text = (tmp_path / "runs" / "run" / "report" / "table.md").read_text()
+    assert "power gives no readable answer" in text and "No clear difference from base" in text
+
+
 def test_a_second_run_builds_nothing_and_gives_the_same_table(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def never(*_: object, **__: object) -> None:
         raise AssertionError("something was built again")

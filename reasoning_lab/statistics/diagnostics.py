@@ -32,16 +32,16 @@ def sharpening_slope(
     Input: problem id -> (correct, log p of the whole answer) of each of its m >= 2 samples from p itself.
     Differentiating E_{p^alpha}[correct] gives Cov_{p^alpha}(correct, log p) (the identity behind Tomihari & Sato, arXiv
     2605.04542): the slope with which p^alpha leaves the base at alpha = 1, before a chain is run. Each problem's
-    covariance has divisor m-1, so the mean is unbiased. Bootstrap over problems; what an unseen kind of problem could
-    change is bounded by the largest covariance that was seen, for log p has no bounds; p by flipping the signs of
-    problems. ValueError with fewer than two samples of a problem.
+    covariance has divisor m-1, so the mean is unbiased. Bootstrap over problems; an unseen kind of problem is given
+    the mean spread of log p, and the right answers that covary most with it; p by flipping the signs of problems.
+    ValueError with fewer than two samples of a problem.
     """
     values = np.array([_covariance(problem, samples) for problem, samples in given.items()])
     if not len(values):
         raise ValueError("No problems: a covariance needs at least one problem with two samples.")
     n, mean = len(values), float(values.mean())
     interval = percentile_interval(mean, resample_weights(n, resamples, seed) @ values, n, level)
-    reach, unseen = float(np.abs(values).max()), unseen_share(n, level)
+    reach, unseen = float(np.mean([_reachable(samples) for samples in given.values()])), unseen_share(n, level)
     low, high = (1 - unseen) * mean - unseen * reach, (1 - unseen) * mean + unseen * reach
     guarded = Interval(mean, min(interval.low, low), max(interval.high, high))
     return Paired(guarded, sign_flip_p(values, seed=seed), n, "sign flips")
@@ -52,6 +52,12 @@ def _covariance(problem: str, samples: Sequence[tuple[bool, float]]) -> float:
         raise ValueError(f"Problem {problem!r} has {len(samples)} sample; a covariance within it needs two.")
     correct, log_p = np.array(samples, dtype=np.float64).T
     return float(np.cov(correct, log_p)[0, 1])
+
+
+def _reachable(samples: Sequence[tuple[bool, float]]) -> float:
+    """The largest covariance that half of the answers being right could have with these log p (Cauchy & Schwarz)."""
+    m = len(samples)
+    return 0.5 * float(np.sqrt(m / (m - 1)) * np.std([log_p for _, log_p in samples], ddof=1))
 
 
 def exploration(results: Outcomes, k: int) -> float | None:

@@ -1,5 +1,6 @@
 """Intervals cover: a few settings always, all of them with -m slow."""
 
+import numpy as np
 import pytest
 
 from reasoning_lab import statistics as st
@@ -22,7 +23,7 @@ def test_what_used_to_fail_covers(setting: coverage.Setting) -> None:
 def test_a_random_control_is_not_clearly_different_from_its_own_mean() -> None:
     """300 hybrids as good as the mean of the control's draws, which differ by seven points: at most 5 % look different,
     which gives 28 or more once in 10^3 times. With the draws taken as fixed it is 50 and more."""
-    rng = coverage.np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     clear = fixed = 0
     for _ in range(300):
         hybrid, draws = coverage.control_data(rng, 200, 5, 0.07, 0.0)

@@ -80,8 +80,8 @@ def diagnostics_words(given: Diagnostics) -> list[str]:
             else "further answers find more of what one misses"
         )  # fmt: skip
         said.append(
-            f"sharpening tax of {tax.label}, the share of one answer's misses that answers up to k = {tax.k} find, for "
-            f"{given.base} minus for it: {meaning} ({tested(each)})."
+            f"sharpening tax of {tax.label}, the share of one answer's misses that answers up to k = {tax.k} find, "
+            f"{given.base}'s minus its own: {meaning} ({tested(each)})."
         )
     return said
 

@@ -46,7 +46,7 @@ def _verdict(
         return f"{studied.label}: {studied.accuracy.value:.1%} correct."
     against = [(base.lead, base.label)]
     if rival is not None:
-        against.append((rival.lead, f"{_rival_kind(report, rival)}, {rival.label}"))
+        against.append((rival.lead, f"{_rival_kind(report, rival)} ({rival.label})"))
     if reference is not None and reference.name not in (base.name, rival.name if rival else None):
         against.append((reference.lead, reference.label))
     related = [(relation(lead), related_to(lead, label)) for lead, label in against if lead is not None]

@@ -65,7 +65,7 @@ def test_a_matched_rival_is_a_rival_whatever_its_pool_overshoots(report: Report)
     matched = _won(report, rows, completions=dear, matched_to="power")
     verdict = arms_headline(matched, summarise(matched), []).verdict
     assert verdict == (
-        "Clearly below its strongest rival at its decode tokens, vote of 16, T = 1; clearly above base, T = 1."
+        "Clearly below its strongest rival at its decode tokens (vote of 16, T = 1); clearly above base, T = 1."
     ), "an arm that loses to its matched rival is no winner"
     unmatched = _won(report, rows, completions=dear)
     assert strongest_rival(unmatched, summarise(unmatched)) is None, "it draws more, and was not matched"
@@ -85,8 +85,8 @@ def test_a_null_control_a_steered_arm_and_another_model_are_no_rivals_of_a_sampl
 def test_not_clearly_above_the_rival_is_said_beside_the_base(report: Report) -> None:
     made = _won(report, {"base": 10, "power": 25, "vote_16": 24})
     assert arms_headline(made, summarise(made), []).verdict == (
-        "Clearly above base, T = 1; no clear difference from its strongest rival at no more decode tokens, vote of 16, "
-        "T = 1."
+        "Clearly above base, T = 1; no clear difference from its strongest rival at no more decode tokens (vote of "
+        "16, T = 1)."
     )
 
 

@@ -70,6 +70,51 @@ class Move(Record):
 
 
 @dataclass(frozen=True)
+class Passes(Record):
+    """Tokens passed through one model. The unit is a token through a single layer, so that a pass through some of the
+    layers counts for what it is; divided by the model's layers it is a number of tokens."""
+
+    prefill: int = 0
+    """Token-layer passes that read prompts."""
+    decode: int = 0
+    """Token-layer passes of decode steps and of what is run again within them."""
+    heads: int = 0
+    """Tokens whose logits were computed."""
+
+    @property
+    def layers(self) -> int:
+        """Token-layer passes in all."""
+        return self.prefill + self.decode
+
+    def __add__(self, other: "Passes") -> "Passes":
+        return Passes(self.prefill + other.prefill, self.decode + other.decode, self.heads + other.heads)
+
+    def __sub__(self, other: "Passes") -> "Passes":
+        return Passes(self.prefill - other.prefill, self.decode - other.decode, self.heads - other.heads)
+
+
+@dataclass(frozen=True)
+class Compute(Record):
+    """What an answer passed through the models that it took."""
+
+    own: Passes = Passes()
+    """Through the model that writes; of a hybrid its base model."""
+    thinking: Passes = Passes()
+    """Through the thinking model that steers it; nothing where none does."""
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> "Compute":
+        """As Record.from_json, with the passes restored."""
+        return cls(**{name: Passes.from_json(passes) for name, passes in data.items()})
+
+    def __add__(self, other: "Compute") -> "Compute":
+        return Compute(self.own + other.own, self.thinking + other.thinking)
+
+    def __sub__(self, other: "Compute") -> "Compute":
+        return Compute(self.own - other.own, self.thinking - other.thinking)
+
+
+@dataclass(frozen=True)
 class Candidate(Record):
     """One member of a pool from which best-of-n or a vote chooses."""
 
@@ -111,6 +156,11 @@ class Completion(Record):
     candidates: tuple[Candidate, ...] = ()
     inserted: tuple[int, ...] = ()
     """As Candidate.inserted."""
+    compute: Compute | None = None
+    """What was passed through the models for it: its prompt once, and every decode step, those of rejected proposals
+    and of pool candidates included; None where nobody counted. It follows from the answer and from what was tried for
+    it: no part of it are the padding of a fixed shape, what is read again after a resume, and that chains of one
+    problem may share their prompt's state."""
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> "Completion":
@@ -118,9 +168,9 @@ class Completion(Record):
         nested = {
             "moves": tuple(Move.from_json(move) for move in data.get("moves", ())),
             "candidates": tuple(Candidate.from_json(candidate) for candidate in data.get("candidates", ())),
+            "compute": Compute.from_json(data["compute"]) if data.get("compute") else None,
         }
-        flat = super().from_json({name: value for name, value in data.items() if name not in nested})
-        return cls(**{**{f.name: getattr(flat, f.name) for f in fields(cls)}, **nested})
+        return super().from_json({name: value for name, value in data.items() if name not in nested} | nested)
 
 
 @dataclass(frozen=True)

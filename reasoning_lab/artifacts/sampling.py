@@ -10,7 +10,7 @@ from reasoning_lab.engine.policy import Chain, score
 from reasoning_lab.engine.rng import Key
 from reasoning_lab.engine.scheduler import Counts, run
 from reasoning_lab.model_pair.loaded import LoadedModel
-from reasoning_lab.records import Candidate, Completion
+from reasoning_lab.records import Candidate, Completion, Compute
 from reasoning_lab.sampler.base import Prompt, Sample, Sampler
 
 
@@ -47,12 +47,11 @@ def draw_completions(
     votes; `on_done` hears of every answer, logged ones first; finished answers and, at most every
     `checkpoint_seconds` per chain, states of long chains are appended to `log`.
     """
-    done, states = _logged(log)
+    done, states, counts = _logged(log)
     for completion in done.values():
         on_done(completion)
     items = [AnswerId(problem, chain) for problem in prompts for chain in range(*chains)]
     candidate, encode = _reader(model, vote), _encoder(model)
-    counts = Counts()
 
     def tasks() -> Iterator[tuple[AnswerId, Any]]:
         for item in items:
@@ -63,29 +62,32 @@ def draw_completions(
                 yield item, sampler.sample(prompt, states.get(item))
 
     capacity = shape.max_prompt_tokens + sampler.max_new_tokens
-    save = _throttled(log, checkpoint_seconds)
+    save = _throttled(log, checkpoint_seconds, counts)
     for item, sample in run(model.policy, tasks(), shape.rows, capacity, save, counts):
-        done[item] = completion = _completion(item, sample, candidate)
+        done[item] = completion = _completion(item, sample, candidate, counts.compute.pop(item))
         log.append({"completion": completion.to_json()})
         on_done(completion)
     return [done[item] for item in items], counts
 
 
-def _logged(log: RunLog) -> tuple[dict[AnswerId, Completion], dict[AnswerId, dict[str, Any]]]:
-    """Finished answers of earlier attempts, and the last saved states of unfinished ones."""
+def _logged(log: RunLog) -> tuple[dict[AnswerId, Completion], dict[AnswerId, dict[str, Any]], Counts]:
+    """Finished answers of earlier attempts, the last saved states of unfinished ones, and what those had taken."""
     done: dict[AnswerId, Completion] = {}
     states: dict[AnswerId, dict[str, Any]] = {}
+    counts = Counts()
     for record in log.records:
         if "completion" in record:
             completion = Completion.from_json(record["completion"])
             done[AnswerId(completion.problem, completion.chain)] = completion
         else:
-            states[AnswerId(record["problem"], record["chain"])] = record["state"]
-    return done, states
+            item = AnswerId(record["problem"], record["chain"])
+            states[item], counts.compute[item] = record["state"], Compute.from_json(record["compute"])
+    return done, states, counts
 
 
-def _throttled(log: RunLog, seconds: float) -> Callable[[AnswerId, dict[str, Any]], None]:
-    """Append a chain's state to the log when its last one (or the run's start) is old enough."""
+def _throttled(log: RunLog, seconds: float, counts: Counts) -> Callable[[AnswerId, dict[str, Any]], None]:
+    """Append a chain's state, with what it took to get there, to the log when its last one (or the run's start) is old
+    enough."""
     started = time.monotonic()
     saved: dict[AnswerId, float] = {}
 
@@ -93,7 +95,8 @@ def _throttled(log: RunLog, seconds: float) -> Callable[[AnswerId, dict[str, Any
         now = time.monotonic()
         if now - saved.get(item, started) >= seconds:
             saved[item] = now
-            log.append({"problem": item.problem, "chain": item.chain, "state": state})
+            taken = counts.compute[item].to_json()
+            log.append({"problem": item.problem, "chain": item.chain, "state": state, "compute": taken})
 
     return save
 
@@ -121,7 +124,9 @@ def _encoder(model: LoadedModel) -> Callable[[str], tuple[int, ...]]:
     return encode
 
 
-def _completion(item: AnswerId, sample: Sample, candidate: Callable[[Chain], Candidate]) -> Completion:
+def _completion(
+    item: AnswerId, sample: Sample, candidate: Callable[[Chain], Candidate], compute: Compute
+) -> Completion:
     chosen = candidate(sample.chain)
     return Completion(
         item.problem, item.chain, chosen.text, chosen.ids, chosen.finish, chosen.log_p, chosen.negentropy,
@@ -131,6 +136,7 @@ def _completion(item: AnswerId, sample: Sample, candidate: Callable[[Chain], Can
         sample.moves if item.chain == 0 else (),
         tuple(map(candidate, sample.candidates)),
         chosen.inserted,
+        compute,
     )  # fmt: skip
 
 

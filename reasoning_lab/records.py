@@ -86,20 +86,14 @@ class Passes(Record):
         """Token-layer passes in all."""
         return self.prefill + self.decode
 
-    def __add__(self, other: "Passes") -> "Passes":
-        return Passes(self.prefill + other.prefill, self.decode + other.decode, self.heads + other.heads)
-
-    def __sub__(self, other: "Passes") -> "Passes":
-        return Passes(self.prefill - other.prefill, self.decode - other.decode, self.heads - other.heads)
-
 
 @dataclass(frozen=True)
 class Compute(Record):
     """What an answer passed through the models that it took."""
 
-    own: Passes = Passes()
+    own: Passes = field(default_factory=Passes)
     """Through the model that writes; of a hybrid its base model."""
-    thinking: Passes = Passes()
+    thinking: Passes = field(default_factory=Passes)
     """Through the thinking model that steers it; nothing where none does."""
 
     @classmethod
@@ -107,11 +101,28 @@ class Compute(Record):
         """As Record.from_json, with the passes restored."""
         return cls(**{name: Passes.from_json(passes) for name, passes in data.items()})
 
-    def __add__(self, other: "Compute") -> "Compute":
-        return Compute(self.own + other.own, self.thinking + other.thinking)
 
-    def __sub__(self, other: "Compute") -> "Compute":
-        return Compute(self.own - other.own, self.thinking - other.thinking)
+@dataclass(frozen=True)
+class ModelSize(Record):
+    """How large a model is, as far as a token's arithmetic goes."""
+
+    n_layers: int
+    """Decoder layers."""
+    body: int
+    """Parameters of the layers and of what is between them and the head; of a mixture of experts, those that a token
+    meets. Embedding tables are looked up, not multiplied by, and are no part of it."""
+    head: int
+    """Parameters of the head, tied to an embedding table or not."""
+
+    def tokens(self, passes: Passes) -> float:
+        """Whole tokens that the passes amount to: a pass through a share of the layers counts as that share."""
+        return passes.layers / self.n_layers
+
+    def flops(self, passes: Passes) -> float:
+        """2 x parameters x tokens: a multiplication and an addition per parameter and token, by body and head (Kaplan
+        et al. 2020, arXiv:2001.08361, table 1). Without attention's own products over the context, which the formula
+        leaves out while contexts are short beside 12 widths."""
+        return 2.0 * (self.body * self.tokens(passes) + self.head * passes.heads)
 
 
 @dataclass(frozen=True)

@@ -2,15 +2,16 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
 from reasoning_lab.artifacts.store import RunLog
 from reasoning_lab.engine.policy import Chain, score
 from reasoning_lab.engine.rng import Key
 from reasoning_lab.engine.scheduler import Counts, run
+from reasoning_lab.engine.work import Work
 from reasoning_lab.model_pair.loaded import LoadedModel
-from reasoning_lab.records import Candidate, Completion, Compute
+from reasoning_lab.records import Candidate, Completion, Compute, Passes
 from reasoning_lab.sampler.base import Prompt, Sample, Sampler
 
 
@@ -64,7 +65,7 @@ def draw_completions(
     capacity = shape.max_prompt_tokens + sampler.max_new_tokens
     save = _throttled(log, checkpoint_seconds, counts)
     for item, sample in run(model.policy, tasks(), shape.rows, capacity, save, counts):
-        done[item] = completion = _completion(item, sample, candidate, counts.compute.pop(item))
+        done[item] = completion = _completion(item, sample, candidate, _compute(counts.work.pop(item)))
         log.append({"completion": completion.to_json()})
         on_done(completion)
     return [done[item] for item in items], counts
@@ -81,7 +82,7 @@ def _logged(log: RunLog) -> tuple[dict[AnswerId, Completion], dict[AnswerId, dic
             done[AnswerId(completion.problem, completion.chain)] = completion
         else:
             item = AnswerId(record["problem"], record["chain"])
-            states[item], counts.compute[item] = record["state"], Compute.from_json(record["compute"])
+            states[item], counts.work[item] = record["state"], Work(**record["work"])
     return done, states, counts
 
 
@@ -95,8 +96,8 @@ def _throttled(log: RunLog, seconds: float, counts: Counts) -> Callable[[AnswerI
         now = time.monotonic()
         if now - saved.get(item, started) >= seconds:
             saved[item] = now
-            taken = counts.compute[item].to_json()
-            log.append({"problem": item.problem, "chain": item.chain, "state": state, "compute": taken})
+            work = asdict(counts.work[item])
+            log.append({"problem": item.problem, "chain": item.chain, "state": state, "work": work})
 
     return save
 
@@ -138,6 +139,12 @@ def _completion(
         chosen.inserted,
         compute,
     )  # fmt: skip
+
+
+def _compute(work: Work) -> Compute:
+    """The record of what an answer took."""
+    own = Passes(work.prefill, work.decode, work.heads)
+    return Compute(own, Passes(work.thinking_prefill, work.thinking_decode, work.thinking_heads))
 
 
 def score_texts(

@@ -31,7 +31,7 @@ from reasoning_lab.engine.policy import (
 )
 from reasoning_lab.engine.rng import uniform
 from reasoning_lab.engine.token import Tokens, draw_tokens
-from reasoning_lab.records import Compute
+from reasoning_lab.engine.work import Work
 
 Name = TypeVar("Name")
 OnCheckpoint = Callable[[Name, State], None]
@@ -51,16 +51,25 @@ class Counts:
     """Decode steps of the whole batch."""
     rows: int = 0
     """Physical rows; drawn / (steps * rows) is the occupancy."""
-    compute: dict[Any, Compute] = field(default_factory=dict)
+    work: dict[Any, Work] = field(default_factory=dict)
     """By task: what it took so far, as Completion.compute counts it. Given for a task that goes on from a checkpoint:
     what it had taken by then."""
-    passed: Compute = Compute()
+    useful: Work = field(default_factory=Work)
+    """Of all tasks, what this run added to `work`."""
+    passed: Work = field(default_factory=Work)
     """All that was passed through the models, padding and repeated work included."""
 
     @property
     def occupancy(self) -> float:
         """Useful tokens per row and step."""
         return self.drawn / max(1, self.steps * self.rows)
+
+    @property
+    def useful_share(self) -> float:
+        """Of the decode steps' passes through layers of all models: the share that answers needed; the rest filled the
+        fixed shape or rebuilt what a resume had lost."""
+        useful, passed = (each.decode + each.thinking_decode for each in (self.useful, self.passed))
+        return useful / max(1, passed)
 
 
 @dataclass
@@ -91,7 +100,7 @@ class _Work(Generic[Name, Result]):
     """Positions of `ids` whose state the row holds."""
     base: int
     """First generated position of this request: prompt + kept."""
-    before: Compute
+    before: Work
     """The row's count when this request's own work began."""
     log_p: list[float] = field(default_factory=list)
     log_q: list[float] = field(default_factory=list)
@@ -115,7 +124,7 @@ def run(
 
     Arguments: `tasks` are (name, coroutine) pairs, pulled as rows fall free; `rows` and `capacity` (positions, prompt
     included) fix the physical shape; `on_checkpoint(name, state)` receives what coroutines yield as Checkpoint;
-    `counts` is filled in place: when a coroutine yields a Checkpoint or returns, `counts.compute` has what it took.
+    `counts` is filled in place: when a coroutine yields a Checkpoint or returns, `counts.work` has what it took.
     """
     return _Engine(policy, rows, capacity, on_checkpoint, counts or Counts()).run(iter(tasks))
 
@@ -182,13 +191,14 @@ class _Engine(Generic[Name, Result]):
 
     def _count_prompt(self, task: _Task[Name, Result], prompt: tuple[int, ...]) -> None:
         """Put a prompt down to the task that asks for it first; one that goes on had its prompt before."""
-        goes_on = task.prompt is None and task.name in self.counts.compute
+        goes_on = task.prompt is None and task.name in self.counts.work
         if task.prompt != prompt and not goes_on:
-            self._count(task, self.session.prompt_compute(prompt))
+            self._count(task, self.session.prompt_work(prompt))
         task.prompt = prompt
 
-    def _count(self, task: _Task[Name, Result], taken: Compute) -> None:
-        self.counts.compute[task.name] = self.counts.compute.get(task.name, Compute()) + taken
+    def _count(self, task: _Task[Name, Result], taken: Work) -> None:
+        self.counts.work[task.name] = self.counts.work.get(task.name, Work()) + taken
+        self.counts.useful += taken
 
     # -- rows ----------------------------------------------------------------------------------------------------
 
@@ -217,7 +227,7 @@ class _Engine(Generic[Name, Result]):
             )
         base = len(parent.prompt) + request.keep
         read = self._restore(row, parent, ids, base)
-        self.rows[row] = _Work(task, slot, request, ids, read, base, self.session.step_compute(row))
+        self.rows[row] = _Work(task, slot, request, ids, read, base, self.session.step_work(row))
         task.row = row
 
     def _restore(self, row: int, parent: Chain, ids: list[int], base: int) -> int:
@@ -269,7 +279,7 @@ class _Engine(Generic[Name, Result]):
         """Rows that only read again what a resumed chain had: their number; this is none of their request's work."""
         rebuilt = [(row, work) for row, work in enumerate(self.rows) if work and work.read < work.base]
         for row, work in rebuilt:
-            work.before = self.session.step_compute(row)
+            work.before = self.session.step_work(row)
         return len(rebuilt)
 
     def _read(self) -> Float[Tensor, "row vocab"]:
@@ -317,7 +327,7 @@ class _Engine(Generic[Name, Result]):
         # A chain given up is a certain rejection: nothing will continue it.
         cache = () if finish == "floor" else self._segments(row, work)
         self.rows[row] = None
-        self._count(task, self.session.step_compute(row) - work.before)
+        self._count(task, self.session.step_work(row) - work.before)
         task.chains[work.slot] = _grown(work, finish, cache)
         task.waiting -= 1
         if task.waiting == 0:

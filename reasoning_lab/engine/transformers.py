@@ -11,7 +11,7 @@ from transformers.cache_utils import Cache, CacheLayerMixin
 from transformers.masking_utils import eager_mask
 
 from reasoning_lab.engine.policy import Policy, Segment, Session, context_length
-from reasoning_lab.records import Compute, Passes
+from reasoning_lab.engine.work import Work
 
 PREFILL_WIDTH = 64
 """Prompt tokens per prefill pass. Prefill always runs one row at this width, so its arithmetic has one shape."""
@@ -195,22 +195,22 @@ class RowSession(Session):
         self._cache = RowCache.of_model(policy, rows, capacity)
         self._all_rows = torch.arange(rows, device=policy.device)
         self._steps = 0
-        self.passed = Compute()
+        self.passed = Work()
 
-    def prompt_compute(self, prompt: Sequence[int]) -> Compute:
-        """As Session.prompt_compute: all layers, no head."""
-        return Compute(Passes(prefill=(len(prompt) - 1) * self.policy.n_layers))
+    def prompt_work(self, prompt: Sequence[int]) -> Work:
+        """As Session.prompt_work: all layers, no head."""
+        return Work(prefill=(len(prompt) - 1) * self.policy.n_layers)
 
-    def step_compute(self, row: int) -> Compute:
-        """As Session.step_compute: every step is one token through all layers and the head."""
-        return Compute(Passes(decode=self._steps * self.policy.n_layers, heads=self._steps))
+    def step_work(self, row: int) -> Work:
+        """As Session.step_work: every step is one token through all layers and the head."""
+        return Work(decode=self._steps * self.policy.n_layers, heads=self._steps)
 
     @torch.inference_mode()
     def prefill(self, row: int, ids: Sequence[int]) -> None:
         """As Session.prefill, in passes of PREFILL_WIDTH tokens, whose logits nobody needs."""
         for tokens, positions, _ in prefill_passes(ids, self.capacity, self.policy.device):
             self._forward(self.policy.model.base_model, tokens, self._all_rows[row : row + 1], positions)
-            self.passed += Compute(Passes(prefill=tokens.numel() * self.policy.n_layers))
+            self.passed += Work(prefill=tokens.numel() * self.policy.n_layers)
 
     @torch.inference_mode()
     def step(self, ids: Sequence[int], positions: Sequence[int]) -> Float[Tensor, "row vocab"]:
@@ -218,7 +218,7 @@ class RowSession(Session):
         device = self.policy.device
         tokens, at = (torch.tensor(values, device=device)[:, None] for values in (ids, positions))
         self._steps += 1
-        self.passed += Compute(Passes(decode=self.rows * self.policy.n_layers, heads=self.rows))
+        self.passed += Work(decode=self.rows * self.policy.n_layers, heads=self.rows)
         return _floating(self._forward(self.policy.model, tokens, self._all_rows, at).logits[:, -1])
 
     def _forward(

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from reasoning_lab.engine.policy import Policy, Segment, Session
-from reasoning_lab.records import Compute, Passes
+from reasoning_lab.engine.work import Work
 
 
 class ToyPolicy(Policy):
@@ -90,21 +90,21 @@ class _ToySession(Session):
         self._ids: list[list[int]] = [[] for _ in range(rows)]
         self._logits: dict[tuple[int, ...], Tensor] = {}
         self._steps = 0
-        self.passed = Compute()
+        self.passed = Work()
 
-    def prompt_compute(self, prompt: Sequence[int]) -> Compute:
-        return Compute(Passes(prefill=len(prompt) - 1))
+    def prompt_work(self, prompt: Sequence[int]) -> Work:
+        return Work(prefill=len(prompt) - 1)
 
-    def step_compute(self, row: int) -> Compute:
-        return Compute(Passes(decode=self._steps, heads=self._steps))
+    def step_work(self, row: int) -> Work:
+        return Work(decode=self._steps, heads=self._steps)
 
     def prefill(self, row: int, ids: Sequence[int]) -> None:
         self._ids[row] = list(ids)
-        self.passed += Compute(Passes(prefill=len(ids)))
+        self.passed += Work(prefill=len(ids))
 
     def step(self, ids: Sequence[int], positions: Sequence[int]) -> Tensor:
         self._steps += 1
-        self.passed += Compute(Passes(decode=self.rows, heads=self.rows))
+        self.passed += Work(decode=self.rows, heads=self.rows)
         for row, (id, position) in enumerate(zip(ids, positions, strict=True)):
             self._ids[row][position:] = [id]
         return torch.stack([self._look_up(tuple(row)) for row in self._ids])

@@ -8,17 +8,17 @@ from typing import Any
 import torch
 
 from reasoning_lab.engine.transformers import PREFILL_WIDTH
-from reasoning_lab.records import Passes
+from reasoning_lab.engine.work import Work
 
 
 @dataclass
 class Seen:
-    """Token-layer passes and heads by what was really passed: all of it, and that at other positions than the spare one,
-    which takes what padding writes."""
+    """What one model did by what was really passed: all of it, and what was not at the spare position, which
+    takes what padding writes."""
 
     spare: int
-    all: Passes = Passes()
-    real: Passes = Passes()
+    all: Work = field(default_factory=Work)
+    real: Work = field(default_factory=Work)
     last: torch.Tensor = field(default_factory=lambda: torch.zeros(0, 0))
     """Positions of the last layer's last pass."""
 
@@ -28,14 +28,14 @@ class Seen:
         for name, n in (("all", positions.numel()), ("real", int((positions != self.spare).sum()))):
             # One row and one column are a decode step; a window over a text's last positions is one too.
             is_prompt = positions.shape == (1, PREFILL_WIDTH)
-            setattr(self, name, getattr(self, name) + (Passes(prefill=n) if is_prompt else Passes(decode=n)))
+            setattr(self, name, getattr(self, name) + (Work(prefill=n) if is_prompt else Work(decode=n)))
         self.last = positions
 
     def head(self, _module: Any, args: Any, _out: Any) -> None:
         """The head ran, on the last columns."""
         rows, width = args[0].shape[:2]
         real = int((self.last[:rows, -width:] != self.spare).sum())
-        self.all, self.real = self.all + Passes(heads=rows * width), self.real + Passes(heads=real)
+        self.all, self.real = self.all + Work(heads=rows * width), self.real + Work(heads=real)
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from reasoning_lab.engine.policy import Segment, Session
 from reasoning_lab.engine.transformers import PREFILL_WIDTH, RowCache, prefill_passes
-from reasoning_lab.records import Compute, Passes
+from reasoning_lab.engine.work import Work
 from reasoning_lab.steering.coefficient import Candidates
 from reasoning_lab.steering.gate import Place
 from reasoning_lab.steering.hybrid.parts import Parts, PromptPair
@@ -115,19 +115,19 @@ class HybridSession(Session):
         return RowCache(self._base_cache.store.new_zeros(above), first=self._layer + 1)
 
     @property
-    def passed(self) -> Compute:  # pyright: ignore[reportIncompatibleVariableOverride]
+    def passed(self) -> Work:  # pyright: ignore[reportIncompatibleVariableOverride]
         """As Session.passed."""
-        return Compute(self._base_tally.passed, self._thinking_tally.passed)
+        return Work(*self._base_tally.passed, *self._thinking_tally.passed)
 
-    def prompt_compute(self, prompt: Sequence[int]) -> Compute:
-        """As Session.prompt_compute, for both models' prompts."""
+    def prompt_work(self, prompt: Sequence[int]) -> Work:
+        """As Session.prompt_work, for both models' prompts."""
         pair = self._parts.prompts.get(tuple(prompt))
         theirs = (len(pair.thinking) - 1) * (self._depth + 1) if pair else 0
-        return Compute(Passes(prefill=(len(prompt) - 1) * self._parts.base.n_layers), Passes(prefill=theirs))
+        return Work(prefill=(len(prompt) - 1) * self._parts.base.n_layers, thinking_prefill=theirs)
 
-    def step_compute(self, row: int) -> Compute:
-        """As Session.step_compute: a second pass, and one for each candidate, where the row asked for them."""
-        return Compute(self._base_tally.of_row(row), self._thinking_tally.of_row(row))
+    def step_work(self, row: int) -> Work:
+        """As Session.step_work: a second pass, and one for each candidate, where the row asked for them."""
+        return Work(0, *self._base_tally.of_row(row), 0, *self._thinking_tally.of_row(row))
 
     # -- reading -------------------------------------------------------------------------------------------------
 

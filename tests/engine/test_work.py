@@ -12,7 +12,8 @@ from reasoning_lab.engine.rng import Key
 from reasoning_lab.engine.scheduler import Counts, run
 from reasoning_lab.engine.transformers import PREFILL_WIDTH
 from reasoning_lab.model_pair.toy import ToyPolicy
-from reasoning_lab.records import Candidate, Compute, Passes
+from reasoning_lab.engine.work import Work
+from reasoning_lab.records import Candidate
 from reasoning_lab.sampler.ancestral import Greedy, Temperature
 from reasoning_lab.sampler.base import Prompt
 from reasoning_lab.sampler.beam import Beam
@@ -57,11 +58,11 @@ def asked(lengths: list[int]) -> list[Prompt]:
     ]
 
 
-def taken(policy: Any, sampler: Any, prompts: list[Prompt], rows: int, capacity: int = CAPACITY) -> dict[Any, Compute]:
+def taken(policy: Any, sampler: Any, prompts: list[Prompt], rows: int, capacity: int = CAPACITY) -> dict[Any, Work]:
     counts = Counts()
     tasks = [(i, sampler.sample(prompt)) for i, prompt in enumerate(prompts)]
     assert len(list(run(policy, tasks, rows, capacity, counts=counts))) == len(prompts)
-    return counts.compute
+    return counts.work
 
 
 @pytest.mark.parametrize("name", SAMPLERS)
@@ -70,7 +71,7 @@ def test_an_answer_takes_what_was_really_passed(name: str) -> None:
     for prompt in asked([1, 5, PREFILL_WIDTH, PREFILL_WIDTH + 7]):
         with witnessed(policy.model, spare=CAPACITY) as seen:
             [counted] = taken(policy, SAMPLERS[name], [prompt], rows=1).values()
-        assert counted == Compute(own=seen.real)
+        assert counted == seen.real
         assert seen.real.prefill == (len(prompt.ids) - 1) * N_LAYERS
 
 
@@ -87,10 +88,11 @@ def test_all_that_is_passed_is_counted_apart_padding_included(rows: int) -> None
     tasks = [(i, SAMPLERS["power"].sample(prompt)) for i, prompt in enumerate(asked([5, 70]))]
     with witnessed(policy.model, spare=CAPACITY) as seen:
         list(run(policy, tasks, rows, CAPACITY, counts=counts))
-    assert counts.passed == Compute(own=seen.all)
-    assert counts.passed.own.prefill == 3 * PREFILL_WIDTH * N_LAYERS
-    useful = sum(each.own.layers for each in counts.compute.values())
-    assert counts.passed.own.layers > useful
+    assert counts.passed == seen.all
+    assert counts.passed.prefill == 3 * PREFILL_WIDTH * N_LAYERS
+    assert counts.useful == sum(counts.work.values(), Work())
+    assert 0 < counts.useful_share == counts.useful.decode / counts.passed.decode <= 1
+    assert (counts.useful_share == 1) == (rows == 1)
 
 
 def test_every_chain_of_a_problem_has_its_prompt_counted_though_it_is_read_once() -> None:
@@ -98,15 +100,15 @@ def test_every_chain_of_a_problem_has_its_prompt_counted_though_it_is_read_once(
     with witnessed(policy.model, spare=CAPACITY) as seen:
         counted = taken(policy, SAMPLERS["ancestral"], [prompt] * 3, rows=1)
     assert seen.real.prefill == 29 * N_LAYERS
-    assert sum(each.own.prefill for each in counted.values()) == 3 * 29 * N_LAYERS
-    assert sum(each.own.decode for each in counted.values()) == seen.real.decode
+    assert sum(each.prefill for each in counted.values()) == 3 * 29 * N_LAYERS
+    assert sum(each.decode for each in counted.values()) == seen.real.decode
 
 
 def test_prefill_computes_no_logits() -> None:
     policy = model(torch.float32)
     with witnessed(policy.model, spare=CAPACITY) as seen:
         policy.open(2, CAPACITY).prefill(0, list(range(2, 32)))
-    assert seen.all == Passes(prefill=PREFILL_WIDTH * N_LAYERS)
+    assert seen.all == Work(prefill=PREFILL_WIDTH * N_LAYERS)
 
 
 @pytest.mark.parametrize("name", SAMPLERS)
@@ -114,18 +116,17 @@ def test_who_goes_on_from_any_checkpoint_has_taken_the_same(name: str) -> None:
     """What is read again after a resume is no part of it, nor is anything lost."""
     policy, sampler, [prompt] = model(torch.float64), SAMPLERS[name], asked([9])
     counts = Counts()
-    saved: list[tuple[Any, Compute]] = []
+    saved: list[tuple[Any, Work]] = []
 
     def save(_: Any, state: Any) -> None:
-        saved.append((json.loads(json.dumps(state)), counts.compute[0]))
+        saved.append((json.loads(json.dumps(state)), counts.work[0]))
 
     list(run(policy, [(0, sampler.sample(prompt))], 1, CAPACITY, save, counts))
     for state, so_far in saved:
-        again = Counts(compute={0: so_far})
+        again = Counts(work={0: so_far})
         list(run(policy, [(0, sampler.sample(prompt, state))], 1, CAPACITY, counts=again))
-        assert again.compute == counts.compute
-        # All of it happened in one of the two runs, and what was rebuilt in both.
-        assert again.passed.own.layers + so_far.own.layers >= counts.compute[0].own.layers
+        assert again.work == counts.work
+        assert again.useful == counts.work[0] - so_far
     if name in ("power", "pool of budget forcing", "best of n"):
         assert saved
 
@@ -143,6 +144,6 @@ def test_the_toy_is_a_model_of_one_layer() -> None:
             16,
         )
     )
-    assert {i: Passes(0, sample.decode_tokens, sample.decode_tokens) for i, sample in drawn.items()} == {
-        i: each.own for i, each in counted.items()
+    assert {i: Work(0, sample.decode_tokens, sample.decode_tokens) for i, sample in drawn.items()} == {
+        i: each for i, each in counted.items()
     }

@@ -173,7 +173,7 @@ class Completions(Artifact[tuple[Completion, ...]]):
         seconds = time.monotonic() - started
         context.tell(
             f"  {self.caption}: {len(answers):,} answers, {counts.drawn:,} tokens drawn in {seconds:.1f} s "
-            f"({counts.drawn / max(seconds, 1e-9):,.0f}/s, {100 * counts.useful_share:.0f} % of the layer passes useful)"
+            f"({counts.drawn / max(seconds, 1e-9):,.0f}/s, {100 * counts.useful_share:.0f} % of layer passes useful)"
         )
         return answers
 

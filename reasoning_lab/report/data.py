@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from reasoning_lab.checks import require
-from reasoning_lab.records import Annotation, Completion, Grade, Problem
+from reasoning_lab.records import Annotation, Completion, Grade, ModelSize, Problem
 from reasoning_lab.report.words import natural_key
 from reasoning_lab.statistics import Interval
 
@@ -31,6 +31,10 @@ class ArmResult:
     scored: list[tuple[float, float]] | None = None
     """Per answer, (log p per token, mean negative entropy) of its text under the BASE model [nats]."""
     note: str = ""
+    own_size: ModelSize | None = None
+    """Of the model that writes (of a hybrid its base model); None: not known, and no FLOPs are given."""
+    thinking_size: ModelSize | None = None
+    """Of the thinking model that steers it, where one does."""
 
     def __post_init__(self) -> None:
         if not self.completions:

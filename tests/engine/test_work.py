@@ -11,8 +11,8 @@ from reasoning_lab.engine.policy import Chain
 from reasoning_lab.engine.rng import Key
 from reasoning_lab.engine.scheduler import Counts, run
 from reasoning_lab.engine.transformers import PREFILL_WIDTH
-from reasoning_lab.model_pair.toy import ToyPolicy
 from reasoning_lab.engine.work import Work
+from reasoning_lab.model_pair.toy import ToyPolicy
 from reasoning_lab.records import Candidate
 from reasoning_lab.sampler.ancestral import Greedy, Temperature
 from reasoning_lab.sampler.base import Prompt
@@ -144,6 +144,4 @@ def test_the_toy_is_a_model_of_one_layer() -> None:
             16,
         )
     )
-    assert {i: Work(0, sample.decode_tokens, sample.decode_tokens) for i, sample in drawn.items()} == {
-        i: each for i, each in counted.items()
-    }
+    assert counted == {i: Work(0, sample.decode_tokens, sample.decode_tokens) for i, sample in drawn.items()}

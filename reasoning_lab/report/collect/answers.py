@@ -12,6 +12,7 @@ from reasoning_lab.artifacts.arms import Answers, ArmRow, Arms
 from reasoning_lab.artifacts.base import Context
 from reasoning_lab.artifacts.completions import Completions
 from reasoning_lab.artifacts.scores import Scores
+from reasoning_lab.artifacts.sizes import Size
 from reasoning_lab.benchmark.base import Benchmark
 from reasoning_lab.model_pair.reader import load_reader
 from reasoning_lab.records import Completion, Grade, Problem
@@ -71,6 +72,8 @@ def _result(row: ArmRow, draws: Sequence[Answers], arms: Arms, context: Context)
         checks=rates.get("check"),
         backtracks=rates.get("backtrack"),
         scored=[score for draw in draws for score in context.get(draw.scores)] if _is_scored(row, arms) else None,
+        own_size=context.get(Size(arms.pair.source(row.role))),
+        thinking_size=context.get(Size(arms.pair.source("thinking"))) if row.is_steered else None,
     )
 
 

@@ -12,8 +12,9 @@ from reasoning_lab.report.views import tables
 from reasoning_lab.report.views.arms import ROLLOUTS, ArmSummary, grpo_length, interval_of, summarise
 from reasoning_lab.report.views.control_headline import controls_headline, gap_words, no_gap
 from reasoning_lab.report.views.controls import control_groups, control_rows
+from reasoning_lab.report.views.cost_words import DECODE_TOKENS, FLOPS, FORWARD_TOKENS, cost_footer
 from reasoning_lab.report.views.tables import Cell, Column, Group, Words, markdown_text, with_bounds
-from reasoning_lab.report.words import NOTHING, capital, decimal, p_value, percent, points, thousands
+from reasoning_lab.report.words import NOTHING, capital, decimal, p_value, percent, points
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -56,8 +57,9 @@ ARM_COLUMNS: tuple[Column[ArmSummary], ...] = (
            lambda row: p_value(row.difference), from_width=160),
     Column("Length", "Mean generated tokens of the final answer", lambda row: f"{row.length:.0f}", from_width=110),
     *BEHAVIOURS,
-    Column("Decode tokens", "Mean tokens drawn per answer, rejected and discarded ones included",
-           lambda row: thousands(row.decode_tokens)),
+    DECODE_TOKENS,
+    FORWARD_TOKENS,
+    FLOPS,
     Column("GRPO epochs",
            f"Decode tokens over the tokens of one GRPO epoch per problem with {ROLLOUTS[0]} | {ROLLOUTS[1]} rollouts",
            _epochs, from_width=110),
@@ -82,6 +84,9 @@ CONTROL_COLUMNS: tuple[Column[ArmSummary], ...] = (
            lambda row: percent(row.steered), wraps=False, from_width=114),
     Column("Length", "Mean generated tokens", lambda row: f"{row.length:.0f}", from_width=160),
     *BEHAVIOURS,
+    DECODE_TOKENS,
+    FORWARD_TOKENS,
+    FLOPS,
 )  # fmt: skip
 
 
@@ -134,7 +139,7 @@ def arm_footer(report: Report, rows: list[ArmSummary]) -> list[str]:
             f"GRPO epochs: decode tokens per answer / (rollouts × {length:.1f} tokens, the mean GRPO completion), for "
             f"{ROLLOUTS[0]} and {ROLLOUTS[1]} rollouts; counts generation only, not the gradient steps."
         )
-    return [*lines, *report.footer]
+    return [*lines, *cost_footer(report, rows), *report.footer]
 
 
 def control_footer(given: HybridReport, rows: list[ArmSummary]) -> list[str]:
@@ -151,11 +156,16 @@ def control_footer(given: HybridReport, rows: list[ArmSummary]) -> list[str]:
         f"Taxonomy: {given.taxonomy.method}; judge: {given.taxonomy.judge or 'none'}; {given.taxonomy.n_dead} empty "
         "categories.",
         *given.taxonomy.notes,
+        *cost_footer(given.report, rows),
         *given.report.footer,
     ]
 
 
 # --- files ----------------------------------------------------------------------------------------------------
+
+
+COSTS = ("decode_tokens", "forward_tokens", "thinking_tokens", "flops", "flops_over_base")
+"""Means per answer; the last over the base arm's."""
 
 
 def _arm_record(row: ArmSummary) -> dict[str, Cell]:
@@ -168,7 +178,7 @@ def _arm_record(row: ArmSummary) -> dict[str, Cell]:
         **with_bounds("accuracy", row.accuracy),
         **with_bounds("difference_to_base", interval_of(row.difference), "difference"),
         "mcnemar_p": row.difference.p_value if row.difference else None,
-        **{key: getattr(row, key) for key in ("length", "checks", "backtracks", "decode_tokens")},
+        **{key: getattr(row, key) for key in ("length", "checks", "backtracks", *COSTS)},
         **{f"grpo_epochs_{n}": e for n, e in zip(ROLLOUTS, epochs, strict=True)},
         **{key: getattr(row, key) for key in rest},
     }
@@ -182,7 +192,7 @@ def _control_record(row: ArmSummary) -> dict[str, Cell]:
         **with_bounds("hybrid_lead", interval_of(row.lead)),
         "mcnemar_p": row.lead.p_value if row.lead else None,
         **with_bounds("steered", row.steered),
-        **{key: getattr(row, key) for key in ("length", "checks", "backtracks")},
+        **{key: getattr(row, key) for key in ("length", "checks", "backtracks", *COSTS)},
     }
 
 

@@ -4,14 +4,8 @@ from typing import NamedTuple
 
 from reasoning_lab import statistics as st
 from reasoning_lab.report.data import Report
-from reasoning_lab.report.views.arms import (
-    ROLLOUTS,
-    ArmSummary,
-    PassSummary,
-    compare,
-    gap_recovered_by,
-    strongest_rival,
-)
+from reasoning_lab.report.views.arms import ArmSummary, PassSummary, compare, gap_recovered_by, strongest_rival
+from reasoning_lab.report.views.cost_words import cost_sentence
 from reasoning_lab.report.words import capital, evidence, percent_sentence, relation, thousands
 
 
@@ -27,7 +21,11 @@ def arms_headline(report: Report, rows: list[ArmSummary], passk: list[PassSummar
     by_name = {row.name: row for row in rows}
     studied, base = by_name[report.studied], by_name[report.base]
     reference = by_name[report.reference] if report.reference and report.reference != report.studied else None
-    sentences = [*_accuracy(report, studied, base, reference), *_rival(report, rows, studied), _cost(studied, base)]
+    sentences = [
+        *_accuracy(report, studied, base, reference),
+        *_rival(report, rows, studied),
+        cost_sentence(studied, base),
+    ]
     sentences += [*_variety(report, passk), *_sureness(report, passk)]
     return Headline(_verdict(report, studied, base, reference), tuple(map(capital, sentences)))
 
@@ -75,17 +73,6 @@ def _accuracy(report: Report, studied: ArmSummary, base: ArmSummary, reference: 
 def _not_ruled_out(interval: st.Interval) -> str:
     low, high = -100 * interval.low, 100 * interval.high
     return f"neither a deficit of {low:.1f} points nor a lead of {high:.1f} is ruled out"
-
-
-def _cost(studied: ArmSummary, base: ArmSummary) -> str:
-    factor = studied.decode_tokens / base.decode_tokens
-    said = f"one answer of {studied.label} draws {thousands(studied.decode_tokens)} tokens, {factor:.1f} times the "
-    said += f"{thousands(base.decode_tokens)} of {base.label}"
-    if studied.grpo_epochs:
-        few, many = studied.grpo_epochs
-        said += f": as many as {few:.2f} GRPO epochs spend on a problem with {ROLLOUTS[0]} rollouts, or {many:.2f} "
-        said += f"with {ROLLOUTS[1]}. Training is paid for once, sampling with every answer"
-    return said + "."
 
 
 def _rival(report: Report, rows: list[ArmSummary], studied: ArmSummary) -> list[str]:

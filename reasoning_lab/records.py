@@ -185,6 +185,23 @@ class Completion(Record):
 
 
 @dataclass(frozen=True)
+class ChainState(Record):
+    """A state that a Markov chain went through, read and graded like an answer."""
+
+    problem: str
+    chain: int
+    rung: int
+    step: int
+    """Steps made on the rung; 0 before the first."""
+    length: int
+    """Generated tokens."""
+    verdict: Verdict | None
+    """None where the answers are graded by a judge, who was not asked about states."""
+    answer: str | None
+    """The answer read off the text, in the form in which it votes."""
+
+
+@dataclass(frozen=True)
 class Span(Record):
     """One sentence of a generated text: the spans of a trace partition its text (or its thinking part) and the tokens
     that write it, in order; the stop id is in none."""

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from reasoning_lab.checks import require
-from reasoning_lab.records import Annotation, Completion, Grade, ModelSize, Problem
+from reasoning_lab.records import Annotation, ChainState, Completion, Grade, ModelSize, Problem
 from reasoning_lab.report.words import natural_key
 from reasoning_lab.statistics import Interval
 
@@ -35,6 +35,8 @@ class ArmResult:
     """Of the model that writes (of a hybrid its base model); None: not known, and no FLOPs are given."""
     thinking_size: ModelSize | None = None
     """Of the thinking model that steers it, where one does."""
+    states: tuple[ChainState, ...] = ()
+    """Of an arm of Markov chains: what the first chain of each problem went through."""
 
     def __post_init__(self) -> None:
         if not self.completions:

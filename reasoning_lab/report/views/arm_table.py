@@ -12,6 +12,7 @@ from reasoning_lab.report.views import tables
 from reasoning_lab.report.views.arms import ROLLOUTS, ArmSummary, grpo_length, interval_of, summarise
 from reasoning_lab.report.views.control_headline import controls_headline, gap_words, no_gap
 from reasoning_lab.report.views.controls import control_groups, control_rows
+from reasoning_lab.report.views.convergence_words import convergence_lines
 from reasoning_lab.report.views.cost_words import DECODE_TOKENS, FLOPS, FORWARD_TOKENS, cost_footer
 from reasoning_lab.report.views.tables import Cell, Column, Group, Words, markdown_text, with_bounds
 from reasoning_lab.report.words import NOTHING, capital, decimal, p_value, percent, points
@@ -204,7 +205,7 @@ def write_arm_tables(report: Report, rows: list[ArmSummary], out_dir: Path) -> N
     """table.csv, and table.md with the footer and the comparison with published numbers."""
     tables.write_csv([_arm_record(row) for row in rows], out_dir / "table.csv")
     lines = [f"# {markdown_text(report.title)}", *_markdown(ARM_COLUMNS, rows)]
-    lines += tables.markdown_list(arm_footer(report, rows))
+    lines += tables.markdown_list([*convergence_lines(report), *arm_footer(report, rows)])
     if report.published:
         lines += tables.markdown_table(PUBLISHED_ARMS, published_arms(report, rows))
     tables.write_text_lines(lines, out_dir / "table.md")
@@ -230,6 +231,7 @@ def print_table(report: Report, console: Console, rows: list[ArmSummary] | None 
     rows = summarise(report) if rows is None else rows
     styles = {report.base: "dim", report.studied: "bold"}
     tables.print_rows(report.title, ARM_COLUMNS, [Group("", rows)], console, lambda row: styles.get(row.name, ""))
+    tables.print_lines(convergence_lines(report), console)
     tables.print_lines(arm_footer(report, rows), console, "dim")
 
 

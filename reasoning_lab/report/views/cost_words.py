@@ -66,7 +66,7 @@ def cost_footer(report: Report, rows: Sequence[ArmSummary]) -> list[str]:
         sizes |= {"thinking": arm.thinking_size} if arm.thinking_size else {}
     known = "; ".join(f"{role} {thousands(s.body)} + {thousands(s.head)}" for role, s in sizes.items())
     return [
-        "Forward tokens and FLOPs count, for each answer, its prompt once and all that was passed through any model for "
+        "Forward tokens and FLOPs count for each answer its prompt once and all that was passed through any model for "
         "it: rejected proposals, discarded candidates, second passes above the steered layer, what the thinking model "
         "reads. FLOPs: 2 × (parameters of the layers + of the head where logits were computed) × tokens; parameters "
         f"without embedding tables, layers + head: {known}. Not counted: attention's products over the context, the "

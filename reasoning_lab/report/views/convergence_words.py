@@ -27,11 +27,12 @@ def convergence_sentences(given: Convergence) -> list[str]:
         return [*said, "Its states were not graded (a judge grades the answers): not shown to have converged."]
     shown = ", ".join(f"{100 * place.accuracy.value:.1f}" for place in given.last if place.accuracy)
     steps = ", ".join(str(place.step) for place in given.last)
-    changed = given.last[-1].answers_changed
+    changed, rung = given.last[-1].answers_changed, given.ends[-1].answers_changed
     assert changed is not None, "a rung has at least one step"
+    whole = f"the last rung changed {percent_sentence(rung)} of the answers, its last step" if rung else "its last step"
     said.append(
-        f"Accuracy after {steps} steps of the last rung: {shown} %; its last step still changed "
-        f"{percent_sentence(changed)} of the answers. {_claim(given)}"
+        f"Accuracy after {steps} steps of the last rung: {shown} %; {whole} {percent_sentence(changed)}. "
+        f"{_claim(given)}"
     )
     return said
 

@@ -75,7 +75,7 @@ def _draw_moves(axes: Axes, given: Convergence, ink: Ink) -> None:
     xs = [steps[rung.rung] for rung in given.rungs]
     for label, values, colour, marker, style in lines:
         _draw_shares(axes, xs, values, label, colour, marker, style)
-    axes.set(ylabel="% of the rung's", ylim=(-2, 102))
+    axes.set(ylabel="%", ylim=(-2, 102))
     axes.legend(loc="upper center", ncols=3, fontsize=8.5, bbox_to_anchor=(0.5, 1.16))
 
 

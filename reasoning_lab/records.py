@@ -70,6 +70,62 @@ class Move(Record):
 
 
 @dataclass(frozen=True)
+class Passes(Record):
+    """Tokens passed through one model. The unit is a token through a single layer, so that a pass through some of the
+    layers counts for what it is; divided by the model's layers it is a number of tokens."""
+
+    prefill: int = 0
+    """Token-layer passes that read prompts."""
+    decode: int = 0
+    """Token-layer passes of decode steps and of what is run again within them."""
+    heads: int = 0
+    """Tokens whose logits were computed."""
+
+    @property
+    def layers(self) -> int:
+        """Token-layer passes in all."""
+        return self.prefill + self.decode
+
+
+@dataclass(frozen=True)
+class Compute(Record):
+    """What an answer passed through the models that it took."""
+
+    own: Passes = field(default_factory=Passes)
+    """Through the model that writes; of a hybrid its base model."""
+    thinking: Passes = field(default_factory=Passes)
+    """Through the thinking model that steers it; nothing where none does."""
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> "Compute":
+        """As Record.from_json, with the passes restored."""
+        return cls(**{name: Passes.from_json(passes) for name, passes in data.items()})
+
+
+@dataclass(frozen=True)
+class ModelSize(Record):
+    """How large a model is, as far as a token's arithmetic goes."""
+
+    n_layers: int
+    """Decoder layers."""
+    body: int
+    """Parameters of the layers and of what is between them and the head; of a mixture of experts, those that a token
+    meets. Embedding tables are looked up, not multiplied by, and are no part of it."""
+    head: int
+    """Parameters of the head, tied to an embedding table or not."""
+
+    def tokens(self, passes: Passes) -> float:
+        """Whole tokens that the passes amount to: a pass through a share of the layers counts as that share."""
+        return passes.layers / self.n_layers
+
+    def flops(self, passes: Passes) -> float:
+        """2 x parameters x tokens: a multiplication and an addition per parameter and token, by body and head (Kaplan
+        et al. 2020, arXiv:2001.08361, table 1). Without attention's own products over the context, which the formula
+        leaves out while contexts are short beside 12 widths."""
+        return 2.0 * (self.body * self.tokens(passes) + self.head * passes.heads)
+
+
+@dataclass(frozen=True)
 class Candidate(Record):
     """One member of a pool from which best-of-n or a vote chooses."""
 
@@ -111,6 +167,11 @@ class Completion(Record):
     candidates: tuple[Candidate, ...] = ()
     inserted: tuple[int, ...] = ()
     """As Candidate.inserted."""
+    compute: Compute | None = None
+    """What was passed through the models for it: its prompt once, and every decode step, those of rejected proposals
+    and of pool candidates included; None where nobody counted. It follows from the answer and from what was tried for
+    it: no part of it are the padding of a fixed shape, what is read again after a resume, and that chains of one
+    problem may share their prompt's state."""
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> "Completion":
@@ -118,9 +179,26 @@ class Completion(Record):
         nested = {
             "moves": tuple(Move.from_json(move) for move in data.get("moves", ())),
             "candidates": tuple(Candidate.from_json(candidate) for candidate in data.get("candidates", ())),
+            "compute": Compute.from_json(data["compute"]) if data.get("compute") else None,
         }
-        flat = super().from_json({name: value for name, value in data.items() if name not in nested})
-        return cls(**{**{f.name: getattr(flat, f.name) for f in fields(cls)}, **nested})
+        return super().from_json({name: value for name, value in data.items() if name not in nested} | nested)
+
+
+@dataclass(frozen=True)
+class ChainState(Record):
+    """A state that a Markov chain went through, read and graded like an answer."""
+
+    problem: str
+    chain: int
+    rung: int
+    step: int
+    """Steps made on the rung; 0 before the first."""
+    length: int
+    """Generated tokens."""
+    verdict: Verdict | None
+    """None where the answers are graded by a judge, who was not asked about states."""
+    answer: str | None
+    """The answer read off the text, in the form in which it votes."""
 
 
 @dataclass(frozen=True)

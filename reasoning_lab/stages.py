@@ -28,7 +28,13 @@ from reasoning_lab.judge.preference import PreferenceOption, annotator_prompt
 from reasoning_lab.model_pair.pair import ModelPair
 from reasoning_lab.model_pair.reader import load_reader, where_of
 from reasoning_lab.report import print_hybrid, print_table, write_hybrid, write_report, write_taxonomy
-from reasoning_lab.report.collect.answers import collect_report, needed_scores, sample_table, write_lm_eval_files
+from reasoning_lab.report.collect.answers import (
+    collect_report,
+    needed_scores,
+    needed_trajectories,
+    sample_table,
+    write_lm_eval_files,
+)
 from reasoning_lab.report.collect.hybrid import collect_hybrid, needed_annotations
 from reasoning_lab.report.collect.taxonomy import collect_taxonomy, taxonomy_metrics
 from reasoning_lab.report.collect.win_rates import win_rates
@@ -196,7 +202,7 @@ def report_stage(run: Run) -> Metrics:
     """Draw and grade all arms; write table, plots and page; the headline metrics."""
     grades_stage(run)
     arms, experiment, folder = run.arms, run.experiment, run.folder / "report"
-    run.build(*needed_scores(arms))
+    run.build(*needed_scores(arms), *needed_trajectories(arms))
     report = collect_report(arms, experiment.title, experiment.published, run.context)
     metrics = write_report(report, folder)
     print_table(report, run.context.console)

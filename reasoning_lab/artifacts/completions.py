@@ -90,7 +90,7 @@ class Completions(Artifact[tuple[Completion, ...]]):
     """Answers, one per problem and chain, in the order of problems, then chains."""
 
     kind: ClassVar[str] = "completions"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     pair: Annotated[str, APART]
     """Name of the model pair, for the folder's name."""
     writer: Annotated[str, APART]
@@ -173,7 +173,7 @@ class Completions(Artifact[tuple[Completion, ...]]):
         seconds = time.monotonic() - started
         context.tell(
             f"  {self.caption}: {len(answers):,} answers, {counts.drawn:,} tokens drawn in {seconds:.1f} s "
-            f"({counts.drawn / max(seconds, 1e-9):,.0f}/s, {100 * counts.occupancy:.0f} % of row-steps useful)"
+            f"({counts.drawn / max(seconds, 1e-9):,.0f}/s, {100 * counts.useful_share:.0f} % of layer passes useful)"
         )
         return answers
 

@@ -24,7 +24,7 @@ def show_plan(title: str, answers: Sequence[Completions], typical_length: float,
     table = Table(title=title, title_justify="left")
     for column in ("answers of", "writer", "sampler"):
         table.add_column(column)
-    for column in ("answers", "expected tokens", "state"):
+    for column in ("answers", "expected decode tokens", "state"):
         table.add_column(column, justify="right")
     total = 0.0
     for each in answers:
@@ -35,7 +35,9 @@ def show_plan(title: str, answers: Sequence[Completions], typical_length: float,
         table.add_row(each.caption, each.writer, describe(each.sampler), f"{each.n_answers:,}", shown, state)
     context.console.print(table)
     context.console.print(
-        f"About {total:,.0f} tokens to draw, at {typical_length} tokens per plain answer.", highlight=False
+        f"About {total:,.0f} decode tokens to draw, at {typical_length} tokens per plain answer; prompts, and what a "
+        "thinking model reads, come on top.",
+        highlight=False,
     )
 
 

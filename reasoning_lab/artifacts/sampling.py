@@ -2,15 +2,16 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
 from reasoning_lab.artifacts.store import RunLog
 from reasoning_lab.engine.policy import Chain, score
 from reasoning_lab.engine.rng import Key
 from reasoning_lab.engine.scheduler import Counts, run
+from reasoning_lab.engine.work import Work
 from reasoning_lab.model_pair.loaded import LoadedModel
-from reasoning_lab.records import Candidate, Completion
+from reasoning_lab.records import Candidate, Completion, Compute, Passes
 from reasoning_lab.sampler.base import Prompt, Sample, Sampler
 
 
@@ -47,12 +48,11 @@ def draw_completions(
     votes; `on_done` hears of every answer, logged ones first; finished answers and, at most every
     `checkpoint_seconds` per chain, states of long chains are appended to `log`.
     """
-    done, states = _logged(log)
+    done, states, counts = _logged(log)
     for completion in done.values():
         on_done(completion)
     items = [AnswerId(problem, chain) for problem in prompts for chain in range(*chains)]
     candidate, encode = _reader(model, vote), _encoder(model)
-    counts = Counts()
 
     def tasks() -> Iterator[tuple[AnswerId, Any]]:
         for item in items:
@@ -63,29 +63,32 @@ def draw_completions(
                 yield item, sampler.sample(prompt, states.get(item))
 
     capacity = shape.max_prompt_tokens + sampler.max_new_tokens
-    save = _throttled(log, checkpoint_seconds)
+    save = _throttled(log, checkpoint_seconds, counts)
     for item, sample in run(model.policy, tasks(), shape.rows, capacity, save, counts):
-        done[item] = completion = _completion(item, sample, candidate)
+        done[item] = completion = _completion(item, sample, candidate, _compute(counts.work.pop(item)))
         log.append({"completion": completion.to_json()})
         on_done(completion)
     return [done[item] for item in items], counts
 
 
-def _logged(log: RunLog) -> tuple[dict[AnswerId, Completion], dict[AnswerId, dict[str, Any]]]:
-    """Finished answers of earlier attempts, and the last saved states of unfinished ones."""
+def _logged(log: RunLog) -> tuple[dict[AnswerId, Completion], dict[AnswerId, dict[str, Any]], Counts]:
+    """Finished answers of earlier attempts, the last saved states of unfinished ones, and what those had taken."""
     done: dict[AnswerId, Completion] = {}
     states: dict[AnswerId, dict[str, Any]] = {}
+    counts = Counts()
     for record in log.records:
         if "completion" in record:
             completion = Completion.from_json(record["completion"])
             done[AnswerId(completion.problem, completion.chain)] = completion
         else:
-            states[AnswerId(record["problem"], record["chain"])] = record["state"]
-    return done, states
+            item = AnswerId(record["problem"], record["chain"])
+            states[item], counts.work[item] = record["state"], Work(**record["work"])
+    return done, states, counts
 
 
-def _throttled(log: RunLog, seconds: float) -> Callable[[AnswerId, dict[str, Any]], None]:
-    """Append a chain's state to the log when its last one (or the run's start) is old enough."""
+def _throttled(log: RunLog, seconds: float, counts: Counts) -> Callable[[AnswerId, dict[str, Any]], None]:
+    """Append a chain's state, with what it took to get there, to the log when its last one (or the run's start) is old
+    enough."""
     started = time.monotonic()
     saved: dict[AnswerId, float] = {}
 
@@ -93,7 +96,8 @@ def _throttled(log: RunLog, seconds: float) -> Callable[[AnswerId, dict[str, Any
         now = time.monotonic()
         if now - saved.get(item, started) >= seconds:
             saved[item] = now
-            log.append({"problem": item.problem, "chain": item.chain, "state": state})
+            work = asdict(counts.work[item])
+            log.append({"problem": item.problem, "chain": item.chain, "state": state, "work": work})
 
     return save
 
@@ -121,7 +125,9 @@ def _encoder(model: LoadedModel) -> Callable[[str], tuple[int, ...]]:
     return encode
 
 
-def _completion(item: AnswerId, sample: Sample, candidate: Callable[[Chain], Candidate]) -> Completion:
+def _completion(
+    item: AnswerId, sample: Sample, candidate: Callable[[Chain], Candidate], compute: Compute
+) -> Completion:
     chosen = candidate(sample.chain)
     return Completion(
         item.problem, item.chain, chosen.text, chosen.ids, chosen.finish, chosen.log_p, chosen.negentropy,
@@ -131,7 +137,14 @@ def _completion(item: AnswerId, sample: Sample, candidate: Callable[[Chain], Can
         sample.moves if item.chain == 0 else (),
         tuple(map(candidate, sample.candidates)),
         chosen.inserted,
+        compute,
     )  # fmt: skip
+
+
+def _compute(work: Work) -> Compute:
+    """The record of what an answer took."""
+    own = Passes(work.prefill, work.decode, work.heads)
+    return Compute(own, Passes(work.thinking_prefill, work.thinking_decode, work.thinking_heads))
 
 
 def score_texts(

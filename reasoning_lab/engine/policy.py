@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
 from reasoning_lab.engine.rng import Key
+from reasoning_lab.engine.work import Work
 
 if TYPE_CHECKING:  # Samplers import this module, and an error of theirs must not wait for torch.
     from torch import Tensor
@@ -189,6 +190,17 @@ class Session(ABC):
 
     rows: int
     capacity: int
+    passed: Work
+    """All that was passed through the models so far, with idle rows, padding and what no answer's law depends on."""
+
+    @abstractmethod
+    def prompt_work(self, prompt: Sequence[int]) -> Work:
+        """What reading all tokens of a prompt but the last takes, without padding."""
+
+    @abstractmethod
+    def step_work(self, row: int) -> Work:
+        """What the steps so far took on behalf of a row; of meaning are differences alone, between two steps at which
+        the row did one and the same work. It depends on the row's own text: no padding, no work for other rows."""
 
     @abstractmethod
     def prefill(self, row: int, ids: Sequence[int]) -> None:

@@ -12,7 +12,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from math import isnan, log
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from jaxtyping import Float
 from torch import Tensor
@@ -31,6 +31,7 @@ from reasoning_lab.engine.policy import (
 )
 from reasoning_lab.engine.rng import uniform
 from reasoning_lab.engine.token import Tokens, draw_tokens
+from reasoning_lab.engine.work import Work
 
 Name = TypeVar("Name")
 OnCheckpoint = Callable[[Name, State], None]
@@ -50,11 +51,25 @@ class Counts:
     """Decode steps of the whole batch."""
     rows: int = 0
     """Physical rows; drawn / (steps * rows) is the occupancy."""
+    work: dict[Any, Work] = field(default_factory=dict)
+    """By task: what it took so far, as Completion.compute counts it. Given for a task that goes on from a checkpoint:
+    what it had taken by then."""
+    useful: Work = field(default_factory=Work)
+    """Of all tasks, what this run added to `work`."""
+    passed: Work = field(default_factory=Work)
+    """All that was passed through the models, padding and repeated work included."""
 
     @property
     def occupancy(self) -> float:
         """Useful tokens per row and step."""
         return self.drawn / max(1, self.steps * self.rows)
+
+    @property
+    def useful_share(self) -> float:
+        """Of the decode steps' passes through layers of all models: the share that answers needed; the rest filled the
+        fixed shape or rebuilt what a resume had lost."""
+        useful, passed = (each.decode + each.thinking_decode for each in (self.useful, self.passed))
+        return useful / max(1, passed)
 
 
 @dataclass
@@ -68,6 +83,8 @@ class _Task(Generic[Name, Result]):
     chains: list[Chain | None] = field(default_factory=list)
     row: int | None = None
     """Row that last worked for it: its cache is probably still there."""
+    prompt: tuple[int, ...] | None = None
+    """Prompt that it was last counted for; None before its first request."""
 
 
 @dataclass
@@ -83,6 +100,8 @@ class _Work(Generic[Name, Result]):
     """Positions of `ids` whose state the row holds."""
     base: int
     """First generated position of this request: prompt + kept."""
+    before: Work
+    """The row's count when this request's own work began."""
     log_p: list[float] = field(default_factory=list)
     log_q: list[float] = field(default_factory=list)
     log_z: list[float] = field(default_factory=list)
@@ -105,7 +124,7 @@ def run(
 
     Arguments: `tasks` are (name, coroutine) pairs, pulled as rows fall free; `rows` and `capacity` (positions, prompt
     included) fix the physical shape; `on_checkpoint(name, state)` receives what coroutines yield as Checkpoint;
-    `counts` is filled in place.
+    `counts` is filled in place: when a coroutine yields a Checkpoint or returns, `counts.work` has what it took.
     """
     return _Engine(policy, rows, capacity, on_checkpoint, counts or Counts()).run(iter(tasks))
 
@@ -166,7 +185,20 @@ class _Engine(Generic[Name, Result]):
                 continue
             task.waiting, task.chains = len(requests), [None] * len(requests)
             self.pending.extend((task, slot, request) for slot, request in enumerate(requests))
+            for request in requests:
+                self._count_prompt(task, request.parent.prompt)
             return
+
+    def _count_prompt(self, task: _Task[Name, Result], prompt: tuple[int, ...]) -> None:
+        """Put a prompt down to the task that asks for it first; one that goes on had its prompt before."""
+        goes_on = task.prompt is None and task.name in self.counts.work
+        if task.prompt != prompt and not goes_on:
+            self._count(task, self.session.prompt_work(prompt))
+        task.prompt = prompt
+
+    def _count(self, task: _Task[Name, Result], taken: Work) -> None:
+        self.counts.work[task.name] = self.counts.work.get(task.name, Work()) + taken
+        self.counts.useful += taken
 
     # -- rows ----------------------------------------------------------------------------------------------------
 
@@ -195,7 +227,7 @@ class _Engine(Generic[Name, Result]):
             )
         base = len(parent.prompt) + request.keep
         read = self._restore(row, parent, ids, base)
-        self.rows[row] = _Work(task, slot, request, ids, read, base)
+        self.rows[row] = _Work(task, slot, request, ids, read, base, self.session.step_work(row))
         task.row = row
 
     def _restore(self, row: int, parent: Chain, ids: list[int], base: int) -> int:
@@ -234,7 +266,7 @@ class _Engine(Generic[Name, Result]):
         """Read one token in every row; where the next one is not given, draw it."""
         logits = self._read()
         live = [(row, work) for row, work in enumerate(self.rows) if work and work.read >= work.base]
-        self.counts.forced += sum(work is not None for work in self.rows) - len(live)
+        self.counts.forced += self._skip_rebuilt()
         if not live:
             return
         # Every row is drawn for, so that this arithmetic has one shape too.
@@ -243,12 +275,20 @@ class _Engine(Generic[Name, Result]):
         for row, work in live:
             self._record(row, work, tokens, plans[row].forced is not None)
 
+    def _skip_rebuilt(self) -> int:
+        """Rows that only read again what a resumed chain had: their number; this is none of their request's work."""
+        rebuilt = [(row, work) for row, work in enumerate(self.rows) if work and work.read < work.base]
+        for row, work in rebuilt:
+            work.before = self.session.step_work(row)
+        return len(rebuilt)
+
     def _read(self) -> Float[Tensor, "row vocab"]:
         """One token in every row; logits of what follows it."""
         ids = [work.ids[work.read] if work else 0 for work in self.rows]
         positions = [work.read if work else 0 for work in self.rows]
         logits = self.session.step(ids, positions)
         self.counts.steps += 1
+        self.counts.passed = self.session.passed
         for row, work in enumerate(self.rows):
             if work is None:
                 self.content[row] = []  # The dummy token has overwritten position 0.
@@ -287,6 +327,7 @@ class _Engine(Generic[Name, Result]):
         # A chain given up is a certain rejection: nothing will continue it.
         cache = () if finish == "floor" else self._segments(row, work)
         self.rows[row] = None
+        self._count(task, self.session.step_work(row) - work.before)
         task.chains[work.slot] = _grown(work, finish, cache)
         task.waiting -= 1
         if task.waiting == 0:

@@ -11,6 +11,7 @@ from transformers.cache_utils import Cache, CacheLayerMixin
 from transformers.masking_utils import eager_mask
 
 from reasoning_lab.engine.policy import Policy, Segment, Session, context_length
+from reasoning_lab.engine.work import Work
 
 PREFILL_WIDTH = 64
 """Prompt tokens per prefill pass. Prefill always runs one row at this width, so its arithmetic has one shape."""
@@ -65,6 +66,8 @@ class HuggingFacePolicy(Policy):
     device: torch.device
     dtype: torch.dtype
     """Of weights and cache."""
+    n_layers: int
+    """Decoder layers."""
 
     def __init__(self, model: PreTrainedModel) -> None:
         self.model = model.eval()
@@ -72,6 +75,7 @@ class HuggingFacePolicy(Policy):
         config = model.config
         self.vocab_size, self.architecture = config.vocab_size, config.model_type
         self.context_length = context_length(config)
+        self.n_layers = config.get_text_config().num_hidden_layers
         weight = next(model.parameters())
         self.device, self.dtype = weight.device, weight.dtype
 
@@ -190,28 +194,46 @@ class RowSession(Session):
         self.policy, self.rows, self.capacity = policy, rows, capacity
         self._cache = RowCache.of_model(policy, rows, capacity)
         self._all_rows = torch.arange(rows, device=policy.device)
+        self._steps = 0
+        self.passed = Work()
+
+    def prompt_work(self, prompt: Sequence[int]) -> Work:
+        """As Session.prompt_work: all layers, no head."""
+        return Work(prefill=(len(prompt) - 1) * self.policy.n_layers)
+
+    def step_work(self, row: int) -> Work:
+        """As Session.step_work: every step is one token through all layers and the head."""
+        return Work(decode=self._steps * self.policy.n_layers, heads=self._steps)
 
     @torch.inference_mode()
     def prefill(self, row: int, ids: Sequence[int]) -> None:
-        """As Session.prefill, in passes of PREFILL_WIDTH tokens."""
+        """As Session.prefill, in passes of PREFILL_WIDTH tokens, whose logits nobody needs."""
         for tokens, positions, _ in prefill_passes(ids, self.capacity, self.policy.device):
-            self._forward(tokens, self._all_rows[row : row + 1], positions)
+            self._forward(self.policy.model.base_model, tokens, self._all_rows[row : row + 1], positions)
+            self.passed += Work(prefill=tokens.numel() * self.policy.n_layers)
 
     @torch.inference_mode()
     def step(self, ids: Sequence[int], positions: Sequence[int]) -> Float[Tensor, "row vocab"]:
         """As Session.step: one pass of width 1."""
         device = self.policy.device
-        tokens = torch.tensor(ids, device=device)[:, None]
-        return _floating(self._forward(tokens, self._all_rows, torch.tensor(positions, device=device)[:, None])[:, -1])
+        tokens, at = (torch.tensor(values, device=device)[:, None] for values in (ids, positions))
+        self._steps += 1
+        self.passed += Work(decode=self.rows * self.policy.n_layers, heads=self.rows)
+        return _floating(self._forward(self.policy.model, tokens, self._all_rows, at).logits[:, -1])
 
     def _forward(
-        self, tokens: Int[Tensor, "row width"], rows: Int[Tensor, " row"], positions: Int[Tensor, "row width"]
-    ) -> Float[Tensor, "row width vocab"]:
-        """Logits of the tokens at their positions, each attending to its row up to itself."""
+        self,
+        model: nn.Module,
+        tokens: Int[Tensor, "row width"],
+        rows: Int[Tensor, " row"],
+        positions: Int[Tensor, "row width"],
+    ) -> Any:
+        """What the model, or its part below the head, makes of the tokens at their positions, each attending to its row
+        up to itself."""
         mask = self._cache.aim(rows, positions)
-        return self.policy.model(
+        return model(
             tokens, attention_mask=mask, position_ids=positions, past_key_values=self._cache.layers, use_cache=True
-        ).logits
+        )
 
     def save(self, row: int, start: int, stop: int) -> Segment:
         """As Session.save."""

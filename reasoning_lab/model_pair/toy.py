@@ -8,10 +8,11 @@ import torch
 from torch import Tensor
 
 from reasoning_lab.engine.policy import Policy, Segment, Session
+from reasoning_lab.engine.work import Work
 
 
 class ToyPolicy(Policy):
-    """Next-token laws listed by prefix.
+    """Next-token laws listed by prefix; for counts of compute a model of one layer.
 
     Arguments: `laws` maps each prefix (prompt excluded by the caller's choice of prefixes) to the probabilities of the
     next token; a prefix without an entry stops at once: all mass on `stop_id`.
@@ -88,11 +89,22 @@ class _ToySession(Session):
         self.policy, self.rows, self.capacity = policy, rows, capacity
         self._ids: list[list[int]] = [[] for _ in range(rows)]
         self._logits: dict[tuple[int, ...], Tensor] = {}
+        self._steps = 0
+        self.passed = Work()
+
+    def prompt_work(self, prompt: Sequence[int]) -> Work:
+        return Work(prefill=len(prompt) - 1)
+
+    def step_work(self, row: int) -> Work:
+        return Work(decode=self._steps, heads=self._steps)
 
     def prefill(self, row: int, ids: Sequence[int]) -> None:
         self._ids[row] = list(ids)
+        self.passed += Work(prefill=len(ids))
 
     def step(self, ids: Sequence[int], positions: Sequence[int]) -> Tensor:
+        self._steps += 1
+        self.passed += Work(decode=self.rows, heads=self.rows)
         for row, (id, position) in enumerate(zip(ids, positions, strict=True)):
             self._ids[row][position:] = [id]
         return torch.stack([self._look_up(tuple(row)) for row in self._ids])

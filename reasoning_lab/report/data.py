@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from reasoning_lab.checks import require
-from reasoning_lab.records import Annotation, Completion, Grade, Problem
+from reasoning_lab.records import Annotation, ChainState, Completion, Grade, ModelSize, Problem
 from reasoning_lab.report.words import natural_key
 from reasoning_lab.statistics import Interval, Outcomes, outcomes
 
@@ -42,6 +42,12 @@ class ArmResult:
     """Whether its answers are draws from the model's own law p, neither sharpened nor cut."""
     n_draws: int = 1
     """Draws of a random control: things drawn once for all problems, each with as many chains of a problem."""
+    own_size: ModelSize | None = None
+    """Of the model that writes (of a hybrid its base model); None: not known, and no FLOPs are given."""
+    thinking_size: ModelSize | None = None
+    """Of the thinking model that steers it, where one does."""
+    states: tuple[ChainState, ...] = ()
+    """Of an arm of Markov chains: what the first chain of each problem went through."""
 
     def __post_init__(self) -> None:
         if not self.completions:

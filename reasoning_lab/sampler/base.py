@@ -64,6 +64,11 @@ class Sampler(ABC):
         return False
 
     @property
+    def is_chain(self) -> bool:
+        """Whether an answer is the last state of a Markov chain, whose moves its Sample holds."""
+        return False
+
+    @property
     def inserts(self) -> bool:
         """Whether its answers hold tokens that it put in (Chain.inserted)."""
         return False

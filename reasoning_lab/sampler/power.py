@@ -46,6 +46,11 @@ class Power(Sampler):
         return 1 / self.alpha if self.proposal_temperature is None else self.proposal_temperature
 
     @property
+    def tends_to_power_law(self) -> bool:
+        """Whether the law of its answers tends to p^alpha as n_steps grows."""
+        return self.compat == "none" and self.stop_rule != "first_eos"
+
+    @property
     def ladder(self) -> Ladder:
         """The climb that these parameters describe."""
         if self.compat == "karan2025":
@@ -58,6 +63,10 @@ class Power(Sampler):
             self.max_new_tokens, self.block_size, self.n_steps, self.temperature, 0,
             PowerRule(self.alpha, is_tempered_target), self.stop_rule,
         )  # fmt: skip
+
+    @property
+    def is_chain(self) -> bool:
+        return True
 
     def sample(self, prompt: Prompt, resume: State | None = None) -> Coroutine[Sample]:
         """Climb the ladder."""
@@ -97,6 +106,10 @@ class PowerLimit(Sampler):
             UphillRule(),
             self.stop_rule,
         )
+
+    @property
+    def is_chain(self) -> bool:
+        return True
 
     def sample(self, prompt: Prompt, resume: State | None = None) -> Coroutine[Sample]:
         """Climb the ladder."""

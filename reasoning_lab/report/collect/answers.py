@@ -12,13 +12,15 @@ from reasoning_lab.artifacts.arms import Answers, ArmRow, Arms
 from reasoning_lab.artifacts.base import Context
 from reasoning_lab.artifacts.completions import Completions
 from reasoning_lab.artifacts.scores import Scores
+from reasoning_lab.artifacts.sizes import Size
+from reasoning_lab.artifacts.trajectories import Trajectories
 from reasoning_lab.benchmark.base import Benchmark
 from reasoning_lab.model_pair.reader import load_reader
 from reasoning_lab.records import Completion, Grade, Problem
 from reasoning_lab.report.data import ArmResult, Published, Report
 from reasoning_lab.report.export.lm_eval import LmEvalTask, write_lm_eval
+from reasoning_lab.sampler.power import Power
 
-POWER_QUESTION = "Does sampling from p^α make the base model reason as well as its RL-trained sibling?"
 HYBRID_QUESTION = "Does a base model that is steered where it matters reason as well as the thinking model?"
 SAMPLES = 20
 """Answers of each arm in the dashboard's table."""
@@ -36,12 +38,33 @@ def collect_report(arms: Arms, title: str, published: Sequence[dict[str, Any]], 
         base=arms.base,
         studied=arms.studied,
         reference=arms.reference,
-        question=POWER_QUESTION if arms.vectors is None else HYBRID_QUESTION,
+        question=_question(arms),
         passk=[_of_problems(_passk_result(arms.rows[name], arms, context), few) for name in _passk_arms(arms)],
         published=[Published(**row) for row in published if "arm" in row],
         footer=_footer(arms, context),
         seed=_asked(arms).seed,
     )
+
+
+def _question(arms: Arms) -> str:
+    """What the page asks. A chain of N steps has another law than p^α, which the question must not hide."""
+    if arms.vectors is not None:
+        return HYBRID_QUESTION
+    sampler = _asked(arms).sampler
+    if not isinstance(sampler, Power) or not sampler.tends_to_power_law:
+        return "Which way of sampling answers best?"
+    asked = "answer better" if arms.reference is None else "reason as well as its RL-trained sibling"
+    return f"Does sampling towards p^α, the law as N grows (here N = {sampler.n_steps}), make the base model {asked}?"
+
+
+def needed_trajectories(arms: Arms) -> list[Trajectories]:
+    """The states that `collect_report` reads: of every arm of chains, the table's first draw."""
+    return [found for row in arms.rows.values() if (found := _trajectories(row)) is not None]
+
+
+def _trajectories(row: ArmRow) -> Trajectories | None:
+    draw = row.draws[0]
+    return Trajectories(draw.grades) if draw.completions.sampler.is_chain else None
 
 
 def _asked(arms: Arms) -> Completions:
@@ -76,6 +99,9 @@ def _result(row: ArmRow, draws: Sequence[Answers], arms: Arms, context: Context)
         checks=rates.get("check"),
         backtracks=rates.get("backtrack"),
         scored=[score for draw in draws for score in context.get(draw.scores)] if _is_scored(row, arms) else None,
+        states=context.get(found) if (found := _trajectories(row)) is not None else (),
+        own_size=context.get(Size(arms.pair.source(row.role))),
+        thinking_size=context.get(Size(arms.pair.source("thinking"))) if row.is_steered else None,
     )
 
 

@@ -7,11 +7,22 @@ from reasoning_lab.report.pages.kit import html_page
 from reasoning_lab.report.views.arm_table import ARM_COLUMNS, arm_footer, published_arms, write_arm_tables
 from reasoning_lab.report.views.arms import ArmSummary, PassSummary, headline_metrics, summarise, summarise_passk
 from reasoning_lab.report.views.chains import replay
+from reasoning_lab.report.views.charts.convergence import convergence_chart
 from reasoning_lab.report.views.charts.cost import cost_chart
 from reasoning_lab.report.views.charts.kit import Chart, write_charts
 from reasoning_lab.report.views.charts.likelihood import likelihood_chart, scored_arms
 from reasoning_lab.report.views.charts.reliability import reliability_chart
 from reasoning_lab.report.views.charts.variety import variety_chart
+from reasoning_lab.report.views.convergence import convergences, studied_convergence
+from reasoning_lab.report.views.convergence_words import (
+    RUNG_HEADINGS,
+    STEP_HEADINGS,
+    convergence_lines,
+    convergence_metrics,
+    convergence_records,
+    rung_table,
+    step_table,
+)
 from reasoning_lab.report.views.diagnostics import diagnose, diagnostics_metrics
 from reasoning_lab.report.views.embedded import (
     MARKS,
@@ -23,7 +34,7 @@ from reasoning_lab.report.views.embedded import (
     within_budget,
 )
 from reasoning_lab.report.views.headline import Headline, arms_headline
-from reasoning_lab.report.views.tables import Group, telling
+from reasoning_lab.report.views.tables import Group, known, telling, write_csv
 from reasoning_lab.report.views.theme import Inks, arm_inks
 from reasoning_lab.report.words import natural_key, thousands, visible
 
@@ -47,13 +58,18 @@ def write_report(report: Report, out_dir: Path) -> dict[str, float]:
     charts = power_charts(report, rows, passk)
     write_charts(charts, out_dir)
     (out_dir / "index.html").write_text(power_page(report, rows, said, charts), encoding="utf-8")
-    return headline_metrics(report, rows, passk) | diagnostics_metrics(diagnostics)
+    metrics = headline_metrics(report, rows, passk) | diagnostics_metrics(diagnostics)
+    if found := convergences(report):
+        write_csv(convergence_records(found), out_dir / "convergence.csv")
+    return metrics | known({name: x for each in found for name, x in convergence_metrics(each).items()})
 
 
 def power_charts(report: Report, rows: list[ArmSummary], passk: list[PassSummary]) -> list[Chart]:
     """Every chart that the data allow, in the page's order."""
     inks = arm_inks(report)
     charts = [cost_chart(rows, inks)]
+    if (found := studied_convergence(report)) is not None:
+        charts.append(convergence_chart(found, inks))
     if passk:
         charts.append(variety_chart(passk, inks))
     if any(arm.calibration for arm in passk):
@@ -74,6 +90,12 @@ def power_page(report: Report, rows: list[ArmSummary], said: Headline, charts: l
         power_data(report, inks),
         report=report,
         said=said,
+        convergence=studied_convergence(report),
+        convergence_said=tuple(convergence_lines(report)),
+        rung_headings=RUNG_HEADINGS,
+        rung_table=rung_table,
+        step_headings=STEP_HEADINGS,
+        step_table=step_table,
         leading=[by_name[name] for name in report.leading],
         cost=lambda row: f"{thousands(row.decode_tokens)} tokens drawn per answer",
         columns=telling(ARM_COLUMNS, rows),

@@ -12,9 +12,11 @@ from reasoning_lab.report.views import tables
 from reasoning_lab.report.views.arms import ROLLOUTS, ArmSummary, grpo_length, interval_of, summarise
 from reasoning_lab.report.views.control_headline import controls_headline, gap_words, no_gap
 from reasoning_lab.report.views.controls import control_groups, control_rows
+from reasoning_lab.report.views.convergence_words import convergence_lines
+from reasoning_lab.report.views.cost_words import DECODE_TOKENS, FLOPS, FORWARD_TOKENS, cost_footer
 from reasoning_lab.report.views.headline import Headline
 from reasoning_lab.report.views.tables import Cell, Column, Group, Words, markdown_text, with_bounds
-from reasoning_lab.report.words import NOTHING, capital, decimal, p_values, percent, points, thousands
+from reasoning_lab.report.words import NOTHING, capital, decimal, p_values, percent, points
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -60,8 +62,9 @@ ARM_COLUMNS: tuple[Column[ArmSummary], ...] = (
            lambda row: p_values(row.difference), from_width=140),
     Column("Length", "Mean generated tokens of the final answer", lambda row: f"{row.length:.0f}", from_width=110),
     *BEHAVIOURS,
-    Column("Decode tokens", "Mean tokens drawn per answer, rejected and discarded ones included",
-           lambda row: thousands(row.decode_tokens)),
+    DECODE_TOKENS,
+    FORWARD_TOKENS,
+    FLOPS,
     Column("GRPO epochs",
            f"Decode tokens over the tokens of one GRPO epoch per problem with {ROLLOUTS[0]} | {ROLLOUTS[1]} rollouts",
            _epochs, from_width=110),
@@ -85,6 +88,9 @@ CONTROL_COLUMNS: tuple[Column[ArmSummary], ...] = (
            lambda row: percent(row.steered), wraps=False, from_width=114),
     Column("Length", "Mean generated tokens", lambda row: f"{row.length:.0f}", from_width=160),
     *BEHAVIOURS,
+    DECODE_TOKENS,
+    FORWARD_TOKENS,
+    FLOPS,
 )  # fmt: skip
 
 
@@ -130,7 +136,7 @@ def arm_footer(report: Report, rows: list[ArmSummary]) -> list[str]:
             f"GRPO epochs: decode tokens per answer / (rollouts × {length:.1f} tokens, the mean GRPO completion), for "
             f"{ROLLOUTS[0]} and {ROLLOUTS[1]} rollouts; counts generation only, not the gradient steps."
         )
-    return [*lines, *report.footer]
+    return [*lines, *cost_footer(report, rows), *report.footer]
 
 
 def control_footer(given: HybridReport, rows: list[ArmSummary]) -> list[str]:
@@ -146,6 +152,7 @@ def control_footer(given: HybridReport, rows: list[ArmSummary]) -> list[str]:
         f"Taxonomy: {given.taxonomy.method}; judge: {given.taxonomy.judge or 'none'}; {given.taxonomy.n_dead} empty "
         "categories.",
         *given.taxonomy.notes,
+        *cost_footer(given.report, rows),
         *given.report.footer,
     ]
 
@@ -172,6 +179,10 @@ def method_words(report: Report, rows: list[ArmSummary]) -> str:
 # --- files ----------------------------------------------------------------------------------------------------
 
 
+COSTS = ("decode_tokens", "forward_tokens", "thinking_tokens", "flops", "flops_over_base")
+"""Means per answer; the last over the base arm's."""
+
+
 def _arm_record(row: ArmSummary) -> dict[str, Cell]:
     """The row as plain numbers, unrounded."""
     epochs = row.grpo_epochs or (None,) * len(ROLLOUTS)
@@ -182,7 +193,7 @@ def _arm_record(row: ArmSummary) -> dict[str, Cell]:
         **with_bounds("accuracy", row.accuracy),
         **with_bounds("difference_to_base", interval_of(row.difference), "difference"),
         **_tested(row.difference),
-        **{key: getattr(row, key) for key in ("length", "checks", "backtracks", "decode_tokens")},
+        **{key: getattr(row, key) for key in ("length", "checks", "backtracks", *COSTS)},
         **{f"grpo_epochs_{n}": e for n, e in zip(ROLLOUTS, epochs, strict=True)},
         **{key: getattr(row, key) for key in rest},
     }
@@ -201,7 +212,7 @@ def _control_record(row: ArmSummary) -> dict[str, Cell]:
         **with_bounds("hybrid_lead", interval_of(row.lead)),
         **_tested(row.lead),
         **with_bounds("steered", row.steered),
-        **{key: getattr(row, key) for key in ("length", "checks", "backtracks")},
+        **{key: getattr(row, key) for key in ("length", "checks", "backtracks", *COSTS)},
     }
 
 
@@ -215,7 +226,7 @@ def write_arm_tables(report: Report, rows: list[ArmSummary], said: Headline, out
     lines = [f"# {markdown_text(report.title)}", "", f"**{markdown_text(said.verdict)}**"]
     lines += [line for sentence in said.sentences for line in ("", markdown_text(sentence))]
     lines += _markdown(ARM_COLUMNS, rows)
-    lines += tables.markdown_list(arm_footer(report, rows))
+    lines += tables.markdown_list([*convergence_lines(report), *arm_footer(report, rows)])
     if report.published:
         lines += tables.markdown_table(PUBLISHED_ARMS, published_arms(report, rows))
     tables.write_text_lines(lines, out_dir / "table.md")
@@ -241,6 +252,7 @@ def print_table(report: Report, console: Console, rows: list[ArmSummary] | None 
     rows = summarise(report) if rows is None else rows
     styles = {report.base: "dim", report.studied: "bold"}
     tables.print_rows(report.title, ARM_COLUMNS, [Group("", rows)], console, lambda row: styles.get(row.name, ""))
+    tables.print_lines(convergence_lines(report), console)
     tables.print_lines(arm_footer(report, rows), console, "dim")
 
 

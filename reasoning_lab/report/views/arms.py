@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from reasoning_lab import statistics as st
 from reasoning_lab.report.data import ArmResult, Report
+from reasoning_lab.report.views.costs import forward_cost
 from reasoning_lab.report.views.tables import known, with_bounds
 
 ROLLOUTS = (8, 16)
@@ -33,6 +34,14 @@ class ArmSummary:
     backtracks: float | None
     decode_tokens: float
     """Mean tokens drawn per answer, rejected ones and pool candidates included."""
+    forward_tokens: float | None
+    """Mean tokens passed through the model that writes, prompts included (costs.py); None where nobody counted."""
+    thinking_tokens: float | None
+    """The same of the thinking model that steers; 0 where none does."""
+    flops: float | None
+    """Mean floating-point operations per answer, all models."""
+    flops_over_base: float | None
+    """flops over the base arm's."""
     grpo_epochs: tuple[float, ...] | None
     """decode_tokens / (rollouts x mean GRPO completion length), for each of ROLLOUTS."""
     acceptance: float | None
@@ -73,10 +82,12 @@ def _ratio(part: int, whole: int) -> float | None:
 
 
 def grpo_length(report: Report) -> float | None:
-    """Mean length of a GRPO completion [tokens]: as given, else the reference arm's mean length, else unknown."""
+    """Mean length of a GRPO completion [tokens]: as given, else that of the reference arm where GRPO trained it, else
+    unknown."""
     if report.grpo_length is not None or report.reference is None:
         return report.grpo_length
-    return report.arm(report.reference).mean_length
+    reference = report.arm(report.reference)
+    return reference.mean_length if reference.role == "grpo" else None
 
 
 def compare(report: Report) -> dict[tuple[str, str], st.Compared]:
@@ -93,10 +104,15 @@ def compare(report: Report) -> dict[tuple[str, str], st.Compared]:
 
 
 def _summarise(
-    report: Report, arm: ArmResult, compared: dict[tuple[str, str], st.Compared], rollout: float | None
+    report: Report,
+    arm: ArmResult,
+    compared: dict[tuple[str, str], st.Compared],
+    rollout: float | None,
+    base_flops: float | None,
 ) -> ArmSummary:
     proposals = sum(c.n_proposals for c in arm.completions)
     decode = sum(c.decode_tokens for c in arm.completions) / len(arm.completions)
+    cost = forward_cost(arm)
     return ArmSummary(
         name=arm.name,
         label=arm.label,
@@ -112,6 +128,10 @@ def _summarise(
         checks=arm.checks,
         backtracks=arm.backtracks,
         decode_tokens=decode,
+        forward_tokens=cost and cost.tokens,
+        thinking_tokens=cost and cost.thinking,
+        flops=cost and cost.flops,
+        flops_over_base=cost.flops / base_flops if cost and base_flops else None,
         grpo_epochs=tuple(decode / (n * rollout) for n in ROLLOUTS) if rollout else None,
         acceptance=_ratio(sum(c.n_accepted for c in arm.completions), proposals),
         move_rate=_ratio(sum(c.n_moved for c in arm.completions), proposals),
@@ -125,7 +145,9 @@ def _summarise(
 def summarise(report: Report) -> list[ArmSummary]:
     """The table's rows, in the order of the arms."""
     compared, rollout = compare(report), grpo_length(report)
-    return [_summarise(report, arm, compared, rollout) for arm in report.arms]
+    cost = forward_cost(report.arm(report.base))
+    flops = cost and cost.flops
+    return [_summarise(report, arm, compared, rollout, flops) for arm in report.arms]
 
 
 def _pass_summary(arm: ArmResult, seed: int) -> PassSummary:
@@ -182,19 +204,28 @@ def strongest_rival(report: Report, rows: list[ArmSummary]) -> ArmSummary | None
 # --- metrics --------------------------------------------------------------------------------------------------
 
 
+def cost_metrics(row: ArmSummary) -> dict[str, float | None]:
+    """An arm's forward passes."""
+    names = ("forward_tokens", "thinking_tokens", "flops", "flops_over_base")
+    return {f"{row.name}/{name}": getattr(row, name) for name in names}
+
+
 def headline_metrics(report: Report, rows: list[ArmSummary], passk: list[PassSummary]) -> dict[str, float]:
-    """Flat numbers for logging and sweeps: those of the studied arm first, then `<arm>/<metric>` for every arm."""
+    """Flat numbers for logging and sweeps: those of the studied arm first, then `<arm>/<metric>` for every arm.
+    `cost_over_base` is in decode tokens, `flops_over_base` in forward passes of all models by their sizes."""
     by = {row.name: row for row in rows}
     studied, base = by[report.studied], by[report.base]
     metrics: dict[str, float | None] = {"n_problems": float(studied.n_problems)}
     metrics |= with_bounds("accuracy", studied.accuracy) | _differences(report, rows)
     metrics |= {"decode_tokens": studied.decode_tokens, "cost_over_base": studied.decode_tokens / base.decode_tokens}
+    metrics |= {"flops_over_base": studied.flops_over_base}
     for n, epochs in zip(ROLLOUTS, studied.grpo_epochs or (), strict=False):
         metrics[f"grpo_epochs_{n}"] = epochs
     metrics |= {"acceptance": studied.acceptance, "move_rate": studied.move_rate}
     for row in rows:
         metrics |= with_bounds(f"{row.name}/accuracy", row.accuracy)
         metrics |= {f"{row.name}/decode_tokens": row.decode_tokens, f"{row.name}/length": row.length}
+        metrics |= cost_metrics(row)
     for arm in passk:
         metrics |= with_bounds(f"{arm.name}/pass_at_{arm.curve.ks[-1]}", arm.curve.points[-1])
         told = arm.calibration

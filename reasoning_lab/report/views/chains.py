@@ -5,26 +5,9 @@ from collections.abc import Callable
 from reasoning_lab.records import Completion, Move
 from reasoning_lab.report.views.embedded import JsonObject
 from reasoning_lab.report.words import finite, visible
+from reasoning_lab.sampler.trajectory import states_before
 
 GIVEN_UP, REJECTED, ACCEPTED, REDRAWN = 0, 1, 2, 3
-
-
-def states_before(completion: Completion) -> list[tuple[int, ...]] | None:
-    """The chain's whole state before each of its moves.
-
-    A move holds its suffixes only, so the kept prefixes are read off backwards from the final text: the state after a
-    move is the start of the state before the next one (a rung appends, it changes nothing). None when the moves do
-    not lead to the final text.
-    """
-    following, states = completion.ids, []
-    for move in reversed(completion.moves):
-        kept = following[: move.cut]
-        result = kept + (move.new if move.accepted else move.old)
-        if len(kept) < move.cut or following[: len(result)] != result:
-            return None
-        following = kept + move.old
-        states.append(following)
-    return states[::-1]
 
 
 def outcome(move: Move) -> int:

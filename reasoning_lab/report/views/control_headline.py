@@ -4,6 +4,7 @@ import math
 
 from reasoning_lab.report.data import HybridReport
 from reasoning_lab.report.views.arms import ArmSummary
+from reasoning_lab.report.views.cost_words import cost_sentence
 from reasoning_lab.report.words import NOTHING, capital, decimal, percent, points, related_to, tested
 from reasoning_lab.statistics import Interval
 
@@ -28,7 +29,7 @@ def controls_headline(given: HybridReport, rows: list[ArmSummary]) -> list[str]:
         said.append(_nulls(hybrid, beaten, [row for row in nulls if not _is_beaten(row)]))
     if drawn := [row for row in nulls if row.n_draws > 1]:
         said.append(f"Draws of the random controls: {', '.join(f'{row.label} {row.n_draws}' for row in drawn)}.")
-    return said
+    return [*said, capital(cost_sentence(hybrid, base))]
 
 
 def no_gap(thinking: ArmSummary) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 
 from reasoning_lab import statistics as st
 from reasoning_lab.report.data import HybridReport
-from reasoning_lab.report.views.arms import ArmSummary, gap_recovered_by, interval_of, summarise
+from reasoning_lab.report.views.arms import ArmSummary, cost_metrics, gap_recovered_by, interval_of, summarise
 from reasoning_lab.report.views.tables import Group, known, with_bounds
 
 GROUPS = {"models": "Models", "nulls": "Null controls", "rivals": "Competitors"}
@@ -68,4 +68,5 @@ def control_metrics(given: HybridReport, rows: list[ArmSummary]) -> dict[str, fl
         metrics |= with_bounds(f"{row.name}/gap_recovered", row.recovered)
         metrics |= with_bounds(f"{row.name}/hybrid_lead", interval_of(row.lead))
         metrics |= with_bounds(f"{row.name}/steered_fraction", row.steered)
+        metrics |= {f"{row.name}/decode_tokens": row.decode_tokens} | cost_metrics(row)
     return known(metrics)

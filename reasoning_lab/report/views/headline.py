@@ -7,12 +7,12 @@ from typing import NamedTuple
 from reasoning_lab import statistics as st
 from reasoning_lab.report.data import Report
 from reasoning_lab.report.views.arms import (
-    ROLLOUTS,
     ArmSummary,
     PassSummary,
     gap_recovered_by,
     strongest_rival,
 )
+from reasoning_lab.report.views.cost_words import cost_sentence
 from reasoning_lab.report.views.diagnostics import Diagnostics, diagnostics_words
 from reasoning_lab.report.words import capital, percent_sentence, related_to, relation, tested, thousands
 
@@ -33,7 +33,7 @@ def arms_headline(
     reference = by_name[report.reference] if report.reference and report.reference != report.studied else None
     rival = strongest_rival(report, rows)
     sentences = [*_accuracy(report, rows, studied, base, reference), *_rival(report, studied, rival)]
-    sentences += [_cost(studied, base), *_variety(report, passk), *_sureness(report, passk)]
+    sentences += [cost_sentence(studied, base), *_variety(report, passk), *_sureness(report, passk)]
     sentences += diagnostics_words(diagnostics) if diagnostics else []
     return Headline(_verdict(report, studied, base, reference, rival), tuple(map(capital, sentences)))
 
@@ -97,17 +97,6 @@ def _accuracy(
 def _not_ruled_out(interval: st.Interval) -> str:
     low, high = -100 * interval.low, 100 * interval.high
     return f"neither a deficit of {low:.1f} points nor a lead of {high:.1f} is ruled out"
-
-
-def _cost(studied: ArmSummary, base: ArmSummary) -> str:
-    factor = studied.decode_tokens / base.decode_tokens
-    said = f"one answer of {studied.label} draws {thousands(studied.decode_tokens)} tokens, {factor:.1f} times the "
-    said += f"{thousands(base.decode_tokens)} of {base.label}"
-    if studied.grpo_epochs:
-        few, many = studied.grpo_epochs
-        said += f": as many as {few:.2f} GRPO epochs spend on a problem with {ROLLOUTS[0]} rollouts, or {many:.2f} "
-        said += f"with {ROLLOUTS[1]}. Training is paid for once, sampling with every answer"
-    return said + "."
 
 
 def _rival(report: Report, studied: ArmSummary, rival: ArmSummary | None) -> list[str]:

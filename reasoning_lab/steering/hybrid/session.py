@@ -20,9 +20,11 @@ from torch import Tensor
 
 from reasoning_lab.engine.policy import Segment, Session
 from reasoning_lab.engine.transformers import PREFILL_WIDTH, RowCache, prefill_passes
+from reasoning_lab.engine.work import Work
 from reasoning_lab.steering.coefficient import Candidates
 from reasoning_lab.steering.gate import Place
 from reasoning_lab.steering.hybrid.parts import Parts, PromptPair
+from reasoning_lab.steering.hybrid.tally import Tally
 
 FEWEST_SLOTS = 8
 """Slots of a scratch pass where few rows fire; a quarter of the rows if that is more."""
@@ -81,6 +83,7 @@ class HybridSession(Session):
         self.readings: list[Reading | None] = [None] * rows
         """By row; None where a row is idle. Filled by a watched session alone."""
         self._parts, self._watch = parts, watch
+        self._base_tally, self._thinking_tally = Tally(rows), Tally(rows)
         self._rows = [_Row() for _ in range(rows)]
         self._device = parts.base.policy.device
         self._all = torch.arange(rows, device=self._device)
@@ -90,6 +93,7 @@ class HybridSession(Session):
         self._base_cache = RowCache.of_model(parts.base.policy, rows, capacity)
         steering = parts.steering
         self._layer, self._last = steering.layer, parts.base.n_layers - 1
+        self._n_above = self._last - self._layer
         self._reads_law = parts.reads_thinking_law or watch
         self._depth = parts.thinking.n_layers - 1 if self._reads_law else parts.sae_layer
         if not (self._reads_law or steering.category.scored):
@@ -110,6 +114,21 @@ class HybridSession(Session):
         above = (self._last - self._layer, two, n, *rest)
         return RowCache(self._base_cache.store.new_zeros(above), first=self._layer + 1)
 
+    @property
+    def passed(self) -> Work:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """As Session.passed."""
+        return Work(*self._base_tally.passed, *self._thinking_tally.passed)
+
+    def prompt_work(self, prompt: Sequence[int]) -> Work:
+        """As Session.prompt_work, for both models' prompts."""
+        pair = self._parts.prompts.get(tuple(prompt))
+        theirs = (len(pair.thinking) - 1) * (self._depth + 1) if pair else 0
+        return Work(prefill=(len(prompt) - 1) * self._parts.base.n_layers, thinking_prefill=theirs)
+
+    def step_work(self, row: int) -> Work:
+        """As Session.step_work: a second pass, and one for each candidate, where the row asked for them."""
+        return Work(0, *self._base_tally.of_row(row), 0, *self._thinking_tally.of_row(row))
+
     # -- reading -------------------------------------------------------------------------------------------------
 
     @torch.inference_mode()
@@ -124,6 +143,7 @@ class HybridSession(Session):
             if self._streams is not None:
                 self._streams[row, positions[0, :n]] = hidden[0, :n]
             base.layers(hidden, self._layer + 1, self._last, positions, mask, cache)
+            self._base_tally.read(tokens.numel() * base.n_layers)
 
     def _hold_thinking_prompt(self, row: int, ids: tuple[int, ...]) -> None:
         """State of all tokens but the last of a thinking prompt: left, copied, or read."""
@@ -138,6 +158,7 @@ class HybridSession(Session):
         for tokens, positions, _ in prefill_passes(ids[:n], self._thinking_capacity, self._device):
             mask = cache.aim(self._all[row : row + 1], positions)
             thinking.layers(thinking.embed(tokens), 0, self._depth, positions, mask, cache.layers)
+            self._thinking_tally.read(tokens.numel() * (self._depth + 1))
         self._thinking_prompts[ids] = self._thinking_store[:, :, row, :, :n].clone()
         if len(self._thinking_prompts) > 2 * self.rows:
             self._thinking_prompts.popitem(last=False)
@@ -149,9 +170,10 @@ class HybridSession(Session):
         picked, thinking = self._think(live)
         base = _Pass(self._parts, self._base_cache, self._all, self._column(ids), self._column(positions))
         stream = base.up(base.embedded, 0, self._layer)
+        _tell(self._base_tally, live, self._layer + 1, 0)
         if self._streams is not None:
             self._streams[self._all, base.positions[:, 0]] = stream[:, 0]
-        plain = base.logits(base.up(stream, self._layer + 1, self._last)) if self._needs_plain else None
+        plain = self._above(base, stream, live) if self._needs_plain else None
         places = self._places(live, picked, plain, thinking)
         categories = [0 if place is None else self._parts.category(place) for place in places]
         fired = [place is not None and self._parts.steering.gate.fires(place) for place in places]
@@ -163,6 +185,11 @@ class HybridSession(Session):
         if self._watch:
             self._take_readings(places, plain, thinking, categories, fired, coefficients)
         return logits
+
+    def _above(self, base: "_Pass", stream: Tensor, asked: Sequence[bool]) -> Float[Tensor, "row vocab"]:
+        """Logits of all rows from their streams at the steering layer; whose law needs this pass has asked for it."""
+        _tell(self._base_tally, asked, self._n_above, 1)
+        return base.logits(base.up(stream, self._layer + 1, self._last))
 
     def _column(self, values: Sequence[int]) -> Int[Tensor, "row 1"]:
         return torch.tensor(values, device=self._device)[:, None]
@@ -192,6 +219,7 @@ class HybridSession(Session):
         parts = self._parts
         at = _Pass(parts, self._thinking_cache, self._all, self._column(ids), self._column(positions), thinking=True)
         stream = at.up(at.embedded, 0, parts.sae_layer)
+        _tell(self._thinking_tally, live, self._depth + 1, int(self._reads_law))
         picked = parts.picked(stream[:, 0]) if parts.steering.category.scored else None
         if not self._reads_law:
             return picked, None
@@ -253,7 +281,8 @@ class HybridSession(Session):
         added = (factors[:, None] * parts.table[categories]).to(stream.dtype)
         coefficients = factors.tolist() if self._watch else none
         if parts.steering.memory == "steered":
-            return base.logits(base.up(stream + added[:, None], self._layer + 1, self._last)), coefficients
+            asked = fired if self._needs_plain else [True] * self.rows
+            return self._above(base, stream + added[:, None], asked), coefficients
         assert plain is not None
         rows = [row for row, fires in enumerate(fired) if fires]
         logits = plain.clone()
@@ -322,6 +351,7 @@ class HybridSession(Session):
         added = torch.cat((added, added.new_zeros(n - used, added.shape[1])))
         last = torch.where(slots < used, positions[index, 0], -1)[:, None]
         width, passes = _passes(window, int(last.max()) + 1)
+        self._tell_aside(rows, last[:used, 0].tolist(), window, n * width * passes)
         hidden = stream
         for back in reversed(range(passes)):
             wanted = last - back * width - torch.arange(width - 1, -1, -1, device=self._device)
@@ -332,6 +362,13 @@ class HybridSession(Session):
             mask = scratch.aim(slots, at)
             hidden = parts.base.layers(hidden, self._layer + 1, self._last, at, mask, scratch.layers)
         return parts.base.head(hidden[:, -1:])[:used, 0]
+
+    def _tell_aside(self, rows: list[int], last: list[int], window: int, run: int) -> None:
+        """Count a pass aside: of each row's text up to position `last` the window, of which one token has logits."""
+        for row, position in zip(rows, last, strict=True):
+            inside = min(window, position + 1) if window else position + 1
+            self._base_tally.need(row, inside * self._n_above, 1)
+        self._base_tally.run(run * self._n_above, self._scratch.store.shape[2])
 
     def _take_readings(
         self,
@@ -415,6 +452,14 @@ class _Pass:
     def logits(self, hidden: Tensor) -> Float[Tensor, "row vocab"]:
         """Of the stream after the last layer."""
         return self._decoder.head(hidden)[:, 0]
+
+
+def _tell(tally: Tally, asked: Sequence[bool], layers: int, heads: int) -> None:
+    """Count a pass of one token in every row through some layers, for the rows that asked for it."""
+    for row, asks in enumerate(asked):
+        if asks:
+            tally.need(row, layers, heads)
+    tally.run(len(asked) * layers, len(asked) * heads)
 
 
 def longest_extra(prompts: Iterable[PromptPair]) -> int:

@@ -2,7 +2,8 @@
 
 from reasoning_lab.records import Completion, Move
 from reasoning_lab.report import Report
-from reasoning_lab.report.views.chains import ACCEPTED, GIVEN_UP, REDRAWN, REJECTED, replay, states_before
+from reasoning_lab.report.views.chains import ACCEPTED, GIVEN_UP, REDRAWN, REJECTED, replay
+from reasoning_lab.sampler.trajectory import states_before
 
 
 def _replayed(chain: dict) -> list[str]:

@@ -18,7 +18,8 @@ LONGEST_LABEL = 34
 CAPTION = (
     "Accuracy: share of correct answers, mean over problems; bars are 95 % intervals. Decode tokens per answer: all "
     "tokens the model drew for one answer, rejected proposals and discarded candidates included; prompt tokens are not "
-    "counted. Up and to the left is better."
+    "counted, nor what a thinking model reads (the table has both, as forward tokens and FLOPs). Up and to the left is "
+    "better."
 )
 
 

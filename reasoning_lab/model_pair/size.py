@@ -1,0 +1,46 @@
+"""How large a model is, from its config alone: built without weights and counted."""
+
+import torch
+from torch import nn
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
+
+from reasoning_lab.model_pair.pair import ModelSource
+from reasoning_lab.model_pair.reader import not_found, where_of
+from reasoning_lab.records import ModelSize
+
+
+def load_size(source: ModelSource) -> ModelSize:
+    """The size of a source's model; no weights are read."""
+    where, options = where_of(source)
+    try:
+        config = AutoConfig.from_pretrained(where, **options)
+    except OSError as error:
+        raise not_found(where, error) from error
+    with torch.device("meta"):
+        return size_of(AutoModelForCausalLM.from_config(config))
+
+
+def size_of(model: PreTrainedModel) -> ModelSize:
+    """The size of a model: every parameter that is in no embedding table and not in the head is of the body."""
+    head = _ids(model.get_output_embeddings())
+    tables = {id for module in model.modules() if isinstance(module, nn.Embedding) for id in _ids(module)}
+    config = model.config.get_text_config()
+    active = _active_share(config)
+    body = sum(
+        parameter.numel() * (active if ".experts." in name else 1)
+        for name, parameter in model.named_parameters()
+        if id(parameter) not in head | tables
+    )
+    n_head = sum(parameter.numel() for parameter in model.get_output_embeddings().parameters())
+    return ModelSize(config.num_hidden_layers, round(body), n_head)
+
+
+def _ids(module: nn.Module) -> set[int]:
+    return set(map(id, module.parameters()))
+
+
+def _active_share(config: object) -> float:
+    """Share of its experts that a mixture's router gives a token; 1 for other models."""
+    names = ("num_local_experts", "num_experts", "n_routed_experts")
+    n_experts = next((getattr(config, name) for name in names if getattr(config, name, None)), None)
+    return getattr(config, "num_experts_per_tok", n_experts) / n_experts if n_experts else 1.0

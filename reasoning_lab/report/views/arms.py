@@ -80,10 +80,12 @@ def _ratio(part: int, whole: int) -> float | None:
 
 
 def grpo_length(report: Report) -> float | None:
-    """Mean length of a GRPO completion [tokens]: as given, else the reference arm's mean length, else unknown."""
+    """Mean length of a GRPO completion [tokens]: as given, else the reference arm's mean length where that arm is the
+    model that GRPO trained, else unknown."""
     if report.grpo_length is not None or report.reference is None:
         return report.grpo_length
-    return report.arm(report.reference).mean_length
+    reference = report.arm(report.reference)
+    return reference.mean_length if reference.role == "grpo" else None
 
 
 def _summarise(

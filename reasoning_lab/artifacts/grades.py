@@ -8,17 +8,18 @@ from typing import Annotated, Any, ClassVar
 
 from reasoning_lab.artifacts.base import Artifact, Context
 from reasoning_lab.artifacts.completions import Completions
-from reasoning_lab.artifacts.files import read_records, write_records
+from reasoning_lab.artifacts.files import read_json, read_records, write_records
 from reasoning_lab.artifacts.judged import tell_cost
 from reasoning_lab.artifacts.key import IDENTITY
 from reasoning_lab.artifacts.preferences import Preferences
 from reasoning_lab.benchmark.alpaca_eval import AlpacaEval, judged
-from reasoning_lab.judge.base import JudgeOption
+from reasoning_lab.judge.base import JudgeOption, Usage
 from reasoning_lab.judge.preference import PreferenceOption
 from reasoning_lab.judge.verdict import MAX_TOKENS, Case, says_yes, verdict_requests
 from reasoning_lab.records import Completion, Grade
 
 FILE = "grades.jsonl"
+USAGE = "usage.json"
 Verdicts = dict[tuple[str, int], Grade]
 """By problem and chain."""
 
@@ -53,7 +54,9 @@ class Grades(Artifact[tuple[Grade, ...]]):
         with context.log(self) as log:
             done = {(grade.problem, grade.chain): grade for grade in map(Grade.from_json, log.records)}
             if self.judge is not None:
-                done = self._judged(answers, context) | done
+                judged, usage = self._judged(answers, context)
+                done = judged | done
+                (folder / USAGE).write_text(usage.dumps())
             left = [answer for answer in answers if (answer.problem, answer.chain) not in done]
             for grade in self._ruled(left, context.runtime.workers):
                 done[grade.problem, grade.chain] = grade
@@ -64,6 +67,11 @@ class Grades(Artifact[tuple[Grade, ...]]):
     def read(self, folder: Path) -> tuple[Grade, ...]:
         """The verdicts."""
         return read_records(folder / FILE, Grade)
+
+    def usage(self, context: Context) -> Usage:
+        """What the judge's questions cost when they were asked; nothing where there was none."""
+        file = context.folder(self) / USAGE
+        return Usage.from_json(read_json(file)) if file.exists() else Usage()
 
     def _ruled(self, answers: Sequence[Completion], n_threads: int) -> Iterator[Grade]:
         """The benchmark's own verdicts in the order of the answers; the work is that of other processes, and threads
@@ -86,24 +94,29 @@ class Grades(Artifact[tuple[Grade, ...]]):
             return Preferences(self.completions, self.judge, self.completions.seed)
         return None
 
-    def _judged(self, answers: Sequence[Completion], context: Context) -> Verdicts:
-        """Verdicts on the answers on which the judge gave its word."""
+    def _judged(self, answers: Sequence[Completion], context: Context) -> tuple[Verdicts, Usage]:
+        """Verdicts on the answers on which the judge gave its word, and what asking cost."""
         if self._preferences is not None:
             told = context.get(self._preferences)
-            return {(each.problem, each.chain): judged(each.problem, each.chain, each.value) for each in told}
-        return {} if isinstance(self.completions.problems.benchmark, AlpacaEval) else self._yes_or_no(answers, context)
+            usage = Usage.from_json(read_json(context.folder(self._preferences) / USAGE))
+            return {(each.problem, each.chain): judged(each.problem, each.chain, each.value) for each in told}, usage
+        if isinstance(self.completions.problems.benchmark, AlpacaEval):
+            return {}, Usage()
+        return self._yes_or_no(answers, context)
 
-    def _yes_or_no(self, answers: Sequence[Completion], context: Context) -> Verdicts:
+    def _yes_or_no(self, answers: Sequence[Completion], context: Context) -> tuple[Verdicts, Usage]:
         """grader=venhoff2025: YES or NO of a chat model; nothing where there is none."""
         assert self.judge is not None
         chat = context.chat(self.judge.limited(MAX_TOKENS))
         if chat is None:
-            return {}
+            return {}, Usage()
+        before = chat.usage
         problems = self.completions.problems.by_id
         cases = [Case(problems[a.problem].question, problems[a.problem].gold, a.text) for a in answers]
         tell_cost(chat.name, chat.estimate(verdict_requests(cases)), context)
-        return {
+        verdicts = {
             (a.problem, a.chain): Grade(a.problem, a.chain, "correct" if yes else "wrong", None, f"yes by {chat.name}")
             for a, yes in zip(answers, says_yes(chat, cases), strict=True)
             if yes is not None
         }
+        return verdicts, chat.usage - before

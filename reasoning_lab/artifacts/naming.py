@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Annotated, ClassVar, NamedTuple
 
 from reasoning_lab.artifacts.base import Artifact, Context
-from reasoning_lab.artifacts.files import read_lines, read_records, write_lines, write_records
+from reasoning_lab.artifacts.files import read_json, read_lines, read_records, write_lines, write_records
 from reasoning_lab.artifacts.judged import require_replies, tell_cost
 from reasoning_lab.artifacts.key import IDENTITY
 from reasoning_lab.artifacts.taxonomy import TaxonomyClusters
-from reasoning_lab.judge.base import JudgeOption
+from reasoning_lab.judge.base import JudgeOption, Usage
 from reasoning_lab.taxonomy.naming import CategorySet, Naming, name_categories
 from reasoning_lab.taxonomy.scoring import (
     Decision,
@@ -28,6 +28,8 @@ class NamedCategories(NamedTuple):
     sets: tuple[CategorySet, ...]
     """Titles and descriptions, once per repetition."""
     score: TaxonomyScore
+    usage: Usage
+    """What its questions cost when they were asked."""
 
 
 @dataclass(frozen=True)
@@ -67,4 +69,5 @@ class TaxonomyNaming(Artifact[NamedCategories]):
         repetitions = read_records(folder / "scores.jsonl", RepetitionScore)
         lines = read_lines(folder / "decisions.jsonl")
         decisions = tuple(tuple(Decision(*each) for each in line) for line in lines)
-        return NamedCategories(sets, TaxonomyScore(repetitions, decisions))
+        usage = Usage.from_json(read_json(folder / "usage.json"))
+        return NamedCategories(sets, TaxonomyScore(repetitions, decisions), usage)

@@ -123,7 +123,7 @@ class Report:
     """Arms with at least two samples a problem, all over the same problems (maybe fewer than in the table)."""
     question: str = "Which way of sampling answers best?"
     grpo_length: float | None = None
-    """Mean length of a completion during GRPO [tokens]; None takes the reference arm's mean length."""
+    """Mean length of a completion during GRPO [tokens]; None takes the reference arm's mean length, if GRPO made it."""
     published: list[Published] = field(default_factory=list)
     footer: list[str] = field(default_factory=list)
     """Provenance, a line each: model, numerics, seeds, versions, caveats."""

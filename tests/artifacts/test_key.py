@@ -11,7 +11,9 @@ from reasoning_lab.artifacts.arms import Arms, arms_of
 from reasoning_lab.artifacts.base import Artifact, Context
 from reasoning_lab.artifacts.key import APART, Apart, Enters, canonical_form, digest
 from reasoning_lab.artifacts.preferences import Preferences
+from reasoning_lab.artifacts.sizes import Size
 from reasoning_lab.artifacts.steered import Steered
+from reasoning_lab.artifacts.trajectories import Trajectories
 from reasoning_lab.judge.preference import PreferenceOption
 from reasoning_lab.launch.compose import Composer
 from reasoning_lab.launch.typed import build
@@ -121,7 +123,8 @@ def of_each_kind() -> dict[str, Artifact[Any]]:
     assert categories is not None and hybrid.vectors is not None and row.drawn is not None
     found: list[Artifact[Any]] = [
         row.draws[0].completions, row.draws[0].grades, row.draws[0].scores, categories.traces, categories.activations,
-        categories.clusters, categories.naming, hybrid.vectors, row.drawn,
+        categories.clusters, categories.naming, hybrid.vectors, row.drawn, Size(hybrid.pair.base),
+        Trajectories(row.draws[0].grades),
     ]  # fmt: skip
     return {each.kind: each for each in found if each is not None}
 

@@ -17,6 +17,7 @@ from reasoning_lab.artifacts.trajectories import Trajectories
 from reasoning_lab.benchmark.base import Benchmark
 from reasoning_lab.model_pair.reader import load_reader
 from reasoning_lab.records import Completion, Grade, Problem
+from reasoning_lab.report.collect.judges import judge_costs
 from reasoning_lab.report.data import ArmResult, Published, Report
 from reasoning_lab.report.export.lm_eval import LmEvalTask, write_lm_eval
 from reasoning_lab.sampler.power import Power
@@ -41,7 +42,7 @@ def collect_report(arms: Arms, title: str, published: Sequence[dict[str, Any]], 
         question=_question(arms),
         passk=[_of_problems(_passk_result(arms.rows[name], arms, context), few) for name in _passk_arms(arms)],
         published=[Published(**row) for row in published if "arm" in row],
-        footer=_footer(arms, context),
+        footer=[*judge_costs(arms, context), *_footer(arms, context)],
         seed=_asked(arms).seed,
     )
 

@@ -82,8 +82,8 @@ def _ratio(part: int, whole: int) -> float | None:
 
 
 def grpo_length(report: Report) -> float | None:
-    """Mean length of a GRPO completion [tokens]: as given, else that of the reference arm where GRPO trained it, else
-    unknown."""
+    """Mean length of a GRPO completion [tokens]: as given, else the reference arm's mean length where that arm is the
+    model that GRPO trained, else unknown."""
     if report.grpo_length is not None or report.reference is None:
         return report.grpo_length
     reference = report.arm(report.reference)

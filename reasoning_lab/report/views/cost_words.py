@@ -64,7 +64,7 @@ def cost_footer(report: Report, rows: Sequence[ArmSummary]) -> list[str]:
     for arm in report.arms:
         sizes |= {arm.role: arm.own_size} if arm.own_size else {}
         sizes |= {"thinking": arm.thinking_size} if arm.thinking_size else {}
-    known = "; ".join(f"{role} {thousands(s.body)} + {thousands(s.head)}" for role, s in sizes.items())
+    known = "; ".join(f"{role} {thousands(float(s.body))} + {thousands(float(s.head))}" for role, s in sizes.items())
     return [
         "Forward tokens and FLOPs count for each answer its prompt once and all that was passed through any model for "
         "it: rejected proposals, discarded candidates, second passes above the steered layer, what the thinking model "

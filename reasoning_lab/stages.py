@@ -31,6 +31,7 @@ from reasoning_lab.report import print_hybrid, print_table, write_hybrid, write_
 from reasoning_lab.report.collect.answers import collect_report, needed_scores, sample_table, write_lm_eval_files
 from reasoning_lab.report.collect.hybrid import collect_hybrid, needed_annotations
 from reasoning_lab.report.collect.taxonomy import collect_taxonomy, taxonomy_metrics
+from reasoning_lab.report.collect.vectors import untrained_words
 from reasoning_lab.report.collect.win_rates import win_rates
 from reasoning_lab.report.export.alpaca_eval import check_alpaca_eval
 from reasoning_lab.statistics import accuracy_interval, outcomes
@@ -119,6 +120,8 @@ def vectors_stage(run: Run) -> Metrics:
     vectors, log = run.context.get(run.vectors)
     for category, why in log.skipped.items():
         run.context.console.print(f"no vector for category {category}: {why}", style="yellow", highlight=False)
+    if untrained := untrained_words(log):
+        run.context.console.print(untrained, style="yellow", highlight=False)
     return {f"norm/{category}": float(norm) for category, norm in enumerate(vectors.norms)}
 
 

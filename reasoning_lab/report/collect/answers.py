@@ -15,6 +15,7 @@ from reasoning_lab.artifacts.scores import Scores
 from reasoning_lab.benchmark.base import Benchmark
 from reasoning_lab.model_pair.reader import load_reader
 from reasoning_lab.records import Completion, Grade, Problem
+from reasoning_lab.report.collect.vectors import untrained_lines
 from reasoning_lab.report.data import ArmResult, Published, Report
 from reasoning_lab.report.export.lm_eval import LmEvalTask, write_lm_eval
 
@@ -128,6 +129,7 @@ def _footer(arms: Arms, context: Context) -> list[str]:
         f"seed {asked.seed}; {asked.chains[1]} chain(s) per problem; at most {asked.sampler.max_new_tokens} tokens.",
         f"Arithmetic at {runtime.rows} rows on {runtime.device}; at one such shape results do not depend on "
         "neighbours, order or resumes.",
+        *untrained_lines(arms, context),
         *benchmark.notes(),
         *([f"{len(skipped)} bad rows were skipped: {skipped[0]}"] if skipped else []),
         f"Artifacts: {', '.join(keys)}.",

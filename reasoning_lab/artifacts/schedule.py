@@ -20,6 +20,7 @@ from reasoning_lab.artifacts.taxonomy import TaxonomyClusters, build_bank
 from reasoning_lab.artifacts.workers import Report, call_all
 from reasoning_lab.engine.transformers import HuggingFacePolicy
 from reasoning_lab.experiment import Runtime
+from reasoning_lab.model_pair.hashes import HASHES
 from reasoning_lab.model_pair.loaded import LoadedModel
 from reasoning_lab.model_pair.pair import ModelSource
 
@@ -147,6 +148,7 @@ def _build_one(
     lines = StringIO()
     store = Store(root, note=lambda line: report(("line", line)))
     store.runtime = provenance
+    HASHES.keep_in(root / "hashes", store.note)
     console = Console(file=lines, width=200)
     Context(store, runtime, console, _rarely(report), _models=_worker_models).folder(artifact)
     report(("line", lines.getvalue().rstrip("\n")))

@@ -23,6 +23,7 @@ from reasoning_lab.launch.errors import ConfigError
 from reasoning_lab.launch.provenance import provenance
 from reasoning_lab.launch.tracking import RunInfo, Tracker, resolve_mode
 from reasoning_lab.launch.typed import build
+from reasoning_lab.model_pair.hashes import HASHES
 from reasoning_lab.stages import STAGES, Run, optimised
 
 log = logging.getLogger(__name__)
@@ -81,6 +82,7 @@ def open_context(experiment: Experiment) -> Context:
 
     store = Store(Path(experiment.outputs) / "artifacts", note)
     store.runtime = vars(experiment.runtime) | provenance()
+    HASHES.keep_in(store.root / "hashes", note)
     return Context(store, experiment.runtime, console)
 
 

@@ -80,14 +80,14 @@ class BiasOnly(Control):
 class RandomVectors(RandomControl):
     """Vectors of random direction, independent of each other; the bias stays: is it the direction that helps?
 
-    What is added is v + b, where the steering has a bias b that is much longer than a vector v and not orthogonal to it:
-    a free direction of length |v| would make the sum longer. Matched, r is v with its part orthogonal to b turned,
+    What is added is v + b, and the bias b is long and not orthogonal to a vector v: a free direction of length |v| would
+    make the sum another length. Matched, r is v with its part orthogonal to b turned,
 
         r = (v·b) b/|b|² + |v − (v·b) b/|b|²| u,    u uniform on the unit sphere orthogonal to b,
 
-    so that |r + b| = |v + b|, (r + b)·b = (v + b)·b and |r| = |v|. Where there is no bias (none trained, use_bias=false,
-    or zero) u is uniform on the whole sphere and |r| = |v|. A v parallel to b (any v in one dimension) has nothing to
-    turn: r = v, and the control is the steering itself there.
+    so that |r + b| = |v + b|, (r + b)·b = (v + b)·b and |r| = |v|. Where no bias is added (none trained, zero, or
+    use_bias=false) u is uniform on the whole sphere and |r| = |v|. A v parallel to b (any v in one dimension) has
+    nothing to turn: r = v, and the control is the steering itself there.
     """
 
     version: ClassVar[int] = 2

@@ -11,9 +11,11 @@ The rules, in the order in which they are tried:
 
 A text reads as a body if Python reads it under a `def` and it returns or yields, which no module does. One that begins
 indented and does not read as one (prose after a blank) leaves the word to rules 3 and 4 where a block does. A text to
-which none applies has no code. Lines may end in LF, CRLF or CR. The cut of rule 2 stands in for the stop strings of Chen et al. 2021 (§4.2:
-"\nclass", "\ndef", "\n#", "\nif", "\nprint"), but knows strings and brackets, and lets comments be. Karan & Du's code
-takes the fenced block, else the `def`, too; which block, it does not say.
+which none applies has no code. Lines may end in LF, CRLF or CR.
+
+The cut of rule 2 stands in for the stop strings of Chen et al. 2021 (§4.2: "\nclass", "\ndef", "\n#", "\nif",
+"\nprint"), but knows strings and brackets, and lets comments be. Karan & Du's code takes the fenced block, else the
+`def`, too; which block, it does not say.
 
 All rules take time linear in the text.
 """
@@ -30,7 +32,8 @@ ProgramRule = Literal["fenced", "continuation", "definition", "fenced body"]
 
 INDENT = "    "
 MAX_PARSED_CHARS = 20_000
-"""Longer programs vote as they are written, and don't read as bodies [characters]; the longest canonical solution of HumanEval has 864."""
+"""Longer programs vote as they are written, and read as no body [characters]; the longest canonical solution of
+HumanEval has 864."""
 
 
 class Program(NamedTuple):

@@ -2,7 +2,8 @@
 
 It closes what namespaces and limits leave open: memory that no address-space limit counts (System V shared memory,
 memfd), sockets (some families have no namespace, vsock for one; the buffers of a pair are the kernel's memory),
-keyrings, namespaces of one's own, tracing, and any second process or thread. A refused call fails with EPERM, so that the program sees an ordinary error.
+keyrings, namespaces of one's own, tracing, and any second process or thread. A refused call fails with EPERM, so that
+the program sees an ordinary error.
 """
 
 import platform

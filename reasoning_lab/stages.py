@@ -28,8 +28,15 @@ from reasoning_lab.judge.preference import PreferenceOption, annotator_prompt
 from reasoning_lab.model_pair.pair import ModelPair
 from reasoning_lab.model_pair.reader import load_reader, where_of
 from reasoning_lab.report import print_hybrid, print_table, write_hybrid, write_report, write_taxonomy
-from reasoning_lab.report.collect.answers import collect_report, needed_scores, sample_table, write_lm_eval_files
+from reasoning_lab.report.collect.answers import (
+    collect_report,
+    needed_scores,
+    sample_table,
+    write_answers,
+    write_lm_eval_files,
+)
 from reasoning_lab.report.collect.hybrid import collect_hybrid, needed_annotations
+from reasoning_lab.report.collect.provenance import write_provenance
 from reasoning_lab.report.collect.taxonomy import collect_taxonomy, taxonomy_metrics
 from reasoning_lab.report.collect.vectors import untrained_words
 from reasoning_lab.report.collect.win_rates import win_rates
@@ -110,6 +117,7 @@ def taxonomy_stage(run: Run) -> Metrics:
     run.build(run.categories.naming or run.categories.clusters)
     view = collect_taxonomy(run.categories, run.context)
     write_taxonomy(view, run.folder / "report", run.context.console)
+    write_provenance(view.provenance, run.folder / "report")
     return taxonomy_metrics(view, run.categories, run.context)
 
 
@@ -202,6 +210,8 @@ def report_stage(run: Run) -> Metrics:
     run.build(*needed_scores(arms))
     report = collect_report(arms, experiment.title, experiment.published, run.context)
     metrics = write_report(report, folder)
+    write_answers(report, folder / "answers")
+    write_provenance(report.provenance, folder)
     print_table(report, run.context.console)
     run.context.console.print(f"\nPage: {folder / 'index.html'}", highlight=False)
     run.log_images({image.stem: image for image in sorted(folder.glob("*.png"))})

@@ -1,4 +1,4 @@
-"""Hashes of files, each read whole once: also of tens of gigabytes of weights, whose middle decides as their ends do."""
+"""Hashes of files, each read whole once: tens of gigabytes of weights too, whose middle decides as their ends do."""
 
 import hashlib
 import json

@@ -80,8 +80,8 @@ class BiasOnly(Control):
 class RandomVectors(RandomControl):
     """Vectors of random direction, independent of each other; the bias stays: is it the direction that helps?
 
-    What is added is v + b, and the bias b is long and not orthogonal to a vector v: a free direction of length |v| would
-    make the sum another length. Matched, r is v with its part orthogonal to b turned,
+    What is added is v + b, and the bias b is long and not orthogonal to a vector v: a free direction of length |v|
+    would make the sum another length. Matched, r is v with its part orthogonal to b turned,
 
         r = (v·b) b/|b|² + |v − (v·b) b/|b|²| u,    u uniform on the unit sphere orthogonal to b,
 

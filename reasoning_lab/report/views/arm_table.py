@@ -12,6 +12,7 @@ from reasoning_lab.report.views import tables
 from reasoning_lab.report.views.arms import ROLLOUTS, ArmSummary, grpo_length, interval_of, summarise
 from reasoning_lab.report.views.control_headline import controls_headline, gap_words, no_gap
 from reasoning_lab.report.views.controls import control_groups, control_rows
+from reasoning_lab.report.views.provenance import provenance_facts
 from reasoning_lab.report.views.tables import Cell, Column, Group, Words, markdown_text, with_bounds
 from reasoning_lab.report.words import NOTHING, capital, decimal, p_value, percent, points, thousands
 
@@ -134,7 +135,7 @@ def arm_footer(report: Report, rows: list[ArmSummary]) -> list[str]:
             f"GRPO epochs: decode tokens per answer / (rollouts × {length:.1f} tokens, the mean GRPO completion), for "
             f"{ROLLOUTS[0]} and {ROLLOUTS[1]} rollouts; counts generation only, not the gradient steps."
         )
-    return [*lines, *report.footer]
+    return [*lines, *report.footer, *provenance_facts(report.provenance)]
 
 
 def control_footer(given: HybridReport, rows: list[ArmSummary]) -> list[str]:
@@ -152,6 +153,7 @@ def control_footer(given: HybridReport, rows: list[ArmSummary]) -> list[str]:
         "categories.",
         *given.taxonomy.notes,
         *given.report.footer,
+        *provenance_facts(given.report.provenance),
     ]
 
 

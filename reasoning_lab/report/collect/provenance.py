@@ -13,6 +13,7 @@ from reasoning_lab.benchmark.base import Benchmark, RowBenchmark
 from reasoning_lab.model_pair.identity import hub_commit
 from reasoning_lab.model_pair.pair import ModelPair, ModelSource
 from reasoning_lab.report.data import Origin, Provenance
+from reasoning_lab.report.words import counted
 
 FILE = "provenance.json"
 """The origins behind a page, beside it, for the sweep's own page."""
@@ -121,10 +122,9 @@ def _shape(runtime: Mapping[str, Any]) -> str:
     """Engine, device and physical shape."""
     if "device" not in runtime:
         return ""
-    return (
-        f"engine transformers on {runtime['device']}, {runtime['threads']} threads, {runtime['rows']} rows, prompts of "
-        f"at most {runtime['max_prompt_tokens']} tokens"
-    )
+    threads, rows = (counted(runtime[each], each[:-1]) for each in ("threads", "rows"))
+    prompts = f"prompts of at most {runtime['max_prompt_tokens']} tokens"
+    return f"engine transformers on {runtime['device']}, {threads}, {rows}, {prompts}"
 
 
 # --- models and data ------------------------------------------------------------------------------------------------

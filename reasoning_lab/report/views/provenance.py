@@ -41,7 +41,7 @@ def provenance_dates(given: Provenance) -> list[str]:
     first, last = (_minute(dates[0]), _minute(dates[-1])) if dates else ("", "")
     return [
         *([f"Built {first}{'' if first == last else f' to {last}'} UTC."] if dates else []),
-        *([f"Built by: {_listed(list(commands), '; ')}"] if commands else []),
+        *([f"Built by: {_listed(list(commands), '; ')}."] if commands else []),
         *([given.page] if given.page else []),
     ]
 

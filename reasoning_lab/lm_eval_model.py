@@ -115,7 +115,7 @@ class LabLM(TemplateLM):
         self._composer = Composer(config_dir)
         self._role: Role = role
         self.experiment = _checked(self._experiment(None))
-        self._context = open_context(self.experiment)
+        self._context = open_context(self.experiment, shlex.join(["reasoning_lab.lm_eval_model", *self._overrides]))
         self._model = self._context.model(self.experiment.model_pair.source(role), self.experiment.model_pair.dtype)
         self.tokenizer = self._model.reader.tokenizer
         self._check_fits(self.experiment)

@@ -33,10 +33,13 @@ from reasoning_lab.report.collect.answers import (
     needed_scores,
     needed_trajectories,
     sample_table,
+    write_answers,
     write_lm_eval_files,
 )
 from reasoning_lab.report.collect.hybrid import collect_hybrid, needed_annotations
+from reasoning_lab.report.collect.provenance import write_provenance
 from reasoning_lab.report.collect.taxonomy import collect_taxonomy, taxonomy_metrics
+from reasoning_lab.report.collect.vectors import untrained_words
 from reasoning_lab.report.collect.win_rates import win_rates
 from reasoning_lab.report.export.alpaca_eval import check_alpaca_eval
 from reasoning_lab.statistics import accuracy_interval, outcomes
@@ -115,6 +118,7 @@ def taxonomy_stage(run: Run) -> Metrics:
     run.build(run.categories.naming or run.categories.clusters)
     view = collect_taxonomy(run.categories, run.context)
     write_taxonomy(view, run.folder / "report", run.context.console)
+    write_provenance(view.provenance, run.folder / "report")
     return taxonomy_metrics(view, run.categories, run.context)
 
 
@@ -125,6 +129,8 @@ def vectors_stage(run: Run) -> Metrics:
     vectors, log = run.context.get(run.vectors)
     for category, why in log.skipped.items():
         run.context.console.print(f"no vector for category {category}: {why}", style="yellow", highlight=False)
+    if untrained := untrained_words(log):
+        run.context.console.print(untrained, style="yellow", highlight=False)
     return {f"norm/{category}": float(norm) for category, norm in enumerate(vectors.norms)}
 
 
@@ -205,6 +211,8 @@ def report_stage(run: Run) -> Metrics:
     run.build(*needed_scores(arms), *needed_trajectories(arms))
     report = collect_report(arms, experiment.title, experiment.published, run.context)
     metrics = write_report(report, folder)
+    write_answers(report, folder / "answers")
+    write_provenance(report.provenance, folder)
     print_table(report, run.context.console)
     run.context.console.print(f"\nPage: {folder / 'index.html'}", highlight=False)
     run.log_images({image.stem: image for image in sorted(folder.glob("*.png"))})

@@ -1,13 +1,16 @@
 """Runs of small experiments in a folder of the test's own, as the command line makes them."""
 
+from functools import cache
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
 from reasoning_lab.artifacts.base import Context
 from reasoning_lab.artifacts.store import Store
 from reasoning_lab.experiment import Experiment
+from reasoning_lab.launch.provenance import provenance
 from reasoning_lab.records import Annotation, Completion
 from reasoning_lab.stages import STAGES, Metrics, Run
 
@@ -15,7 +18,13 @@ from reasoning_lab.stages import STAGES, Metrics, Run
 def context_of(experiment: Experiment, root: Path, heard: StringIO | None = None) -> Context:
     """A context whose store lies in `root`; what it prints goes to `heard`."""
     console = Console(file=heard if heard is not None else StringIO(), width=200)
-    return Context(Store(root / "artifacts"), experiment.runtime, console)
+    return Context(Store(root / "artifacts"), experiment.runtime, console, provenance=code())
+
+
+@cache
+def code() -> dict[str, Any]:
+    """Commit and versions, as the command line records them; nothing was typed."""
+    return {name: value for name, value in provenance("").items() if name != "command"}
 
 
 def run_of(experiment: Experiment, root: Path, name: str = "run", heard: StringIO | None = None) -> Run:

@@ -5,6 +5,7 @@ import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import replace
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from reasoning_lab.launch.errors import ConfigError
 from reasoning_lab.launch.typed import build
 from reasoning_lab.report.collect.answers import collect_report
 from reasoning_lab.report.collect.hybrid import collect_hybrid
+from reasoning_lab.report.collect.vectors import untrained_lines, vector_note
 from reasoning_lab.stages import STAGES, Run
 from reasoning_lab.steering.hybrid.policy import HybridPolicy
 from reasoning_lab.steering.steering import NoSteering
@@ -142,6 +144,34 @@ def test_the_page_shows_an_arm_with_its_own_taxonomy_in_the_experiments_categori
     assert [note.categories for note in seen] == [note.categories for note in common]
     assert [note.steered for note in seen] == [note.steered for note in drawn]
     assert any(any(note.steered) for note in seen)
+
+
+def test_vectors_that_kept_their_start_are_named(finished: Path, tmp_path: Path) -> None:
+    """A learning rate at which every step makes things worse leaves all vectors where they began."""
+    shutil.copytree(finished / "artifacts", tmp_path / "artifacts")
+    heard, rate = StringIO(), "steering.vectors.learning_rate_of_norm=1000"
+    run = run_of(experiment(rate), tmp_path, heard=heard)
+    STAGES["vectors"](run)
+    log = run.context.get(run.vectors).log
+    assert log.bias is not None
+    assert {each.category for each in log.untrained} == {-1} | {each.category for each in log.categories}
+    words = "The bias and the vectors of categories 0, 1, 2, 3 each kept its random start"
+    assert words in heard.getvalue()
+    others = [name for name, row in run.arms.rows.items() if row.is_steered and name != "published"]
+    assert f"Vectors of {', '.join(others)}: {words}" in " ".join(untrained_lines(run.arms, run.context))
+    note = "kept its random start: no step had a lower loss"
+    assert {vector_note(log, each) for each in (log.bias, *log.categories)} == {note}
+
+
+def test_the_pages_name_untrained_vectors_where_there_are_any(finished: Path) -> None:
+    run = look(finished)
+    lines = untrained_lines(run.arms, run.context)
+    log = run.context.get(run.vectors).log
+    assert bool(lines) >= bool(log.untrained)
+    report = collect_report(run.arms, "", (), run.context)
+    assert all(line in report.footer for line in lines)
+    shown = collect_hybrid(run.arms, report, (), run.context).vectors
+    assert {view.category for view in shown if "start" in view.note} == {each.category for each in log.untrained}
 
 
 def test_random_positions_fire_at_the_hybrids_rate(finished: Path) -> None:

@@ -3,11 +3,14 @@
 import json
 import os
 import random
+import re
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections import Counter
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +24,7 @@ from reasoning_lab.launch.compose import Composer
 from reasoning_lab.launch.errors import ConfigError
 from reasoning_lab.launch.typed import build
 from reasoning_lab.report.collect.answers import collect_report
+from reasoning_lab.report.collect.provenance import of_report, of_sweep
 from reasoning_lab.stages import optimised
 from tests.runs import answers, run_of, staged
 
@@ -78,6 +82,61 @@ def test_a_second_run_builds_nothing_and_gives_the_same_table(finished: Path, mo
     monkeypatch.setattr(Store, "_build", never)
     staged(experiment(), finished, "again")
     assert tables(finished, "again") == tables(finished)
+
+
+def footer(root: Path, name: str) -> str:
+    return (root / "runs" / name / "report" / "table.md").read_text().rpartition("\n\n")[2]
+
+
+def test_the_page_tells_the_shape_of_the_artifacts_and_not_of_the_run_that_reads_them(finished: Path) -> None:
+    staged(experiment("runtime.rows=8", "runtime.max_prompt_tokens=48"), finished, "other rows")
+    assert footer(finished, "other rows") == footer(finished, "run")
+    assert "1 thread, 16 rows, prompts of at most 64 tokens" in footer(finished, "other rows")
+    assert "All artifacts: commit " in footer(finished, "run") and "8 rows" not in footer(finished, "other rows")
+    page = (finished / "runs" / "other rows" / "report" / "index.html").read_text()
+    built = re.search(r"Built (\d{4}-\d\d-\d\d) \d\d:\d\d", page)
+    assert built is not None and built[1] in {date.today().isoformat(), (date.today() - timedelta(1)).isoformat()}
+
+
+def test_artifacts_of_several_machines_are_told_apart(finished: Path, tmp_path: Path) -> None:
+    shutil.copytree(finished / "artifacts", tmp_path / "artifacts")
+    run = run_of(experiment(), tmp_path)
+    manifest = run.context.store.folder(run.arms.rows["grpo"].draws[0].completions) / "manifest.json"
+    told = json.loads(manifest.read_text())
+    told["runtime"] |= {"device": "cuda (Some GPU)", "git": {"commit": "f" * 40, "dirty": True}}
+    manifest.write_text(json.dumps(told))
+    staged(experiment(), tmp_path)
+    lines = footer(tmp_path, "run").splitlines()
+    (other,) = [line for line in lines if "Some GPU" in line]
+    assert other.startswith("- Grpo: commit ffffffffffff, with local changes; ") and "16 rows" in other
+    (rest,) = [line for line in lines if "on cpu" in line]
+    assert rest.startswith("- Base, ") and "power" in rest
+
+
+def test_the_links_of_the_page_lead_to_files(finished: Path) -> None:
+    folder = finished / "runs" / "run" / "report"
+    links = re.findall(r'<a href="([^"#]+)" download>', (folder / "index.html").read_text())
+    assert links[:2] == ["table.csv", "table.md"] and len(links) == 2 + len(experiment().arms)
+    assert all((folder / link).is_file() for link in links)
+    run = run_of(experiment(), finished)
+    lines = [json.loads(line) for line in (folder / "answers" / "power.jsonl").open()]
+    given = answers(run, "power")
+    assert [(line["problem"], line["text"], line["tokens"]) for line in lines] == [
+        (answer.problem, answer.text, len(answer.ids)) for answer in given
+    ]
+    verdicts = [grade.verdict for grade in run.context.get(run.arms.rows["power"].draws[0].grades)]
+    assert [line["verdict"] for line in lines] == verdicts
+
+
+def test_a_sweeps_page_has_the_origins_of_its_cells(finished: Path, tmp_path: Path) -> None:
+    for number in (0, 1):
+        report = tmp_path / str(number) / "report"
+        report.mkdir(parents=True)
+        shutil.copy(finished / "runs" / "run" / "report" / "provenance.json", report)
+    (tmp_path / "2").mkdir()  # a cell without a page
+    found = of_sweep(tmp_path)
+    alone = of_report(run_of(experiment(), finished).arms, run_of(experiment(), finished).context)
+    assert found.origins == alone.origins and len(found.origins) > 20
 
 
 def test_an_artifact_is_verified_and_read_once_in_a_process(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,7 @@
 the context that it is built with: the store, the runtime, the models loaded so far, and who hears of progress."""
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
@@ -17,12 +17,19 @@ from reasoning_lab.artifacts.store import RunLog, Store
 from reasoning_lab.engine.transformers import HuggingFacePolicy
 from reasoning_lab.experiment import Runtime
 from reasoning_lab.judge.base import Chat, JudgeOption
-from reasoning_lab.model_pair.loaded import LoadedModel, load_model, resolve_device
+from reasoning_lab.model_pair.hashes import HASHES
+from reasoning_lab.model_pair.loaded import LoadedModel, device_words, load_model, resolve_device
 from reasoning_lab.model_pair.pair import ModelSource
 
 T = TypeVar("T")
 OnProgress = Callable[[str, int, int, int], None]
 """Hears of a label, how many answers (sentences, steps) there are in all, how many are done, and tokens so far."""
+
+
+def open_store(root: Path, note: Callable[[str], None]) -> Store:
+    """The store under a folder, the hashes of models' files kept beside the artifacts; `note` hears of the unusual."""
+    HASHES.keep_in(root / "hashes", note)
+    return Store(root, note)
 
 
 def silent(label: str, total: int, done: int, tokens: int) -> None:
@@ -66,6 +73,8 @@ class Context:
     runtime: Runtime
     console: Console
     on_progress: OnProgress = silent
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    """Command, commit and versions of this process, for what it builds."""
     _values: dict[str, Any] = field(default_factory=dict)
     """By key, what was read so far."""
     _models: dict[tuple[ModelSource, str], LoadedModel[HuggingFacePolicy]] = field(default_factory=dict)
@@ -79,7 +88,19 @@ class Context:
 
     def folder(self, artifact: Artifact[Any]) -> Path:
         """The artifact's folder, verified, built now where there is none."""
-        return self.store.find_or_build(artifact, lambda folder: artifact.build(self, folder))
+        return self.build_with(artifact, lambda folder: artifact.build(self, folder))
+
+    def build_with(self, artifact: Artifact[Any], build: Callable[[Path], None]) -> Path:
+        """As `folder`, built in another way than its own (several at once)."""
+        return self.store.find_or_build(artifact, build, self.witness)
+
+    def witness(self) -> dict[str, Any]:
+        """What this process builds with and can't change a result, or is no field of it."""
+        machine = {
+            "device": device_words(self.runtime.device),
+            "threads": self.runtime.threads or torch.get_num_threads(),
+        }
+        return dict(self.provenance) | vars(self.runtime) | machine
 
     def is_built(self, artifact: Artifact[Any]) -> bool:
         """Whether the store has it."""

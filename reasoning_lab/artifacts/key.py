@@ -4,7 +4,8 @@ A key is the sha256 of its canonical form: the class with its module, `version`,
 their defaults, upstream artifacts by their keys. A field that is annotated `Annotated[X, Enters(f)]` enters as f(value)
 (of a benchmark its rendered prompts, of a model the content of its files); `Annotated[X, APART]` keeps a field out (a
 label). A field added later gets the default that reproduces the old behaviour, so old keys stay; a change of meaning
-bumps `version`. Device, rows, threads and logging belong to the runtime and can be no field.
+bumps `version`, which a value that is no artifact (a rule) has from its second meaning on. Device, rows, threads and
+logging belong to the runtime and can be no field.
 """
 
 import hashlib
@@ -55,7 +56,7 @@ class Keyed(ABC):
 
     def canonical(self) -> dict[str, Any]:
         """Plain data that identifies the result."""
-        return {"kind": self.kind, "version": self.version} | _fields_form(self)
+        return {"kind": self.kind} | _fields_form(self)
 
 
 def canonical_form(value: Any) -> Any:
@@ -76,6 +77,8 @@ def _fields_form(value: Any) -> dict[str, Any]:
     """The class with its module, and the fields that differ from their defaults and enter."""
     cls = type(value)
     form: dict[str, Any] = {"class": f"{cls.__module__}.{cls.__qualname__}"}
+    if hasattr(cls, "version"):
+        form["version"] = cls.version
     marks = _marks(cls)
     for field in fields(value):
         item, mark = getattr(value, field.name), marks.get(field.name)

@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from io import StringIO
 from pathlib import Path
@@ -11,11 +11,10 @@ from typing import Any
 from rich.console import Console
 
 from reasoning_lab.artifacts.annotations import Annotations, HybridLaw
-from reasoning_lab.artifacts.base import Artifact, Context, OnProgress
+from reasoning_lab.artifacts.base import Artifact, Context, OnProgress, open_store
 from reasoning_lab.artifacts.completions import Completions
 from reasoning_lab.artifacts.console import progress
 from reasoning_lab.artifacts.preflight import preflight
-from reasoning_lab.artifacts.store import Store
 from reasoning_lab.artifacts.taxonomy import TaxonomyClusters, build_bank
 from reasoning_lab.artifacts.workers import Report, call_all
 from reasoning_lab.engine.transformers import HuggingFacePolicy
@@ -119,7 +118,7 @@ def _build_apart(artifacts: Sequence[Completions] | Sequence[Annotations], conte
     left = sorted((each for each in artifacts if not context.is_built(each)), key=_order)
     n_workers = _n_workers(left, context)
     if n_workers > 1:
-        calls = [(artifact, context.store.root, context.store.runtime, context.runtime) for artifact in left]
+        calls = [(artifact, context.store.root, context.provenance, context.runtime) for artifact in left]
         call_all(_build_one, calls, n_workers, lambda event: _relay(event, context))
     for artifact in left:
         context.folder(artifact)
@@ -141,14 +140,13 @@ def _n_workers(left: Sequence[Completions | Annotations], context: Context) -> i
 
 
 def _build_one(
-    report: Report, artifact: Artifact[Any], root: Path, provenance: dict[str, Any], runtime: Runtime
+    report: Report, artifact: Artifact[Any], root: Path, provenance: Mapping[str, Any], runtime: Runtime
 ) -> None:
     """One artifact in a worker process; lines and progress go to the parent."""
     lines = StringIO()
-    store = Store(root, note=lambda line: report(("line", line)))
-    store.runtime = provenance
+    store = open_store(root, lambda line: report(("line", line)))
     console = Console(file=lines, width=200)
-    Context(store, runtime, console, _rarely(report), _models=_worker_models).folder(artifact)
+    Context(store, runtime, console, _rarely(report), provenance, _models=_worker_models).folder(artifact)
     report(("line", lines.getvalue().rstrip("\n")))
 
 

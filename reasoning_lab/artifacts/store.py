@@ -16,6 +16,7 @@ import time
 import uuid
 import zlib
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
 
@@ -33,8 +34,6 @@ class Store:
         self.root = root
         self.note = note
         """Receives a line about what is unusual (a corrupt artifact set aside)."""
-        self.runtime: dict[str, Any] = {}
-        """What built the next artifact but can't change it (device, rows, versions): kept in its manifest."""
         self._verified: set[str] = set()
         """Keys of artifacts that this process has verified or built: each is hashed once."""
 
@@ -58,8 +57,18 @@ class Store:
         self.note(f"{folder} is corrupt ({fault}); set aside as {aside.name} and built again")
         return None
 
-    def find_or_build(self, artifact: Keyed, build: Callable[[Path], None]) -> Path:
-        """The artifact's folder; `build(folder)` writes its files where it does not exist yet."""
+    def manifest(self, artifact: Keyed) -> dict[str, Any]:
+        """What a finished artifact's manifest says."""
+        return json.loads((self.folder(artifact) / "manifest.json").read_text())
+
+    def find_or_build(
+        self, artifact: Keyed, build: Callable[[Path], None], runtime: Callable[[], dict[str, Any]] = dict
+    ) -> Path:
+        """The artifact's folder; `build(folder)` writes its files where it does not exist yet.
+
+        `runtime` says what builds it but can't change it (device, rows, versions): kept in its manifest, with that of
+        earlier attempts whose log this one went on with.
+        """
         if (folder := self.find(artifact)) is not None:
             return folder
         final = self.folder(artifact)
@@ -67,20 +76,24 @@ class Store:
         with _lock(final.with_name(final.name + ".lock")):
             if (folder := self.find(artifact)) is not None:
                 return folder
-            self._build(artifact, build, final)
+            self._build(artifact, build, runtime, final)
         return final
 
-    def _build(self, artifact: Keyed, build: Callable[[Path], None], final: Path) -> None:
+    def _build(
+        self, artifact: Keyed, build: Callable[[Path], None], runtime: Callable[[], dict[str, Any]], final: Path
+    ) -> None:
         partial = final.with_name(f"{final.name}.partial-{uuid.uuid4().hex[:8]}")
         partial.mkdir()
-        started = time.time()
+        started, attempts = time.time(), self._attempts(artifact, runtime())
         try:
             build(partial)
             manifest = {
                 "artifact": artifact.canonical(),
                 "key": artifact.key,
                 "seconds": round(time.time() - started, 3),
-                "runtime": self.runtime,
+                "built": datetime.now(UTC).isoformat(timespec="seconds"),
+                "runtime": runtime(),
+                "earlier_attempts": attempts[:-1],
                 "files": {file.name: _sha256(file) for file in sorted(partial.iterdir())},
             }
             for file in partial.iterdir():
@@ -93,6 +106,19 @@ class Store:
         finally:
             shutil.rmtree(partial, ignore_errors=True)
         self.log_path(artifact).unlink(missing_ok=True)
+        self._attempts_path(artifact).unlink(missing_ok=True)
+
+    def _attempts(self, artifact: Keyed, runtime: dict[str, Any]) -> list[dict[str, Any]]:
+        """The runtimes of the attempts that share a log, this one's last, each once; noted beside the log."""
+        file, earlier = self._attempts_path(artifact), []
+        if self.log_path(artifact).exists():
+            with contextlib.suppress(OSError, ValueError):
+                earlier = [each for each in json.loads(file.read_text()) if each != runtime]
+        file.write_text(json.dumps([*earlier, runtime]))
+        return [*earlier, runtime]
+
+    def _attempts_path(self, artifact: Keyed) -> Path:
+        return self.log_path(artifact).with_suffix(".attempts")
 
     def log_path(self, artifact: Keyed) -> Path:
         """The run log of an artifact under construction."""

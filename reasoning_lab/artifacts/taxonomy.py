@@ -128,4 +128,4 @@ def build_bank(taxonomies: Sequence[TaxonomyClusters], context: Context) -> None
     vectors, mean = data.layers[first.layer][rows], data.means[first.layer]
     fits = first.clustering.fit_bank(vectors, mean, sorted(missing), first.seed, context.device)
     for n, fit in fits.items():
-        context.store.find_or_build(missing[n], partial(missing[n]._write, fit))
+        context.build_with(missing[n], partial(missing[n]._write, fit))

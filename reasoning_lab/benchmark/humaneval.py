@@ -41,7 +41,7 @@ class HumanEval(RowBenchmark):
     Model code runs only in a sandbox (`sandbox/`), its tests in another one (`execution.py`).
     """
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     citation: ClassVar[str] = "Chen et al. 2021, Evaluating Large Language Models Trained on Code, arXiv:2107.03374"
     licence: ClassVar[str] = "MIT"
 

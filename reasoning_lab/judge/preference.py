@@ -78,6 +78,10 @@ class PreferenceOption(OpenAI):
         return _LogprobEndpoint(self.url, self.key(), self.concurrency, self.timeout_s, self.is_loopback)
 
 
+_ROUNDING = 1e-3
+"""By how much a server's log probability may lie above 0."""
+
+
 class _LogprobEndpoint(Endpoint):
     def _read(self, content: bytes) -> Attempt:
         try:
@@ -92,9 +96,12 @@ def _first_token(reply: dict[str, Any]) -> dict[str, float]:
     """Log probability by token, of the first token's alternatives."""
     try:
         alternatives = reply["choices"][0]["logprobs"]["content"][0]["top_logprobs"]
-        return {str(each["token"]): float(each["logprob"]) for each in alternatives}
-    except (KeyError, IndexError, TypeError, ValueError):
+        weights = {str(each["token"]): float(each["logprob"]) for each in alternatives}
+    except (KeyError, IndexError, TypeError, ValueError, OverflowError):
         raise BadReply("no top_logprobs; the server must give log probabilities") from None
+    if not all(weight <= _ROUNDING for weight in weights.values()):
+        raise BadReply("top_logprobs above 0 or not numbers; the server must give log probabilities")
+    return weights
 
 
 def preferences(chat: Chat, pairs: Sequence[Pair], template: str, seed: int) -> list[Preference]:

@@ -15,12 +15,11 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from rich.console import Console
 
-from reasoning_lab.artifacts.base import Context
-from reasoning_lab.artifacts.store import Store
+from reasoning_lab.artifacts.base import Context, open_store
 from reasoning_lab.experiment import Experiment
 from reasoning_lab.launch.compose import resolved
 from reasoning_lab.launch.errors import ConfigError
-from reasoning_lab.launch.provenance import provenance
+from reasoning_lab.launch.provenance import provenance, typed
 from reasoning_lab.launch.tracking import RunInfo, Tracker, resolve_mode
 from reasoning_lab.launch.typed import build
 from reasoning_lab.stages import STAGES, Run, optimised
@@ -36,7 +35,8 @@ def work(config: DictConfig) -> float:
     folder = Path(HydraConfig.get().runtime.output_dir)
     in_sweep = HydraConfig.get().mode == RunMode.MULTIRUN
     started = time.time()
-    row = {"status": "running", "overrides": _overrides(), "started": round(started, 3), **provenance()}
+    command = typed(list(HydraConfig.get().overrides.task))
+    row = {"status": "running", "overrides": _overrides(), "started": round(started, 3), **provenance(command)}
     write_json(folder / "status.json", {"status": "running"})
     try:
         row["config"] = resolved(config)
@@ -65,23 +65,23 @@ def work(config: DictConfig) -> float:
 def _run(experiment: Experiment, folder: Path, config: dict[str, Any]) -> tuple[Run, dict[str, float]]:
     """The run, and its stage's metrics, logged."""
     with _tracker(experiment, folder, config) as tracker:
-        run = Run(experiment, open_context(experiment), folder, tracker.table, tracker.images)
+        overrides = list(HydraConfig.get().overrides.task)
+        run = Run(experiment, open_context(experiment, typed(overrides)), folder, tracker.table, tracker.images)
         metrics = STAGES[experiment.stage](run)
         tracker.log(metrics)
         tracker.summary(metrics)
     return run, metrics
 
 
-def open_context(experiment: Experiment) -> Context:
-    """The store below the experiment's outputs, its runtime, and the terminal."""
+def open_context(experiment: Experiment, command: str) -> Context:
+    """The store below the experiment's outputs, its runtime, and the terminal; `command` is what was typed."""
     console = Console()
 
     def note(line: str) -> None:
         console.print(line, style="yellow", highlight=False, soft_wrap=True)
 
-    store = Store(Path(experiment.outputs) / "artifacts", note)
-    store.runtime = vars(experiment.runtime) | provenance()
-    return Context(store, experiment.runtime, console)
+    store = open_store(Path(experiment.outputs) / "artifacts", note)
+    return Context(store, experiment.runtime, console, provenance=provenance(command))
 
 
 def _tracker(experiment: Experiment, folder: Path, config: dict[str, Any]) -> Tracker:

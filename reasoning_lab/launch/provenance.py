@@ -1,7 +1,9 @@
 """Code and libraries that a result comes from."""
 
+import shlex
 import subprocess
 import sys
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as version_of
 from pathlib import Path
@@ -11,15 +13,20 @@ VERSIONS_OF = ("reasoning_lab", "torch", "transformers", "numpy", "hydra-core", 
 """Distributions named in every row."""
 
 
-def provenance() -> dict[str, Any]:
-    """Commit and versions."""
+def typed(arguments: Sequence[str]) -> str:
+    """The command with these arguments, as a shell takes it; what names the run's folder is left out."""
+    return shlex.join(["reasoning-lab", *(each for each in arguments if not each.startswith("hydra."))])
+
+
+def provenance(command: str) -> dict[str, Any]:
+    """Command, commit and versions."""
     versions = {"python": sys.version.split()[0]}
     for package in VERSIONS_OF:
         try:
             versions[package] = version_of(package)
         except PackageNotFoundError:
             continue
-    return {"git": git_state(), "versions": versions}
+    return {"command": command, "git": git_state(), "versions": versions}
 
 
 def git_state() -> dict[str, Any] | None:

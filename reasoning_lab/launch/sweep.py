@@ -13,6 +13,8 @@ from rich.console import Console
 from reasoning_lab.launch.check import Launch
 from reasoning_lab.launch.compose import CONFIG_NAME, conf_dir
 from reasoning_lab.launch.job import open_context, work
+from reasoning_lab.launch.provenance import typed
+from reasoning_lab.report.collect.provenance import of_sweep
 from reasoning_lab.report.collect.sweep import collect_sweep, write_finished
 from reasoning_lab.stages import share_between_cells
 
@@ -22,7 +24,7 @@ POLL_SECONDS = 1.0
 
 def run_sweep(launch: Launch) -> None:
     """Build what cells share, let Hydra run the cells, then sum up; exit status 1 where a cell failed."""
-    context = open_context(launch.experiments[0])
+    context = open_context(launch.experiments[0], typed(sys.argv[1:]))
     try:
         share_between_cells(launch.experiments, context)
     except ValueError as error:
@@ -132,5 +134,5 @@ def show_sweep(folder: Path, console: Console) -> None:
     cells, missing = collect_sweep(folder)
     if missing:
         console.print(f"[bold red]Not finished: cells {', '.join(missing)}[/]; run the same command again.")
-    write_finished(cells, folder / "report")
+    write_finished(cells, folder / "report", of_sweep(folder))
     console.print(f"Sweep page: {folder / 'report' / 'sweep.html'}", highlight=False)

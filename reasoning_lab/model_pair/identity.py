@@ -1,49 +1,31 @@
-"""What a model folder is: the hash of its content, so that a copy is the same model and a changed weight another."""
+"""What a model is: the hash of a folder's content, so that a copy is the same model and a changed weight another; of a
+model of the hub the commit."""
 
 import hashlib
 import json
-import os
-import time
+import re
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
+from typing import Literal
+
+from reasoning_lab.model_pair.hashes import HASHES
 
 _SUFFIXES = {".json", ".safetensors", ".gguf", ".txt", ".model", ".jinja", ".bin"}
 """Of the files that determine a model or its tokenizer."""
 _CONFIGS = {"config.json", "tokenizer_config.json", "generation_config.json"}
 _BOOKKEEPING = {"is_local", "local_files_only", "use_cache", "transformers_version", "_name_or_path"}
 """What transformers writes into a config about the moment of saving; it changes no law."""
-_HASHED_WHOLE = 64 * 2**20
-"""Files up to this size [bytes] enter whole; of larger ones the size and both ends do."""
-
-_SETTLED = 2 * 10**9
-"""Age [ns] from which a file's time of change tells it from any later state: clocks of file systems tick slowly."""
-
-Stamp = tuple[str, int, int]
-"""Name, size [bytes] and time of the last change [ns] of a file."""
+_COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 def folder_hash(folder: Path) -> str:
-    """sha256 over names and content of a folder's model and tokenizer files.
-
-    Read once in a process, as long as no file's name, size or time of change does.
-    """
-    folder = folder.resolve()
-    stamps = tuple(_stamp(file) for file in sorted(folder.iterdir()) if file.suffix in _SUFFIXES)
-    settled = all(changed < time.time_ns() - _SETTLED for _, _, changed in stamps)
-    return _hashed(folder, stamps) if settled else _hashed.__wrapped__(folder, stamps)
-
-
-def _stamp(file: Path) -> Stamp:
-    status = file.stat()
-    return file.name, status.st_size, status.st_mtime_ns
-
-
-@cache
-def _hashed(folder: Path, stamps: tuple[Stamp, ...]) -> str:
+    """sha256 over names and whole content of a folder's model and tokenizer files, each read once (`hashes.py`)."""
     digest = hashlib.sha256()
-    for name, size, _ in stamps:
-        content = _meaning(folder / name) if name in _CONFIGS else _file_hash(folder / name, size)
-        digest.update(name.encode() + b"\0" + content)
+    for file in sorted(folder.resolve().iterdir()):
+        if file.suffix in _SUFFIXES:
+            content = _meaning(file) if file.name in _CONFIGS else HASHES.sha256(file)
+            digest.update(file.name.encode() + b"\0" + content)
     return digest.hexdigest()
 
 
@@ -54,10 +36,37 @@ def _meaning(file: Path) -> bytes:
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).digest()
 
 
-def _file_hash(file: Path, size: int) -> bytes:
-    with file.open("rb") as opened:
-        if size <= _HASHED_WHOLE:
-            return hashlib.sha256(opened.read()).digest()
-        head = opened.read(2**20)
-        opened.seek(-(2**20), os.SEEK_END)
-        return hashlib.sha256(str(size).encode() + head + opened.read()).digest()
+@cache
+def hub_commit(hub_id: str, revision: str | None, kind: Literal["model", "dataset"] = "model") -> str | None:
+    """The commit that a branch, a tag or None (main) stands for; None where neither this machine nor the hub knows.
+
+    This machine's cache goes before the hub: what was downloaded once stays the same model until the cache is
+    updated. Of a data set the cache alone is asked. One answer per process.
+    """
+    name = revision or "main"
+    if _COMMIT.fullmatch(name):
+        return name
+    cached = _cached_commit(hub_id, name, kind)
+    return _fetched_commit(hub_id, name) if cached is None and kind == "model" else cached
+
+
+def _cached_commit(hub_id: str, name: str, kind: str) -> str | None:
+    from huggingface_hub import constants
+    from huggingface_hub.file_download import repo_folder_name
+
+    reference = Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=hub_id, repo_type=kind) / "refs" / name
+    try:
+        commit = reference.read_text(encoding="ascii").strip()
+    except (OSError, ValueError):
+        return None
+    return commit if _COMMIT.fullmatch(commit) else None
+
+
+def _fetched_commit(hub_id: str, name: str) -> str | None:
+    """By way of the config, whose download leaves the reference in the cache: without a network the next process
+    finds it there."""
+    from huggingface_hub import hf_hub_download
+
+    with suppress(Exception):  # no network, no such model, no such file: the loading will say which
+        hf_hub_download(hub_id, "config.json", revision=name)
+    return _cached_commit(hub_id, name, "model")

@@ -1,7 +1,10 @@
 """A model in memory: its policy with its reader, loaded by one code path for every pair."""
 
+import platform
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import torch
@@ -47,6 +50,32 @@ def load_model(source: ModelSource, dtype: str, device: str) -> LoadedModel[Hugg
     except OSError as error:
         raise not_found(where, error) from error
     return LoadedModel(HuggingFacePolicy(model.to(device)), reader)
+
+
+def device_words(device: str) -> str:
+    """'cpu (AMD EPYC 9B14)', 'cuda (NVIDIA H200)': a device and its make; as it is called where it is not here.
+
+    The make of a GPU is told once something runs there: to ask earlier would set it up.
+    """
+    try:
+        where = resolve_device(device)
+    except ValueError:
+        return device
+    if where != "cpu" and not torch.cuda.is_initialized():
+        return where
+    make = _processor() if where == "cpu" else torch.cuda.get_device_name(where)
+    return f"{where} ({make})" if make else where
+
+
+@cache
+def _processor() -> str:
+    """The processor's make: /proc/cpuinfo's on Linux."""
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        text = ""
+    names = [line.partition(":")[2].strip() for line in text.splitlines() if line.startswith("model name")]
+    return " ".join((names[0] if names else platform.processor() or platform.machine()).split())
 
 
 def resolve_device(device: str) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from reasoning_lab.checks import require
-from reasoning_lab.model_pair.identity import folder_hash
+from reasoning_lab.model_pair.identity import folder_hash, hub_commit
 
 Role = Literal["base", "thinking", "grpo"]
 PromptFormat = Literal["raw", "chat"]
@@ -21,19 +21,26 @@ class ModelSource:
     path: str
     """Hub id, local folder, or package:NAME for a folder that ships beside this module."""
     revision: str | None = None
-    """Hub revision; None takes the hub's newest and is pinned in the manifest only by name."""
+    """Hub revision: a commit, a branch or a tag, which are resolved to a commit before anything is loaded; None is the
+    branch main."""
     gguf_file: str | None = None
     """Name of a GGUF file within the folder; it is dequantised on loading."""
     prompt_format: PromptFormat = "raw"
     """raw continues the prompt's text; chat wraps it as a user's turn in the tokenizer's template."""
 
     def identity(self) -> dict[str, str | None]:
-        """What the model is: hub id and revision, or the content of a local folder's files."""
+        """What the model is: hub id and commit, or the content of a local folder's files. A revision that can't be
+        resolved (no cache, no network) is known by its name."""
         folder = self.folder()
         what = {"prompt_format": self.prompt_format, "gguf_file": self.gguf_file}
         if folder is None:
-            return what | {"hub_id": self.path, "revision": self.revision}
+            return what | {"hub_id": self.path, "revision": self.commit}
         return what | {"content": folder_hash(folder)}
+
+    @property
+    def commit(self) -> str | None:
+        """The hub revision's commit, or its name where that is all that is known."""
+        return hub_commit(self.path, self.revision) or self.revision
 
     def folder(self) -> Path | None:
         """The local folder, or None for a hub id."""

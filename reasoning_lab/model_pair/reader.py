@@ -68,7 +68,7 @@ def load_reader(source: ModelSource) -> Reader:
     except OSError as error:
         raise not_found(where, error) from error
     try:
-        configured = GenerationConfig.from_pretrained(where, revision=source.revision or "main").eos_token_id
+        configured = GenerationConfig.from_pretrained(where, revision=options.get("revision", "main")).eos_token_id
     except OSError:  # Not every model has the file.
         configured = config.eos_token_id
     ids = set(configured if isinstance(configured, list) else [configured]) | {tokenizer.eos_token_id}
@@ -82,7 +82,7 @@ def load_reader(source: ModelSource) -> Reader:
 def where_of(source: ModelSource) -> tuple[str, dict[str, Any]]:
     """Folder or hub id, and what from_pretrained needs beside it."""
     folder = source.folder()
-    options: dict[str, Any] = {"revision": source.revision} if folder is None and source.revision else {}
+    options: dict[str, Any] = {"revision": source.commit} if folder is None and source.commit else {}
     if source.gguf_file is not None:
         if find_spec("gguf") is None:
             raise ValueError("loading a GGUF file needs the extra `small`: run `pip install -e '.[small]'`.")

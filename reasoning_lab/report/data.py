@@ -6,9 +6,43 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from reasoning_lab.checks import require
-from reasoning_lab.records import Annotation, ChainState, Completion, Grade, ModelSize, Problem
+from reasoning_lab.records import Annotation, ChainState, Completion, Grade, ModelSize, Problem, Record
 from reasoning_lab.report.words import natural_key
 from reasoning_lab.statistics import Interval, Outcomes, outcomes
+
+
+@dataclass(frozen=True)
+class Origin(Record):
+    """How one artifact behind a page was built."""
+
+    name: str
+    """Caption of an arm's answers, else the artifact's kind."""
+    key: str
+    built: str
+    """ISO time, UTC; empty: not recorded."""
+    command: str
+    settings: tuple[str, ...]
+    """Commit, versions, and engine, device and shape, in words."""
+    earlier: tuple[tuple[str, ...], ...] = ()
+    """Settings of earlier attempts that it was begun by, where they differ."""
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where a page's numbers come from."""
+
+    origins: tuple[Origin, ...] = ()
+    """Of every artifact, upstream first."""
+    sources: tuple[str, ...] = ()
+    """Models and data, by commit or content."""
+    page: str = ""
+    """When, by what code and command the page itself was written."""
+    files: tuple[tuple[str, str], ...] = ()
+    """Downloads: label, and address relative to the page."""
+
+
+UNKNOWN = Provenance()
+"""Of numbers that no artifact holds."""
 
 
 @dataclass(frozen=True)
@@ -126,7 +160,8 @@ class Report:
     """Mean length of a completion during GRPO [tokens]; None takes the reference arm's mean length, if GRPO made it."""
     published: list[Published] = field(default_factory=list)
     footer: list[str] = field(default_factory=list)
-    """Provenance, a line each: model, numerics, seeds, versions, caveats."""
+    """What the numbers are, a line each: model, seeds, caveats."""
+    provenance: Provenance = UNKNOWN
     seed: int = 0
     """Seed of the bootstrap."""
 
@@ -214,6 +249,7 @@ class TaxonomyView:
     """Categories that no sentence belongs to."""
     notes: tuple[str, ...] = ()
     """What was skipped or counted (unparsable replies, short sentences ...), a line each."""
+    provenance: Provenance = UNKNOWN
 
 
 @dataclass(frozen=True)

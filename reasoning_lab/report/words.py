@@ -37,6 +37,11 @@ def capital(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
+def counted(n: int, what: str) -> str:
+    """'1 row', '16 rows'."""
+    return f"{n} {what}" if n == 1 else f"{n} {what}s"
+
+
 # --- numbers --------------------------------------------------------------------------------------------------
 
 

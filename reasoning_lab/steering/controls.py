@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass, replace
-from typing import Literal, final
+from typing import ClassVar, Literal, final
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn import functional
 
 from reasoning_lab.checks import require, require_count, require_one_of
 from reasoning_lab.engine.rng import Key, uniform
@@ -77,11 +78,22 @@ class BiasOnly(Control):
 @final
 @dataclass(frozen=True)
 class RandomVectors(RandomControl):
-    """Vectors of random direction, independent of each other; the bias stays: is it the direction that helps?"""
+    """Vectors of random direction, independent of each other; the bias stays: is it the direction that helps?
 
+    What is added is v + b, and the bias b is long and not orthogonal to a vector v: a free direction of length |v|
+    would make the sum another length. Matched, r is v with its part orthogonal to b turned,
+
+        r = (v·b) b/|b|² + |v − (v·b) b/|b|²| u,    u uniform on the unit sphere orthogonal to b,
+
+    so that |r + b| = |v + b|, (r + b)·b = (v + b)·b and |r| = |v|. Where no bias is added (none trained, zero, or
+    use_bias=false) u is uniform on the whole sphere and |r| = |v|. A v parallel to b (any v in one dimension) has
+    nothing to turn: r = v, and the control is the steering itself there.
+    """
+
+    version: ClassVar[int] = 2
     norm: Norm = "matched"
-    """matched: each as long as the vector that it stands for. unit: of length 1, which beside learned norms of 40 and a
-    bias of 151 is hardly there at all (departures B5)."""
+    """matched: what is added is as long, and as long along the bias, as with the vector that it stands for. unit: of
+    length 1, which beside learned norms of 40 and a bias of 151 is hardly there at all (departures B5)."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -92,17 +104,27 @@ class RandomVectors(RandomControl):
         return self.of
 
     def transform(self, vectors: VectorSet) -> VectorSet:
-        """Gaussian directions at the wanted norms; a category without a vector gets none."""
-        directions = _gaussian(self.draw, vectors.vectors)
-        lengths = vectors.norms if self.norm == "matched" else (vectors.norms > 0).to(vectors.norms.dtype)
-        return replace(vectors, vectors=directions / directions.norm(dim=1, keepdim=True) * lengths[:, None])
+        """Gaussian directions at the wanted lengths; a category without a vector gets none."""
+        drawn, learned = _gaussian(self.draw, vectors.vectors), vectors.vectors.double()
+        if self.norm == "unit":
+            return replace(vectors, vectors=(_unit(drawn) * (vectors.norms > 0)[:, None]).to(vectors.vectors))
+        bias = vectors.bias if vectors.bias is not None and self.of.use_bias else torch.zeros_like(learned[0])
+        axis = _unit(bias.double())
+        along, free = (learned @ axis).outer(axis), drawn - (drawn @ axis).outer(axis)
+        turned = along + _unit(free) * (learned - along).norm(dim=1, keepdim=True)
+        return replace(vectors, vectors=turned.to(vectors.vectors))
+
+
+def _unit(vectors: Float[Tensor, "*n d"]) -> Float[Tensor, "*n d"]:
+    """At length 1; zero stays zero."""
+    return functional.normalize(vectors, dim=-1, eps=torch.finfo(vectors.dtype).tiny)
 
 
 def _gaussian(draw: int, like: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
-    """Independent standard normal entries in the shape of `like`, the same on every device."""
+    """Independent standard normal entries in the shape of `like`, in double precision, the same on every device."""
     seed = int(uniform(Key(draw, ""), 0, "random vectors") * 2**52)
     drawn = torch.randn(like.shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-    return drawn.to(like)
+    return drawn.to(like.device)
 
 
 @final

@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import random
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import ClassVar
 
@@ -39,6 +40,37 @@ def test_built_once_then_found(tmp_path: Path) -> None:
         folder = store.find_or_build(Toy(1), lambda f: (built.append(1), write(f))[1])
     assert len(built) == 1
     assert json.loads((folder / "manifest.json").read_text())["artifact"]["value"] == 1
+
+
+def test_the_manifest_says_when_and_by_what_it_was_built(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    before = datetime.now(UTC).replace(microsecond=0)
+    store.find_or_build(Toy(1), write, lambda: {"device": "cpu"})
+    told = store.manifest(Toy(1))
+    assert before <= datetime.fromisoformat(told["built"]) <= datetime.now(UTC)
+    assert (told["runtime"], told["earlier_attempts"]) == ({"device": "cpu"}, [])
+    store.find_or_build(Toy(1), write, lambda: {"device": "another, which finds it"})
+    assert store.manifest(Toy(1)) == told
+
+
+def test_attempts_that_share_a_log_are_all_named(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+
+    def die(folder: Path) -> None:
+        with store.log(Toy(1)) as log:
+            log.append({"done": 1})
+        raise RuntimeError("killed")
+
+    for device in ("cuda", "cpu", "cpu", "mps"):
+        with pytest.raises(RuntimeError):
+            store.find_or_build(Toy(1), die, lambda device=device: {"device": device})
+    store.find_or_build(Toy(1), write, lambda: {"device": "cpu"})
+    told = store.manifest(Toy(1))
+    assert [each["device"] for each in told["earlier_attempts"]] == ["cuda", "mps"]
+    assert told["runtime"] == {"device": "cpu"}
+    assert {path.suffix for path in (tmp_path / "toy").iterdir() if path.is_file()} == {".lock"}, "nothing stays beside"
+    store.find_or_build(Toy(2), write, lambda: {"device": "cpu"})
+    assert store.manifest(Toy(2))["earlier_attempts"] == []
 
 
 def test_a_failed_build_leaves_nothing_that_looks_finished(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from reasoning_lab.benchmark.grading.programs import canonical_program, extract_program
 from reasoning_lab.benchmark.humaneval import HumanEval
 from reasoning_lab.records import Grade, Problem
 from tests.benchmark.data import shared
@@ -70,6 +71,49 @@ def test_every_reference_with_a_broken_line_fails(real: HumanEval) -> None:
     grades = graded(real, real.load(), broken)
     assert {grade.reason for grade in grades} == {"continuation, wrong answer, bubblewrap"}
     assert {grade.verdict for grade in grades} == {"wrong"}
+
+
+def unindented(text: str) -> str:
+    """Four blanks less at every line that has them, strings too."""
+    return re.sub(r"^    ", "", text, flags=re.MULTILINE)
+
+
+def in_block(text: str) -> str:
+    return f"The body is\n\n```python\n{text}```\n\nIt is short."
+
+
+def crlf(text: str) -> str:
+    return text.replace("\n", "\r\n")
+
+
+VARIANTS: dict[str, Callable[[str], str]] = {
+    "its first indent lost": str.lstrip,
+    "its first indent lost, CRLF": lambda solution: crlf(solution.lstrip()),
+    "CRLF": crlf,
+    "in a block": in_block,
+    "in a block, CRLF": lambda solution: crlf(in_block(solution)),
+    "in a block, its first indent lost": lambda solution: in_block(solution.lstrip()),
+    "in a block, without indent": lambda solution: in_block(unindented(solution)),
+}
+"""What chat models and tokenizers make of a body."""
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_a_reference_is_the_same_program_however_it_is_wrapped(real: HumanEval, name: str) -> None:
+    for problem in real.load():
+        solution = real.gold_text(problem)
+        found = extract_program(VARIANTS[name](solution), "no_such_name")
+        assert found is not None and found.is_body, problem.id
+        assert canonical_program(found.code) == canonical_program(solution), problem.id
+
+
+@needs_bubblewrap
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("name", VARIANTS)
+def test_a_wrapped_reference_passes_and_a_wrapped_broken_one_fails(real: HumanEval, name: str) -> None:
+    some = real.load()[5::20]
+    assert all(grade.correct for grade in graded(real, some, VARIANTS[name]))
+    assert {g.verdict for g in graded(real, some, lambda text: VARIANTS[name](broken(text)))} == {"wrong"}
 
 
 @contextmanager
@@ -207,7 +251,12 @@ ODD = {
     "<|endoftext|>": "no code",
     "```python\n```": "no code",
     "```": "no code",
-    "return 1": "no code",
+    "return 1": "continuation, wrong answer",
+    "return sum(numbers)": "continuation, passed",
+    "return the sum of the numbers": "no code",
+    "```python\nreturn sum(numbers)\n```": "fenced body, passed",
+    "So:\n```python\n    return sum(numbers)\n```\nas asked.": "fenced body, passed",
+    "s = 0\r\n    for n in numbers:\r\n        s += n\r\n    return s\r\n\r\nprint(1)\r\n": "continuation, passed",
     "# only a comment": "no code",
     "    # only a comment": "no code",
     "word " * 100_000: "no code",

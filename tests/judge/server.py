@@ -64,8 +64,8 @@ class Server:
 
 
 @contextmanager
-def serve(script: Script) -> Iterator[Server]:
-    """A server on a free port of this machine; each request is answered in a thread of its own."""
+def serve(script: Script, port: int = 0) -> Iterator[Server]:
+    """A server on a port of this machine, 0 for a free one; each request is answered in a thread of its own."""
     lock = threading.Lock()
 
     class Handler(BaseHTTPRequestHandler):
@@ -97,7 +97,7 @@ def serve(script: Script) -> Iterator[Server]:
         def handle_error(self, request: Any, client_address: Any) -> None:
             pass  # Clients that time out hang up.
 
-    httpd = Quiet(("127.0.0.1", 0), Handler)
+    httpd = Quiet(("127.0.0.1", port), Handler)
     server = Server(f"http://127.0.0.1:{httpd.server_address[1]}/v1")
     thread = threading.Thread(target=httpd.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()

@@ -111,6 +111,16 @@ def test_what_can_not_be_read_is_no_preference_and_never_a_guess(tmp_path: Path)
     assert [each.value for each in one] == [1.0 if each.output_first else 0.0 for each in one]
 
 
+@pytest.mark.parametrize("value", ["NaN", "Infinity", "1" + "0" * 400, "0.5", "true", '"high"', "null", "[]"])
+def test_what_is_no_log_probability_is_a_failure(tmp_path: Path, value: str) -> None:
+    top = f'[{{"token": "m", "logprob": {value}}}, {{"token": "M", "logprob": -1.0}}]'
+    body = f'{{"choices": [{{"message": {{"content": "m"}}, "logprobs": {{"content": [{{"top_logprobs": {top}}}]}}}}]}}'
+    with serve(lambda exchange: exchange.send(200, body.encode())) as server:
+        chat = option(server.url, retries=0).chat(tmp_path, "cpu")
+        assert [each.value for each in preferences(chat, PAIRS[:1], TEMPLATE, 0)] == [None]
+        assert chat.usage.failed == 1
+
+
 def test_a_server_without_log_probabilities_is_a_failure(tmp_path: Path) -> None:
     with serve(lambda exchange: exchange.reply("m")) as server:
         chat = option(server.url, retries=0).chat(tmp_path, "cpu")

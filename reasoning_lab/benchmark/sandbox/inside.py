@@ -5,8 +5,8 @@ over a pipe and gets back plain data, which the tests compare: an object whose `
 source is handed to the interpreter by `-c`, so that no file of the repository is visible inside, and imports next to
 nothing, for it starts once per program.
 
-Arguments of the command line: role, address space [bytes], CPU time [s], uid to become (-1: stay), and the two ends of
-the pipes to the other role, for reading and for writing.
+Arguments of the command line: role, address space [bytes], CPU time [s], uid to become (-1: stay), the descriptor of
+the user namespace to close (-1: none), and the two ends of the pipes to the other role, for reading and for writing.
 """
 
 from __future__ import annotations
@@ -158,13 +158,15 @@ class Pipes:
         return b"".join(parts)
 
 
-def confine(memory: int, cpu_s: int, uid: int) -> None:
-    """Give up root if there is any, then set limits that can't be raised again.
+def confine(memory: int, cpu_s: int, uid: int, namespace: int) -> None:
+    """Close the namespace's descriptor, give up root if there is any, then set limits that can't be raised again.
 
     Past the CPU time the kernel sends SIGXCPU, a second later SIGKILL. No file may grow, no process or thread start.
     """
     import resource
 
+    if namespace >= 0:
+        os.closerange(namespace, namespace + 1)  # bubblewrap enters it and leaves it open
     if uid >= 0:
         os.setgroups([])
         os.setresgid(uid, uid, uid)
@@ -336,8 +338,8 @@ def report_outcome(pipes: Pipes) -> None:
 
 def play() -> None:
     """Confine this process, then play its role."""
-    role, (memory, cpu_s, uid, reading, writing) = sys.argv[1], map(int, sys.argv[2:7])
-    confine(memory, cpu_s, uid)
+    role, (memory, cpu_s, uid, namespace, reading, writing) = sys.argv[1], map(int, sys.argv[2:8])
+    confine(memory, cpu_s, uid, namespace)
     pipes = Pipes(reading, writing)
     try:
         (answer_calls if role == "candidate" else report_outcome)(pipes)

@@ -78,9 +78,9 @@ class Sandbox(ABC):
     def _source(self) -> str:
         return _INSIDE.read_text(encoding="utf-8")
 
-    def _interpreter(self, role: Role, uid: int, reading: int, writing: int) -> list[str]:
+    def _interpreter(self, role: Role, uid: int, namespace: int, reading: int, writing: int) -> list[str]:
         """Command line of the interpreter: nothing but the standard library, and sets in the same order every time."""
-        numbers = (self.limits.memory_mib * 2**20, self.limits.cpu_s, uid, reading, writing)
+        numbers = (self.limits.memory_mib * 2**20, self.limits.cpu_s, uid, namespace, reading, writing)
         return [executable(), "-P", "-s", "-S", "-B", "-X", "utf8", "-c", self._source, role, *map(str, numbers)]
 
 
@@ -138,11 +138,11 @@ class Bubblewrap(Sandbox):
         calls = _readable(self._filter)
         try:
             own, uid = (["--unshare-user"], -1) if self._namespace is None else self._namespace.enter()
-            namespace = [] if self._namespace is None else [self._namespace.fd]
+            namespace = -1 if self._namespace is None else self._namespace.fd
             command = [*self._walls, *own, "--seccomp", str(calls), "--"]
             return _popen(
-                role, command + self._interpreter(role, uid, reading, writing), stdin,
-                [reading, writing, calls, *namespace], {}, "/",
+                role, command + self._interpreter(role, uid, namespace, reading, writing), stdin,
+                [fd for fd in (reading, writing, calls, namespace) if fd >= 0], {}, "/",
             )  # fmt: skip
         finally:
             os.close(calls)
@@ -257,7 +257,7 @@ class Unsandboxed(Sandbox):
 
     def start(self, role: Role, reading: int, writing: int, stdin: IO[bytes] | None) -> subprocess.Popen[bytes]:
         """As `Sandbox.start`, in the folder of temporary files."""
-        command = self._interpreter(role, -1, reading, writing)
+        command = self._interpreter(role, -1, -1, reading, writing)
         return _popen(role, command, stdin, [reading, writing], _ENVIRONMENT, tempfile.gettempdir())
 
     def kill(self, process: subprocess.Popen[bytes]) -> None:

@@ -31,6 +31,21 @@ _PROBES = {
         "    try: socket.create_connection(('127.0.0.1', int(given)), 1)\n"
         "    except OSError: return True"
     ),
+    "no descriptor but the two pipes is open": (
+        "found = []\n"
+        "    for number in range(3, 4096):\n"
+        "        try: found.append(os.fstat(number).st_mode & 0o170000)\n"
+        "        except OSError: continue\n"
+        "    return found in ([], [0o010000] * 2)"
+    ),
+    "no socket can be made": (
+        "import socket\n"
+        "    for make in (socket.socket, socket.socketpair):\n"
+        "        try: make()\n"
+        "        except OSError: continue\n"
+        "        return False\n"
+        "    return True"
+    ),
     "no process can be started": "try: return os.fork() < 0\n    except OSError: return True",
     "memory is limited": "try: return not bytearray(int(given))\n    except MemoryError: return True",
 }

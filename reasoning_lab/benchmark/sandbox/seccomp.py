@@ -1,8 +1,9 @@
 """The system calls that no model's program needs, refused by the kernel: a seccomp filter as bytes.
 
 It closes what namespaces and limits leave open: memory that no address-space limit counts (System V shared memory,
-memfd), sockets of families without a namespace (vsock), keyrings, namespaces of one's own, tracing, and any second
-process or thread. A refused call fails with EPERM, so that the program sees an ordinary error.
+memfd), sockets (some families have no namespace, vsock for one; the buffers of a pair are the kernel's memory),
+keyrings, namespaces of one's own, tracing, and any second process or thread. A refused call fails with EPERM, so that
+the program sees an ordinary error.
 """
 
 import platform
@@ -21,7 +22,7 @@ _REFUSED: dict[str, tuple[int | None, int | None]] = {
     # A second process or thread.
     "fork": (57, None), "vfork": (58, None), "clone": (56, 220), "clone3": (435, 435),
     # Networks, those without a namespace too.
-    "socket": (41, 198),
+    "socket": (41, 198), "socketpair": (53, 199),
     # Memory outside the address space.
     "shmget": (29, 194), "shmat": (30, 196), "msgget": (68, 186), "semget": (64, 190), "mq_open": (240, 180),
     "memfd_create": (319, 279), "memfd_secret": (447, 447),

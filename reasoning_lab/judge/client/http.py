@@ -3,12 +3,14 @@
 `Endpoint.post` raises, retries and remembers nothing; the pure functions above it read what is on the wire.
 """
 
+import asyncio
 import email.utils
 import json
 import logging
 import math
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC
 from typing import Any, Literal
@@ -19,6 +21,9 @@ MESSAGE_TOKENS = 64
 """Most tokens that a chat template puts around one user turn (role marks, a default system turn)."""
 MOST_BYTES = 16 * 2**20
 """Longest body that is read [bytes]."""
+MOST_COUNT = 10**8
+"""Most tokens that a server is believed to have counted, beyond any model's context: more is nonsense, and integers of
+hundreds of digits are no prices."""
 TRANSIENT = frozenset({408, 409, 425, 429})
 """Statuses below 500 that may pass."""
 GATEWAY_TIMEOUTS = frozenset({504, 524})
@@ -26,7 +31,8 @@ GATEWAY_TIMEOUTS = frozenset({504, 524})
 
 AttemptKind = Literal["done", "busy", "lost", "refused", "unreachable", "fatal"]
 """done: a completion; busy: turned away without a reply (429, 5xx); lost: sent, but no sensible reply, perhaps billed;
-refused: this request would fail again; unreachable: no connection; fatal: so would every other request."""
+refused: this request would fail again; unreachable: no connection, which may pass; fatal: so would every other
+request."""
 
 # --- on the wire ----------------------------------------------------------------------------------------------
 
@@ -69,7 +75,8 @@ def read_completion(body: bytes) -> ChatCompletion:
 
 
 def _count(value: object) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+    """A number of tokens; None for what is none."""
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MOST_COUNT else None
 
 
 def error_words(body: bytes) -> str:
@@ -111,6 +118,14 @@ def usual_prompt_tokens(prompt: str) -> int:
     return math.ceil(len(prompt.encode("utf-8", "replace")) / 4)
 
 
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """An error, those that led to it, and the members of groups of them."""
+    yield error
+    cause = error.__cause__ or error.__context__
+    for other in (*(error.exceptions if isinstance(error, ExceptionGroup) else ()), *([cause] if cause else [])):
+        yield from _causes(other)
+
+
 # --- one request ----------------------------------------------------------------------------------------------
 
 
@@ -130,6 +145,9 @@ class Attempt:
 class Endpoint:
     """A server, by its full URL, for any number of threads; a context manager.
 
+    One deadline bounds each exchange, from the name's look-up to the last byte: a limit on each read would let a server
+    drip its headers for ever. So the client runs on an event loop of its own thread, where any step can be called off.
+
     The key is known to the client's header alone. Every error becomes an Attempt right where the client raises it: a
     traceback through the client would show its headers to whoever prints local variables.
     """
@@ -142,31 +160,42 @@ class Endpoint:
             logging.getLogger(library).setLevel(logging.WARNING)
         self.url, self._key, self._timeout_s = url, key, timeout_s
         self._was_reached = False
-        self._client = httpx2.Client(
+        self._client = httpx2.AsyncClient(
             auth=key.authorise if key else None,
-            timeout=timeout_s,
+            timeout=None,  # the deadline is the exchange's
             limits=httpx2.Limits(max_connections=connections),
             # A proxy from the environment can't know this machine's own servers.
             trust_env=not is_loopback,
         )
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="judge", daemon=True)
 
     def __enter__(self) -> "Endpoint":
+        self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._client.close()
+        asyncio.run_coroutine_threadsafe(self._client.aclose(), self._loop).result()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
 
     def post(self, body: dict[str, Any]) -> Attempt:
         """Send one body."""
+        return asyncio.run_coroutine_threadsafe(self._attempt(body), self._loop).result()
+
+    async def _attempt(self, body: dict[str, Any]) -> Attempt:
         import httpx2
 
+        sent = asyncio.Event()
         try:
-            status, headers, content = self._exchange(body)
-        except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
-            # At first contact the address is probably wrong; later the server may be starting again.
-            kind = "unreachable" if self._was_reached else "fatal"
-            return Attempt(kind, failure=self._redact(f"cannot be reached ({error or type(error).__name__})"))
-        except httpx2.TimeoutException:
+            async with asyncio.timeout(self._timeout_s):
+                status, headers, content = await self._exchange(body, sent)
+        except httpx2.ConnectError as error:
+            return self._unreached(error)
+        except TimeoutError as error:
+            if not sent.is_set():
+                return self._unreached(error)
             self._was_reached = True
             return Attempt("lost", failure=f"no reply within {self._timeout_s:g} s")
         except Exception as error:
@@ -175,20 +204,32 @@ class Endpoint:
         self._was_reached = True
         return self._read(content) if status == 200 else self._refusal(status, headers, content)
 
-    def _exchange(self, body: dict[str, Any]) -> tuple[int, Mapping[str, str], bytes]:
-        """Status, headers and body; the limits on time and length are of the reply as a whole."""
-        import httpx2
+    def _unreached(self, error: Exception) -> Attempt:
+        """Nothing was sent. At first contact the address is probably wrong, unless the machine is there and refuses:
+        its server may be starting, as it may be starting again later."""
+        refused = any(isinstance(cause, ConnectionRefusedError) for cause in _causes(error))
+        why = f"no connection within {self._timeout_s:g} s" if isinstance(error, TimeoutError) else str(error)
+        why = "connection refused" if refused else why or type(error).__name__
+        kind = "unreachable" if self._was_reached or refused else "fatal"
+        return Attempt(kind, failure=self._redact(f"cannot be reached ({why})"))
 
-        deadline = time.monotonic() + self._timeout_s
+    async def _exchange(self, body: dict[str, Any], sent: asyncio.Event) -> tuple[int, Mapping[str, str], bytes]:
+        """Status, headers and body; `sent` is set once something goes out. The limit on length is of the whole body."""
+
+        async def trace(event: str, info: Mapping[str, Any]) -> None:
+            del info
+            if event.endswith(".send_request_headers.started"):
+                sent.set()
+
         json_type = {"Content-Type": "application/json"}
         content = bytearray()
-        with self._client.stream("POST", self.url, content=json.dumps(body).encode(), headers=json_type) as response:
-            for chunk in response.iter_bytes():
+        async with self._client.stream(
+            "POST", self.url, content=json.dumps(body).encode(), headers=json_type, extensions={"trace": trace}
+        ) as response:
+            async for chunk in response.aiter_bytes():
                 content += chunk
                 if len(content) > MOST_BYTES:
                     raise ValueError(f"longer than {MOST_BYTES} bytes")
-                if time.monotonic() > deadline:
-                    raise httpx2.ReadTimeout("the reply as a whole took too long")
         return response.status_code, response.headers, bytes(content)
 
     def _read(self, content: bytes) -> Attempt:

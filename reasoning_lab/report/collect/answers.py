@@ -1,5 +1,6 @@
 """The table's rows from completions, grades and scores."""
 
+import json
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ from typing import Any
 from reasoning_lab.artifacts.arms import Answers, ArmRow, Arms
 from reasoning_lab.artifacts.base import Context
 from reasoning_lab.artifacts.completions import Completions
+from reasoning_lab.artifacts.files import write_lines
 from reasoning_lab.artifacts.scores import Scores
 from reasoning_lab.artifacts.sizes import Size
 from reasoning_lab.artifacts.trajectories import Trajectories
@@ -18,6 +20,8 @@ from reasoning_lab.benchmark.base import Benchmark
 from reasoning_lab.model_pair.reader import load_reader
 from reasoning_lab.records import Completion, Grade, Problem
 from reasoning_lab.report.collect.judges import judge_costs
+from reasoning_lab.report.collect.provenance import of_report
+from reasoning_lab.report.collect.vectors import untrained_lines
 from reasoning_lab.report.data import ArmResult, Published, Report
 from reasoning_lab.report.export.lm_eval import LmEvalTask, write_lm_eval
 from reasoning_lab.sampler.power import Power
@@ -43,6 +47,7 @@ def collect_report(arms: Arms, title: str, published: Sequence[dict[str, Any]], 
         passk=[_of_problems(_passk_result(arms.rows[name], arms, context), few) for name in _passk_arms(arms)],
         published=[Published(**row) for row in published if "arm" in row],
         footer=[*judge_costs(arms, context), *_footer(arms, context)],
+        provenance=of_report(arms, context),
         seed=_asked(arms).seed,
     )
 
@@ -149,7 +154,7 @@ def _of_problems(arm: ArmResult, ids: set[str]) -> ArmResult:
 
 
 def _footer(arms: Arms, context: Context) -> list[str]:
-    pair, runtime, benchmark, asked = arms.pair, context.runtime, arms.problems.benchmark, _asked(arms)
+    pair, benchmark, asked = arms.pair, arms.problems.benchmark, _asked(arms)
     skipped = benchmark.skipped()
     keys = [
         f"{draw.completions.caption} {draw.completions.key[:12]}" for row in arms.rows.values() for draw in row.draws
@@ -158,8 +163,8 @@ def _footer(arms: Arms, context: Context) -> list[str]:
         *([pair.note] if pair.note else []),
         f"Model pair {pair.name}, {pair.dtype}; benchmark {type(benchmark).__name__} version {benchmark.version}; "
         f"seed {asked.seed}; {asked.chains[1]} chain(s) per problem; at most {asked.sampler.max_new_tokens} tokens.",
-        f"Arithmetic at {runtime.rows} rows on {runtime.device}; at one such shape results do not depend on "
-        "neighbours, order or resumes.",
+        "At one physical shape (rows, lengths, device) results do not depend on neighbours, order or resumes.",
+        *untrained_lines(arms, context),
         *benchmark.notes(),
         *([f"{len(skipped)} bad rows were skipped: {skipped[0]}"] if skipped else []),
         f"Artifacts: {', '.join(keys)}.",
@@ -177,6 +182,21 @@ def sample_table(report: Report) -> tuple[list[str], list[list[Any]]]:
                 [arm.name, answer.problem, problem.question, answer.text, grade.answer, problem.gold, grade.verdict]
             )
     return ["arm", "problem", "question", "text", "answer", "gold", "verdict"], rows
+
+
+def write_answers(report: Report, folder: Path) -> None:
+    """Each arm's answers with their verdicts, one JSON line each, in `<arm>.jsonl`: what the page lets one download."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for arm in report.arms:
+        verdicts = {(grade.problem, grade.chain): grade for grade in arm.grades}
+        graded = ((answer, verdicts[answer.problem, answer.chain]) for answer in arm.completions)
+        write_lines(folder / f"{arm.name}.jsonl", (_answer_line(*each, report) for each in graded))
+
+
+def _answer_line(answer: Completion, grade: Grade, report: Report) -> str:
+    told = {name: getattr(answer, name) for name in ("problem", "chain", "text", "finish", "log_p", "decode_tokens")}
+    told |= {"tokens": len(answer.ids), "answer": grade.answer, "gold": report.problems[answer.problem].gold}
+    return json.dumps(told | {"verdict": grade.verdict, "reason": grade.reason}, ensure_ascii=False)
 
 
 def write_lm_eval_files(arms: Arms, report: Report, folder: Path) -> None:

@@ -12,6 +12,7 @@ from reasoning_lab.benchmark.base import Benchmark
 from reasoning_lab.model_pair.reader import Reader, load_reader
 from reasoning_lab.records import Annotation
 from reasoning_lab.report.collect.taxonomy import collect_taxonomy
+from reasoning_lab.report.collect.vectors import vector_note
 from reasoning_lab.report.data import ArmResult, HybridReport, Report, VectorView
 from reasoning_lab.steering.controls import Control
 from reasoning_lab.taxonomy.spans import ending_ids, sentences, token_starts
@@ -78,7 +79,9 @@ def _vector_views(arms: Arms, context: Context) -> tuple[VectorView, ...]:
     assert arms.vectors is not None
     log = context.get(arms.vectors).log
     rows = [*([log.bias] if log.bias else []), *log.categories]
-    return tuple(VectorView(r.category, r.norm, r.heldout_without, r.heldout_with, r.n_train, r.skipped) for r in rows)
+    return tuple(
+        VectorView(r.category, r.norm, r.heldout_without, r.heldout_with, r.n_train, vector_note(log, r)) for r in rows
+    )
 
 
 def _truths(benchmark: Benchmark, results: Sequence[ArmResult]) -> dict[str, dict[str, float]]:

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import NamedTuple
 
+from reasoning_lab.report.data import Provenance
 from reasoning_lab.report.pages.sweep import write_grid, write_sweep
 from reasoning_lab.report.views.sweep import SweepCell
 from reasoning_lab.taxonomy.elbow import elbow
@@ -37,14 +38,14 @@ def collect_sweep(folder: Path) -> SweepCells:
     return SweepCells(finished, missing)
 
 
-def write_finished(cells: list[SweepCell], folder: Path) -> None:
+def write_finished(cells: list[SweepCell], folder: Path, provenance: Provenance) -> None:
     """The sweep's table and page; of a grid of taxonomies with each layer's elbow."""
     curves: dict[str, dict[int, float]] = {}
     for overrides, metrics in cells:
         if (score := metrics.get("score/final")) is not None:
             curves.setdefault(str(overrides["taxonomy.layer"]), {})[int(overrides["taxonomy.n_clusters"])] = score
     if not curves:
-        write_sweep(cells, folder)
+        write_sweep(cells, folder, provenance=provenance)
         return
     elbows = {layer: float(elbow(list(curve), list(curve.values())).size) for layer, curve in curves.items()}
-    write_grid(cells, folder, elbows, ELBOW_RULE)
+    write_grid(cells, folder, elbows, ELBOW_RULE, provenance=provenance)

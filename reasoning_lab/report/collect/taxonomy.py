@@ -7,6 +7,7 @@ from reasoning_lab.artifacts.arms import Categories
 from reasoning_lab.artifacts.base import Context
 from reasoning_lab.artifacts.naming import NamedCategories
 from reasoning_lab.benchmark.base import Benchmark
+from reasoning_lab.report.collect.provenance import of_taxonomy
 from reasoning_lab.report.data import CategoryView, TaxonomyView
 from reasoning_lab.statistics import Interval
 from reasoning_lab.taxonomy.agreement import agreement
@@ -35,6 +36,7 @@ def collect_taxonomy(categories: Categories, context: Context) -> TaxonomyView:
         scores=_scores(categories, sentences, truth, named),
         n_dead=context.get(clusters).n_dead,
         notes=tuple(_notes(named)) if named else (),
+        provenance=of_taxonomy(categories, context),
     )
 
 

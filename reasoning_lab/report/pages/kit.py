@@ -13,6 +13,7 @@ from markupsafe import Markup
 
 from reasoning_lab.report.views.charts.kit import Chart
 from reasoning_lab.report.views.embedded import JsonObject, embedded_json
+from reasoning_lab.report.views.provenance import provenance_dates, provenance_facts
 from reasoning_lab.report.views.swatches import swatch, swatch_styles
 from reasoning_lab.report.views.taxonomy import judge_words, taxonomy_notes
 from reasoning_lab.report.views.theme import Inks, css_colour, css_inks
@@ -35,8 +36,10 @@ def _drawing(chart: Chart) -> Markup:
 
 FILTERS: dict[str, Callable[..., object]] = {
     "colour": css_colour,
+    "dates": provenance_dates,
     "decimal": decimal,
     "drawing": _drawing,
+    "facts": provenance_facts,
     "judged": judge_words,
     "notes": taxonomy_notes,
     "short_label": short_label,

@@ -1,9 +1,11 @@
 """The page of a sweep: a heat map and the table of all its cells."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from reasoning_lab.checks import require
+from reasoning_lab.report.data import UNKNOWN, Provenance
 from reasoning_lab.report.pages.kit import html_page
 from reasoning_lab.report.views.charts.elbow import elbow_chart
 from reasoning_lab.report.views.charts.heat import accuracy_heat, score_heat
@@ -13,20 +15,25 @@ from reasoning_lab.report.views.sweep import SweepCell, SweepTable, accuracy_swe
 from reasoning_lab.report.views.theme import Inks, layer_inks
 
 
-def write_sweep(cells: list[SweepCell], out_dir: Path, title: str = "Sweep") -> None:
+def write_sweep(cells: list[SweepCell], out_dir: Path, title: str = "Sweep", provenance: Provenance = UNKNOWN) -> None:
     """Write sweep.csv, sweep.md, sweep.html and, when two keys were swept, heatmap.png.
 
     Of more than two swept keys the two with most values span the heat map, and each of its cells averages over the
     others and says so. Every cell of the sweep has its own row in the tables. ValueError without cells.
     """
     require(bool(cells), "cells", 0, "at least one", "run the sweep first")
-    table = accuracy_sweep(cells, title)
+    table = replace(accuracy_sweep(cells, title), provenance=provenance)
     chart = accuracy_heat(table)
     _write(table, [chart] if chart else [], {}, out_dir)
 
 
 def write_grid(
-    cells: list[SweepCell], out_dir: Path, elbows: Mapping[str, float], rule: str, title: str = "Taxonomy grid"
+    cells: list[SweepCell],
+    out_dir: Path,
+    elbows: Mapping[str, float],
+    rule: str,
+    title: str = "Taxonomy grid",
+    provenance: Provenance = UNKNOWN,
 ) -> None:
     """Write sweep.csv, sweep.md, sweep.html, heatmap.png and elbow.png of a sweep with stage=taxonomy.
 
@@ -36,7 +43,8 @@ def write_grid(
     require(bool(cells), "cells", 0, "at least one", "run the sweep first")
     grid = grid_of(cells, elbows, rule)
     inks = layer_inks(grid.layers)
-    _write(grid_sweep(cells, grid, title), [score_heat(grid), elbow_chart(grid, inks)], inks, out_dir)
+    table = replace(grid_sweep(cells, grid, title), provenance=provenance)
+    _write(table, [score_heat(grid), elbow_chart(grid, inks)], inks, out_dir)
 
 
 def _write(table: SweepTable, charts: list[Chart], inks: Inks, out_dir: Path) -> None:

@@ -15,6 +15,7 @@ from reasoning_lab.report.views.controls import control_groups, control_rows
 from reasoning_lab.report.views.convergence_words import convergence_lines
 from reasoning_lab.report.views.cost_words import DECODE_TOKENS, FLOPS, FORWARD_TOKENS, cost_footer
 from reasoning_lab.report.views.headline import Headline
+from reasoning_lab.report.views.provenance import provenance_facts
 from reasoning_lab.report.views.tables import Cell, Column, Group, Words, markdown_text, with_bounds
 from reasoning_lab.report.words import NOTHING, capital, decimal, p_values, percent, points
 
@@ -136,7 +137,7 @@ def arm_footer(report: Report, rows: list[ArmSummary]) -> list[str]:
             f"GRPO epochs: decode tokens per answer / (rollouts × {length:.1f} tokens, the mean GRPO completion), for "
             f"{ROLLOUTS[0]} and {ROLLOUTS[1]} rollouts; counts generation only, not the gradient steps."
         )
-    return [*lines, *cost_footer(report, rows), *report.footer]
+    return [*lines, *cost_footer(report, rows), *report.footer, *provenance_facts(report.provenance)]
 
 
 def control_footer(given: HybridReport, rows: list[ArmSummary]) -> list[str]:
@@ -154,6 +155,7 @@ def control_footer(given: HybridReport, rows: list[ArmSummary]) -> list[str]:
         *given.taxonomy.notes,
         *cost_footer(given.report, rows),
         *given.report.footer,
+        *provenance_facts(given.report.provenance),
     ]
 
 

@@ -5,7 +5,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from reasoning_lab.report.views.tables import Words, markdown_table, markdown_text, write_csv, write_text_lines
+from reasoning_lab.report.data import UNKNOWN, Provenance
+from reasoning_lab.report.views.provenance import provenance_facts
+from reasoning_lab.report.views.tables import (
+    Words,
+    markdown_list,
+    markdown_table,
+    markdown_text,
+    write_csv,
+    write_text_lines,
+)
 from reasoning_lab.report.words import NOTHING, natural_key, percent, points, thousands
 from reasoning_lab.statistics import Interval
 
@@ -25,6 +34,7 @@ class SweepTable:
     header: Words
     body: list[Words]
     note: str
+    provenance: Provenance = UNKNOWN
 
 
 ACCURACY_NOTE = (
@@ -83,4 +93,5 @@ def write_sweep_tables(table: SweepTable, out_dir: Path) -> None:
     ]
     write_csv(records, out_dir / "sweep.csv")
     lines = [f"# {markdown_text(table.title)}", *markdown_table(table.header, table.body)]
-    write_text_lines([*lines, "", markdown_text(table.note)], out_dir / "sweep.md")
+    made = markdown_list(provenance_facts(table.provenance))
+    write_text_lines([*lines, "", markdown_text(table.note), *made], out_dir / "sweep.md")

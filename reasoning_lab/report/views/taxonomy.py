@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reasoning_lab.report.data import CategoryView, TaxonomyView, VectorView
+from reasoning_lab.report.views.provenance import provenance_facts
 from reasoning_lab.report.views.tables import (
     Cell,
     Column,
@@ -51,6 +52,10 @@ def taxonomy_notes(view: TaxonomyView) -> list[str]:
     return [empty.get(view.n_dead, f"{view.n_dead} categories have no sentence."), *view.notes]
 
 
+def _made(view: TaxonomyView) -> list[str]:
+    return [*taxonomy_notes(view), *provenance_facts(view.provenance)]
+
+
 def _record(category: CategoryView) -> dict[str, Cell]:
     return {
         "category": category.index,
@@ -86,7 +91,7 @@ def write_taxonomy_markdown(view: TaxonomyView, path: Path) -> None:
     header = ("Category", "Share %", "Truth", "Description", "Representative sentences")
     body = [(category_name(c), f"{100 * c.share:.1f}", c.truth or NOTHING, c.description,
              " / ".join(c.examples[:MARKDOWN_EXAMPLES])) for c in view.categories]  # fmt: skip
-    write_text_lines([*lines, *markdown_table(header, body), *markdown_list(taxonomy_notes(view))], path)
+    write_text_lines([*lines, *markdown_table(header, body), *markdown_list(_made(view))], path)
 
 
 def _one_line(text: str) -> str:
@@ -105,5 +110,5 @@ def print_taxonomy(view: TaxonomyView, console: Console) -> None:
     """Categories with their share, truth and first sentence; scores and notes below."""
     print_rows(view.method, TAXONOMY_COLUMNS, [Group("", list(view.categories))], console)
     scores = ", ".join(f"{name} {score_words(score)}" for name, score in view.scores.items())
-    said = [judge_words(view), *([f"Scores: {scores}."] if scores else []), *taxonomy_notes(view)]
+    said = [judge_words(view), *([f"Scores: {scores}."] if scores else []), *_made(view)]
     print_lines(said, console, "dim")

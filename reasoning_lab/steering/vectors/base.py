@@ -176,6 +176,13 @@ class VectorLog(Record):
         """Categories without a vector, and why."""
         return {each.category: each.skipped for each in self.categories if each.skipped}
 
+    @property
+    def untrained(self) -> tuple[CategoryLog, ...]:
+        """Of the vectors that are still what training began with, the bias first: no step had a lower loss on the
+        examples that select."""
+        logs = (*([self.bias] if self.bias else []), *self.categories)
+        return tuple(each for each in logs if self.learning_rate > 0 and not each.skipped and each.best_step == 0)
+
 
 @dataclass(frozen=True, eq=False)
 class VectorFit:

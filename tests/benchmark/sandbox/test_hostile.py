@@ -134,7 +134,7 @@ def test_a_hostile_program_does_not_pass(verdicts: Verdicts, name: str) -> None:
     assert (grade.verdict == "timeout") == (outcome == "timeout")
 
 
-@pytest.mark.parametrize("name", ["connect_to_the_host", "read_home", "subprocess", "other_sockets"])
+@pytest.mark.parametrize("name", ["connect_to_the_host", "read_home", "subprocess", "other_sockets", "pair_of_sockets"])
 def test_a_hostile_program_passes_where_there_is_a_hole(host: Host, name: str) -> None:
     source = (Path(__file__).parent / "hostile" / f"{name}.py").read_text(encoding="utf-8")
     test = "def check(candidate):\n    assert candidate([1, 2, 3]) == 6\n"

@@ -30,7 +30,10 @@ def decide(machine: str, architecture: int, number: int) -> int:
 @pytest.mark.parametrize(("machine", "architecture"), [("x86_64", 0xC000003E), ("aarch64", 0xC00000B7)])
 def test_the_filter_refuses_what_it_lists_and_foreign_calls(machine: str, architecture: int) -> None:
     refused = {n for n in range(600) if decide(machine, architecture, n) != 0x7FFF0000}
-    listed = {"x86_64": {41, 56, 57, 58, 101, 272, 29, 319, 435}, "aarch64": {198, 220, 117, 97, 194, 279, 435}}
+    listed = {
+        "x86_64": {41, 53, 56, 57, 58, 101, 272, 29, 319, 435},
+        "aarch64": {198, 199, 220, 117, 97, 194, 279, 435},
+    }
     assert listed[machine] <= refused and len(refused) < 60
     everyday = {"x86_64": {0, 1, 2, 3, 9, 12, 59, 117, 231, 257, 318}, "aarch64": {56, 57, 63, 64, 94, 147, 222, 278}}
     assert not everyday[machine] & refused

@@ -4,9 +4,11 @@ import email.utils
 import json
 import logging
 import os
+import socket
 import threading
 import time
 import traceback
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -157,6 +159,36 @@ def drip(exchange: Exchange) -> None:
     exchange.handler.close_connection = True
 
 
+DRIPS = {
+    "a status line": (b"HTTP/1.1 200 ", b"O"),
+    "headers": (b"HTTP/1.1 200 OK\r\n", b"X-More: 1\r\n"),
+    "one header": (b"HTTP/1.1 200 OK\r\nX-More: ", b"1"),
+    "informational replies": (b"", b"HTTP/1.1 103 Early Hints\r\n\r\n"),
+    "a body": (b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n", b" "),
+    "chunks": (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\n \r\n"),
+}
+"""How a reply begins, and what then comes again and again."""
+
+
+@pytest.mark.parametrize("name", DRIPS)
+def test_one_deadline_bounds_all_of_an_exchange(name: str, tmp_path: Path) -> None:
+    """Some bytes come every 50 ms, for 10 s; the client hangs up long before."""
+    start, piece = DRIPS[name]
+    heard_out: list[int] = []
+
+    def drip(exchange: Exchange) -> None:
+        exchange.handler.close_connection = True
+        exchange.handler.wfile.write(start)
+        for _ in range(200):
+            exchange.handler.wfile.write(piece)
+            time.sleep(0.05)
+        heard_out.append(exchange.number)
+
+    replies, chat, _ = ask(drip, tmp_path, questions(2), timeout_s=0.3, retries=1)
+    assert [reply.failure for reply in replies] == ["no reply within 0.3 s"] * 2
+    assert (chat.usage.sent, heard_out) == (4, [])
+
+
 WRONG = ['{"error": {"message": "overloaded"}}', "[]", "null", '{"choices": []}', '{"choices": [{"message": {}}]}',
          '{"choices": [{"message": {"content": ["x"]}}]}', '{"choices": [{"text": "x"}]}', "[" * 100_000]  # fmt: skip
 PASSING: dict[str, Script] = {
@@ -288,12 +320,42 @@ def test_a_request_that_every_server_refuses_is_an_error_and_not_a_table_of_blan
         ask(lambda e: e.fail(400, "unknown parameter"), tmp_path, questions(3))
 
 
-def test_an_address_without_a_server_is_an_error_at_first_contact(tmp_path: Path) -> None:
+def test_an_address_without_a_server_is_an_error_once_the_tries_are_used_up(tmp_path: Path) -> None:
     with serve(echo) as server:
         url = server.url
-    chat = OpenAIChat(replace(BASE, base_url=url, retries=9, first_wait_s=60.0, longest_wait_s=60.0), tmp_path)
-    with pytest.raises(JudgeError, match=r"cannot be reached .*start the server, or correct judge.base_url"):
+    chat = OpenAIChat(replace(BASE, base_url=url), tmp_path)
+    with pytest.raises(JudgeError, match=r"cannot be reached .connection refused.; start the server, or correct"):
         chat.ask(questions(9))
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_a_server_that_is_starting_is_waited_for(tmp_path: Path, host: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its port refuses until the client has backed off once."""
+    with serve(echo) as gone:
+        port = int(gone.url.rsplit(":", 1)[1].removesuffix("/v1"))
+    with ExitStack() as started:
+        waited = OpenAIChat._back_off
+
+        def start(self: OpenAIChat, *args: Any) -> None:
+            monkeypatch.setattr(OpenAIChat, "_back_off", waited)
+            started.enter_context(serve(echo, port))
+            waited(self, *args)
+
+        monkeypatch.setattr(OpenAIChat, "_back_off", start)
+        chat = OpenAIChat(replace(BASE, base_url=f"http://{host}:{port}/v1", concurrency=1), tmp_path)
+        assert [reply.text for reply in chat.ask(questions(2))] == ["QUESTION 0", "QUESTION 1"]
+        assert (chat.usage.sent, chat.usage.failed) == (3, 0)
+
+
+def test_what_can_not_pass_is_an_error_at_first_contact(tmp_path: Path) -> None:
+    """A server that speaks no TLS, and one that says nothing: the next try would be hours here."""
+    with serve(echo) as server, socket.create_server(("127.0.0.1", 0)) as silent:
+        tls = server.url.replace("http:", "https:")
+        mute = f"https://127.0.0.1:{silent.getsockname()[1]}/v1"
+        for url, why in ((tls, "SSL"), (mute, r"no connection within 0.3 s")):
+            patient = replace(BASE, base_url=url, timeout_s=0.3, first_wait_s=9999.0, longest_wait_s=9999.0)
+            with pytest.raises(JudgeError, match=rf"cannot be reached .*{why}.*start the server, or correct"):
+                OpenAIChat(patient, tmp_path).ask(questions(3))
 
 
 # -- the cap -----------------------------------------------------------------------------------------------------------
@@ -347,6 +409,23 @@ def test_a_server_that_counts_nothing_costs_the_worst_case(tmp_path: Path) -> No
 
     _, chat, _ = ask(uncounted, tmp_path, questions(1))
     assert chat.spent == 174
+
+
+NO_COUNTS = ["1" + "0" * 400, "1" + "0" * 5000, "-1", '"12"', "NaN", "Infinity", "1e300", "true", "null", "[7]", "{}",
+             "7.0", "100000001"]  # fmt: skip
+
+
+@pytest.mark.parametrize("count", NO_COUNTS, ids=lambda count: count[:9])
+def test_what_is_no_count_costs_the_worst_case_and_enters_no_sum(tmp_path: Path, count: str) -> None:
+    """Integers of more digits than Python reads make the reply senseless: it is tried again, each time at the worst."""
+    readable = len(count) < 4000
+    usage = f'{{"prompt_tokens": {count}, "completion_tokens": {count}}}'
+    body = f'{{"choices": [{{"message": {{"content": "x"}}}}], "usage": {usage}}}'.encode()
+    terms = {**PRICED, "cap_dollars": 1.0}
+    replies, chat, _ = ask(lambda e: e.send(200, body), tmp_path, questions(1), **terms)
+    assert (replies[0].text, chat.usage.failed) == (("x", 0) if readable else (None, 1))
+    assert chat.spent == pytest.approx((1 if readable else 3) * 0.001074)
+    assert (chat.usage.prompt_tokens, chat.usage.completion_tokens) == (0, 0)
 
 
 def test_without_prices_tokens_are_capped(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, NamedTuple
 from reasoning_lab.artifacts.base import Artifact, Context
 from reasoning_lab.artifacts.files import read_records, write_records
 from reasoning_lab.artifacts.grades import Grades
+from reasoning_lab.benchmark.base import Finish
 from reasoning_lab.model_pair.reader import load_reader
 from reasoning_lab.records import ChainState, Verdict
 from reasoning_lab.sampler.trajectory import checkpoints
@@ -21,7 +22,7 @@ class _Text(NamedTuple):
 
     problem: str
     text: str
-    finish: str
+    finish: Finish
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class Trajectories(Artifact[tuple[ChainState, ...]]):
         states: list[tuple[int, int, int, int, _Text]] = []
         for answer in context.get(answers):
             for (rung, step), ids in checkpoints(answer).items():
-                finish = "stop" if ids[-1] in reader.stop_ids else "cap"
+                finish: Finish = "stop" if ids[-1] in reader.stop_ids else "cap"
                 text = _Text(answer.problem, reader.decode(ids), finish)
                 states.append((answer.chain, rung, step, len(ids), text))
         verdicts = self._verdicts(list(dict.fromkeys(text for *_, text in states)), context)

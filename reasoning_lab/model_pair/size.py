@@ -1,5 +1,7 @@
 """How large a model is, from its config alone: built without weights and counted."""
 
+from typing import Any
+
 import torch
 from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
@@ -22,7 +24,8 @@ def load_size(source: ModelSource) -> ModelSize:
 
 def size_of(model: PreTrainedModel) -> ModelSize:
     """The size of a model: every parameter that is in no embedding table and not in the head is of the body."""
-    head = _ids(model.get_output_embeddings())
+    lm_head: Any = model.get_output_embeddings()
+    head = _ids(lm_head)
     tables = {id for module in model.modules() if isinstance(module, nn.Embedding) for id in _ids(module)}
     config = model.config.get_text_config()
     active = _active_share(config)
@@ -31,7 +34,7 @@ def size_of(model: PreTrainedModel) -> ModelSize:
         for name, parameter in model.named_parameters()
         if id(parameter) not in head | tables
     )
-    n_head = sum(parameter.numel() for parameter in model.get_output_embeddings().parameters())
+    n_head = sum(parameter.numel() for parameter in lm_head.parameters())
     return ModelSize(config.num_hidden_layers, round(body), n_head)
 
 

@@ -1,5 +1,7 @@
 """How large models are: counted without weights, as loaded."""
 
+from typing import Any
+
 import pytest
 import torch
 import transformers
@@ -10,7 +12,7 @@ from reasoning_lab.model_pair.pair import ModelSource
 from reasoning_lab.model_pair.size import load_size, size_of
 from reasoning_lab.records import ModelSize, Passes
 
-SHAPE = {"vocab_size": 40, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
+SHAPE: dict[str, Any] = {"vocab_size": 40, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
 
 
 @pytest.mark.parametrize("role", ["base", "thinking", "grpo"])
@@ -41,12 +43,14 @@ def test_tables_of_positions_are_looked_up_too() -> None:
 
 
 def test_of_a_mixture_of_experts_those_count_that_a_token_meets() -> None:
-    config = transformers.MixtralConfig(
-        **SHAPE, intermediate_size=48, num_key_value_heads=4, num_local_experts=4, num_experts_per_tok=1
+    one, three = (
+        transformers.MixtralForCausalLM(
+            transformers.MixtralConfig(
+                **SHAPE, intermediate_size=48, num_key_value_heads=4, num_local_experts=4, num_experts_per_tok=n
+            )
+        )
+        for n in (1, 3)
     )
-    one = transformers.MixtralForCausalLM(config)
-    config = transformers.MixtralConfig(**(config.to_dict() | {"num_experts_per_tok": 3}))
-    three = transformers.MixtralForCausalLM(config)
     assert size_of(three).body - size_of(one).body == 2 * 2 * (3 * 32 * 48)
 
 

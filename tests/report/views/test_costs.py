@@ -3,6 +3,7 @@
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,7 +19,7 @@ from reasoning_lab.report.views.headline import arms_headline
 SMALL, LARGE = ModelSize(4, 1000, 100), ModelSize(2, 5000, 500)
 
 
-def arm(name: str, role: str, took: list[Compute | None], size: ModelSize | None, **rest: ModelSize) -> ArmResult:
+def arm(name: str, role: str, took: list[Compute | None], size: ModelSize | None, **rest: Any) -> ArmResult:
     completions = [
         Completion(f"p{i}", 0, "x", (1, 2), "stop", -1.0, -1.0, 10, compute=compute) for i, compute in enumerate(took)
     ]

@@ -23,7 +23,7 @@ from reasoning_lab.experiment import Experiment
 from reasoning_lab.launch.compose import Composer
 from reasoning_lab.launch.errors import ConfigError
 from reasoning_lab.launch.typed import build
-from reasoning_lab.report.collect.answers import collect_report
+from reasoning_lab.report.collect.answers import collect_report, shown
 from reasoning_lab.report.collect.provenance import of_report, of_sweep
 from reasoning_lab.stages import optimised
 from tests.runs import answers, run_of, staged
@@ -135,7 +135,8 @@ def test_a_sweeps_page_has_the_origins_of_its_cells(finished: Path, tmp_path: Pa
         shutil.copy(finished / "runs" / "run" / "report" / "provenance.json", report)
     (tmp_path / "2").mkdir()  # a cell without a page
     found = of_sweep(tmp_path)
-    alone = of_report(run_of(experiment(), finished).arms, run_of(experiment(), finished).context)
+    run = run_of(experiment(), finished)
+    alone = of_report(run.arms, shown(run.arms), run.context)
     assert found.origins == alone.origins and len(found.origins) > 20
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from reasoning_lab.artifacts.arms import Answers, ArmRow, Arms
-from reasoning_lab.artifacts.base import Context
+from reasoning_lab.artifacts.base import Artifact, Context
 from reasoning_lab.artifacts.completions import Completions
 from reasoning_lab.artifacts.files import write_lines
 from reasoning_lab.artifacts.scores import Scores
@@ -47,7 +47,7 @@ def collect_report(arms: Arms, title: str, published: Sequence[dict[str, Any]], 
         passk=[_of_problems(_passk_result(arms.rows[name], arms, context), few) for name in _passk_arms(arms)],
         published=[Published(**row) for row in published if "arm" in row],
         footer=[*judge_costs(arms, context), *_footer(arms, context)],
-        provenance=of_report(arms, context),
+        provenance=of_report(arms, shown(arms), context),
         seed=_asked(arms).seed,
     )
 
@@ -71,6 +71,12 @@ def needed_trajectories(arms: Arms) -> list[Trajectories]:
 def _trajectories(row: ArmRow) -> Trajectories | None:
     draw = row.draws[0]
     return Trajectories(draw.grades) if draw.completions.sampler.is_chain else None
+
+
+def shown(arms: Arms) -> list[Artifact[Any]]:
+    """The artifacts that `collect_report` reads."""
+    answers = (made for each in arms.answers() for made in (each.completions, each.grades))
+    return [*answers, *needed_scores(arms), *needed_trajectories(arms)]
 
 
 def _asked(arms: Arms) -> Completions:

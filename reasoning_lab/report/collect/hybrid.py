@@ -11,6 +11,8 @@ from reasoning_lab.artifacts.base import Context
 from reasoning_lab.benchmark.base import Benchmark
 from reasoning_lab.model_pair.reader import Reader, load_reader
 from reasoning_lab.records import Annotation
+from reasoning_lab.report.collect.answers import shown
+from reasoning_lab.report.collect.provenance import of_report
 from reasoning_lab.report.collect.taxonomy import collect_taxonomy
 from reasoning_lab.report.collect.vectors import vector_note
 from reasoning_lab.report.data import ArmResult, HybridReport, Report, VectorView
@@ -27,13 +29,16 @@ def collect_hybrid(arms: Arms, report: Report, published: Sequence[dict[str, Any
     assert categories is not None, "a hybrid has categories"
     reader = load_reader(arms.pair.base)
     annotations = {name: _annotations(row, context) for name, row in arms.rows.items()}
+    taxonomy, vectors = collect_taxonomy(categories, context), _vector_views(arms, context)
+    named = [categories.naming] if categories.naming else []
+    made = [*shown(arms), *needed_annotations(arms), *named]
     return HybridReport(
-        report=report,
+        report=replace(report, provenance=of_report(arms, made, context)),
         annotations=annotations,
         token_texts=_token_texts(report.arms, reader),
         choice_texts=_choice_texts(annotations, reader),
-        taxonomy=collect_taxonomy(categories, context),
-        vectors=_vector_views(arms, context),
+        taxonomy=taxonomy,
+        vectors=vectors,
         truths=_truths(arms.problems.benchmark, report.arms),
         shares=_shares(arms, categories, reader, context),
         published=tuple(tuple(map(str, row.values())) for row in published if "arm" not in row),

@@ -1,12 +1,12 @@
 """Where a page's numbers come from, read off the manifests of the artifacts that they are made of."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from reasoning_lab.artifacts.arms import ArmRow, Arms, Categories
+from reasoning_lab.artifacts.arms import Arms, Categories
 from reasoning_lab.artifacts.base import Artifact, Context
 from reasoning_lab.artifacts.completions import Completions
 from reasoning_lab.benchmark.base import Benchmark, RowBenchmark
@@ -19,14 +19,12 @@ FILE = "provenance.json"
 """The origins behind a page, beside it, for the sweep's own page."""
 
 
-def of_report(arms: Arms, context: Context) -> Provenance:
-    """Of an experiment's arms, and of what steers them."""
-    made = [artifact for row in arms.rows.values() for artifact in _behind(row)]
-    steering = [*([arms.vectors] if arms.vectors else [])]
+def of_report(arms: Arms, shown: Iterable[Artifact[Any]], context: Context) -> Provenance:
+    """Of an experiment's arms: the artifacts that are `shown`, and all that they are made of."""
     tables = ("table.csv", "table.md", *(("hybrid.csv", "hybrid.md") if arms.is_hybrid else ()))
     answers = tuple((f"answers of {row.title}", f"answers/{row.name}.jsonl") for row in arms.rows.values())
     return Provenance(
-        origins=tuple(_origins([*made, *steering], context)),
+        origins=tuple(_origins(shown, context)),
         sources=(*_models(arms.pair), *_data(arms.problems.benchmark, "benchmark")),
         page=_page(context),
         files=(*((name, name) for name in tables), *answers),
@@ -64,12 +62,6 @@ def write_provenance(provenance: Provenance, folder: Path) -> None:
 
 
 # --- artifacts ------------------------------------------------------------------------------------------------------
-
-
-def _behind(row: ArmRow) -> Iterator[Artifact[Any]]:
-    for draw in (*row.draws, *([row.beyond] if row.beyond else [])):
-        yield from (draw.completions, draw.grades, draw.scores)
-    yield from (each for each in (row.drawn, row.common) if each is not None)
 
 
 def _origins(artifacts: Iterable[Artifact[Any]], context: Context) -> list[Origin]:

@@ -1,14 +1,18 @@
-r"""Pull the final answer out of a text.
+r"""Find the statement of the final answer in a text.
 
-The rules, in the order in which they are tried; within each, the last place in the text counts:
+What a thinking model wrote before ``</think>`` is not looked at. The rules, in the order in which they are tried:
 
-1. boxed        ``\boxed{…}`` or ``\fbox{…}``, braces matched; empty, unclosed and overlong boxes don't count
-2. hashes       ``#### x`` alone on its line, GSM8K's own mark; ``#### Step 3`` is a heading and doesn't count
-3. answer is    ``the answer is x``, ``Answer: x``
-4. last number  of a text that ended by itself
+1. boxed        the last ``\boxed{…}`` or ``\fbox{…}``, braces matched; empty, unclosed and overlong boxes don't count. Boxes
+                joined to it by commas, "and" or "or" make one list with it; so does "alternatively"
+2. hashes       ``#### x`` on its line, GSM8K's own mark; ``#### Step 3`` is a heading and doesn't count
+3. answer is    the last ``the answer is …``, ``Answer: …``, ``<answer>…</answer>``; of the sentence the last formula or
+                number, as a whole, before any reason (because, since, for all, …); or its words where it has none
+4. last number  of a text that ended by itself: the last formula or number, as a whole, of its last sentence with one
 
-The order follows common practice (Hendrycks et al. 2021 for boxes, Cobbe et al. 2021 for hashes). Unlike Karan & Du's
-code, the text is the completion alone: theirs falls back to the box in the prompt where the answer has none.
+A formula is taken whole (`formulas.py`): a fraction, a tuple, a power, a relation, never a number out of it. What is
+negated ("not 5", "rather than 5") states nothing. The order follows common practice (Hendrycks et al. 2021 for boxes,
+Cobbe et al. 2021 for hashes). Unlike Karan & Du's code, the text is the completion alone: theirs falls back to the box
+in the prompt where the answer has none.
 
 All rules take time linear in the text: a hundred thousand tokens are a completion too.
 """
@@ -16,6 +20,8 @@ All rules take time linear in the text: a hundred thousand tokens are a completi
 import re
 from collections.abc import Callable
 from typing import Literal, NamedTuple
+
+from reasoning_lab.benchmark.grading.formulas import Formula, formulas, is_negated, with_words
 
 AnswerRule = Literal["boxed", "hashes", "answer is", "last number"]
 
@@ -36,11 +42,26 @@ def extract_answer(text: str, complete: bool = True) -> Answer | None:
     `complete`: whether the text ended by itself. In one cut off at the cap, the last number is where the thought
     broke off, so that only the marked answers count.
     """
+    text = after_thinking(text)
     rules = _RULES if complete else _RULES[:-1]
     for rule, find in rules:
         if stated := find(text):
             return Answer(stated, rule)
     return None
+
+
+_THOUGHT = re.compile(r"<(/?)(?:think|thinking)>")
+
+
+def after_thinking(text: str) -> str:
+    """What follows the last ``</think>``, up to a ``<think>`` that is never closed."""
+    start, opened = 0, None
+    for tag in _THOUGHT.finditer(text):
+        if tag.group(1):
+            start, opened = tag.end(), None
+        elif opened is None:
+            opened = tag.start()
+    return text[start:opened]
 
 
 def _usable(content: str) -> str | None:
@@ -53,79 +74,237 @@ def _usable(content: str) -> str | None:
 # A box, an escaped character, a brace. \\boxed (escaped twice, as models do) is a box, not a line break.
 _BRACES = re.compile(r"\\(?:boxed|fbox)[ \t]{0,8}\{|\\(?!\\(?:boxed|fbox)).|[{}]", re.DOTALL)
 _BARE_BOX = re.compile(r"\\boxed[ \t]{1,8}([^\s${}\\]{1,100})")
+_MARKS = re.compile(r"\\(?:text\w*|mbox|mathrm)\s*\{([^{}]*)\}|\\q?quad(?![A-Za-z])|\\[()\[\],;:! ]|[$*&{}]|\\\\")
+_JOINT = re.compile(
+    r"(?P<words>[^.!?\n]{0,50}?)(?P<mark>,\s*(?:and|or)\b|;|,|\band\b|\bor\b|[.,;]?\s*\b(?:alternatively|possibly|maybe|perhaps)\b)?"
+    r"[\s,]*(?P<name>(?:[A-Za-z]\w{0,3}|[A-Za-z]_\{?\w{1,3}\}?|\([a-z],\s*[a-z]\))\s*=)?\s*",
+    re.IGNORECASE | re.DOTALL,
+)
+_CORRECTING = re.compile(
+    r"\b(?:no|not|wait|actually|instead|rather|wrong|incorrect|correction|but|so|thus|therefore|hence|then|which|gives?|is|are|"
+    r"final|answer|equals?|check|verify|sorry|oops|correct)\b|[=:<>]|n['’]t",
+    re.IGNORECASE,
+)
+
+
+class _Box(NamedTuple):
+    start: int
+    end: int
+    content: str
 
 
 def last_boxed(text: str) -> str | None:
-    r"""Content of the box that opens last among the closed ones; of ``\boxed{\boxed{5}}`` the inner."""
-    best: tuple[int, str] | None = None
-    opened: list[tuple[int, bool]] = []
+    r"""What the last boxes state together; of ``\boxed{\boxed{5}}`` the inner."""
+    boxes = [box for box in _boxes(text) if not is_negated(text, box.start)]
+    if not boxes:
+        bare = _last(_BARE_BOX, text)
+        return bare.group(1).rstrip(".,;") if bare else None
+    group, names, marks = [boxes[-1]], [_name_before(text, boxes[-1])], []
+    for box in reversed(boxes[:-1]):
+        joint = _joint(text[box.end : group[0].start])
+        if joint is None:
+            break
+        group.insert(0, box)
+        marks.append(joint)
+        names.insert(0, _name_before(text, box))
+    if len(group) == 1 or len({box.content for box in group}) == 1:
+        box = group[-1]
+        return _usable(with_words(text, Formula(box.start, box.end, box.content, delimited=False)).text)
+    named = all(names) and len(set(names)) == len(names)
+    parts = [f"{name}{box.content}" if named else box.content for name, box in zip(names, group, strict=True)]
+    return _usable((" or " if "or" in marks else ", ").join(parts))
+
+
+def _boxes(text: str) -> list[_Box]:
+    """The closed, usable boxes in their order, of nested ones the inner."""
+    found: list[_Box] = []
+    opened: list[tuple[int, int, bool]] = []
     for mark in _BRACES.finditer(text):
         token = mark.group()
         if token == "}" and opened:
-            start, is_box = opened.pop()
-            # Nested boxes close from the inside out, so a later start must not lose to an earlier one.
-            if is_box and (best is None or start > best[0]) and mark.start() - start <= MAX_ANSWER_CHARS:
-                content = _usable(text[start : mark.start()])
-                best = (start, content) if content else best
+            start, inside, is_box = opened.pop()
+            content = _usable(text[inside : mark.start()]) if is_box and mark.start() - inside <= MAX_ANSWER_CHARS else None
+            # Nested boxes close from the inside out.
+            if content and not (found and found[-1].start > start):
+                found.append(_Box(start, mark.end(), content))
         elif token.endswith("{") and token != "\\{":
-            opened.append((mark.end(), token != "{"))
-    if best:
-        return best[1]
-    bare = _last(_BARE_BOX, text)
-    return bare.group(1).rstrip(".,;") if bare else None
+            opened.append((mark.start(), mark.end(), token != "{"))
+    return found
+
+
+def _name_before(text: str, box: _Box) -> str:
+    named = re.search(r"(?<![\w\\])([A-Za-z](?:_\{?\w{1,3}\}?)?\s*=)[\s$\\(\[]*$", text[max(0, box.start - 30) : box.start])
+    return named.group(1).replace(" ", "") if named else ""
+
+
+def _joint(between: str) -> str | None:
+    """"or", "and" or "," where two boxes are joined by what stands between them."""
+    if len(between) > 120:
+        return None
+    plain = _MARKS.sub(lambda match: match.group(1) or " ", between)
+    joint = _JOINT.fullmatch(plain.replace("\n", " ") if not plain.strip() or "," in plain else plain)
+    if joint is None:
+        return None
+    words, mark = joint.group("words").strip(" ,"), (joint.group("mark") or "").casefold()
+    if words and (not mark or _CORRECTING.search(words)):
+        return None
+    if re.search(r"\bor\b|alternatively|possibly|maybe|perhaps", mark):
+        return "or"
+    return "and" if "and" in mark else ","
 
 
 # --- 2. hashes ------------------------------------------------------------------------------------------------
 
 _HASHES = re.compile(r"^[ \t]{0,8}#### ?([^\n]{1,200})$", re.MULTILINE)
-_WORD = re.compile(r"(?<!\\)\b[A-Za-z]{2,}")
+_HEADING = re.compile(r"\d{1,3}[.)]\s+[A-Za-z]|(?!(?:minus|negative|half|yes|no|true|false)\b)\W*[A-Za-z]{2,}", re.IGNORECASE)
 
 
 def last_hashes(text: str) -> str | None:
-    """What follows the last #### that is no heading, that is: has no word in it."""
-    marked = [match.group(1) for match in _HASHES.finditer(text) if not _WORD.search(match.group(1))]
-    return _usable(_unmarked(marked[-1])) if marked else None
+    """What follows the last #### that is no heading, that is: does not begin with a word or an item's number."""
+    marked = [match.group(1).strip() for match in _HASHES.finditer(text)]
+    marked = [said for said in marked if said.startswith("\\") or not _HEADING.match(said)]
+    if not marked:
+        return None
+    said = _unmarked(marked[-1])
+    found = formulas(said)
+    if re.search(r"(?<!\\)\b[A-Za-z]{2,}", said) and found:
+        return _usable(_stated(said))
+    return _usable(said)
 
 
 # --- 3. the answer is -----------------------------------------------------------------------------------------
 
 # Runs of space are bounded: unbounded ones beside each other take quadratic time on a page of blanks.
-_ANSWER_IS = re.compile(r"\banswer(?:\s{1,8}is\b\s{0,8}:?|\s{0,8}:)[\s*]{0,8}([^\s*][^\n]{0,1000})", re.IGNORECASE)
-_MATHS = re.compile(r"\\\((.{1,999}?)\\\)|\\\[(.{1,999}?)\\\]|(?<!\\)\$(.{1,999}?)(?<!\\)\$")
-_NUMBER_THEN_WORDS = re.compile(r"(-?\$?(?:\d[\d,]*)?\.?\d+%?)\s+[A-Za-z]{2}")
-_SENTENCE_END = re.compile(r"[.!?](?=\s|\*|$)")
+_ANSWER_IS = re.compile(
+    r"\banswers?\b\W{0,3}(?:\s{1,8}(?:to|of|for)\s[^.\n:]{1,80}?)?"
+    r"(?:\s{0,8}\b(?:is|are)\b(?:\s{1,8}(?:therefore|thus|hence|then|simply|just|now|clearly|indeed|given by))?\s{0,8}[:,]?|\s{0,8}[:=])"
+    r"[\s*]{0,8}([^\s*])"
+    r"|<answer>\s{0,8}(\S)",
+    re.IGNORECASE,
+)
+_SUPPOSED = re.compile(r"\b(?:if|whether|suppose|assume|assuming|unless|would|could|might|may)\b[^.\n]{0,40}$", re.IGNORECASE)
+_NOT = re.compile(r"(?:not|n['’]t|never|neither)\b", re.IGNORECASE)
 
 
 def last_answer_is(text: str) -> str | None:
-    """What the last "the answer is" or "answer:" announces: its formula, its number, or the rest of the sentence."""
-    match = _last(_ANSWER_IS, text)
-    if match is None:
+    """What the last "the answer is" or "answer:" announces: the last formula of its statement, or its words."""
+    for match in reversed(list(_ANSWER_IS.finditer(text))):
+        start = match.start(1) if match.group(1) else match.start(2)
+        if _NOT.match(text, start) or _SUPPOSED.search(text, max(0, match.start() - 60), match.start()):
+            continue
+        said = _sentence_from(text, start)
+        if match.group(2):
+            said = said.split("</answer>")[0]
+        if stated := _usable(_stated(said) or _words(said)):
+            return stated
+    return None
+
+
+_SENTENCE_END = re.compile(r"[.!?](?=\s|\*|$)|\n(?=\s*\n)|\n(?!\s*[\\$])")
+_REASON = re.compile(
+    r"[,;]?\s*\(?\b(?:because|since|as(?! well)|where|for (?:all|every|any|each|some|which)|when|whenever|if|so that|given|"
+    r"assuming|provided|using|by|due to|which (?:is why|matches|agrees|was)|so it|and not|but not|not|rather than|instead of|"
+    r"out of)\b",
+    re.IGNORECASE,
+)
+
+
+def _sentence_from(text: str, start: int) -> str:
+    """The text from a place to the end of its sentence, which no full stop within a formula ends."""
+    window = text[start : start + 2 * MAX_ANSWER_CHARS]
+    inside = [(formula.start, formula.end) for formula in formulas(window)]
+    for end in _SENTENCE_END.finditer(window):
+        if end.start() > 0 and not any(a <= end.start() < b for a, b in inside):
+            return window[: end.start()]
+    return window
+
+
+def _stated(said: str) -> str | None:
+    """The last formula or number of a sentence, before its reason; those that commas, and, or join are one list."""
+    found = formulas(said)
+    if not found:
         return None
-    said = match.group(1)
-    if formula := _MATHS.search(said):
-        said = next(group for group in formula.groups() if group)
-    elif number := _NUMBER_THEN_WORDS.match(said):
-        said = number.group(1)
-    elif end := _SENTENCE_END.search(said):
-        said = said[: end.start()]
-    return _usable(_unmarked(said))
+    for reason in _REASON.finditer(said):
+        if any(formula.start <= reason.start() < formula.end for formula in found):
+            continue
+        earlier = [formula for formula in found if formula.end <= reason.start()]
+        if earlier:
+            found = earlier
+            break
+    found = [formula for formula in found if not is_negated(said, formula.start)]
+    return _together(said, found) if found else None
+
+
+_AND = re.compile(r"\s*(?:,\s*(?:and|or)?|;|and|or|to|through)\s*", re.IGNORECASE)
+
+
+def _together(said: str, found: list[Formula]) -> str:
+    """The last formula with those that a comma, "and" or "or" joins to it, and the words that change it."""
+    group = [with_words(said, found[-1])]
+    marks: list[str] = []
+    for formula in reversed(found[:-1]):
+        worded = with_words(said, formula)
+        between = said[worded.end : group[0].start] if worded.end <= group[0].start else ""
+        between = _OBJECT.sub("", between)
+        if not _AND.fullmatch(between) or not between.strip():
+            break
+        if between.strip() == "," and not formula.delimited:
+            break
+        group.insert(0, worded)
+        marks.insert(0, between.strip().casefold())
+    if len(group) == 1:
+        return _unmarked(group[0].text)
+    joined = [_unmarked(group[0].text)]
+    for mark, formula in zip(marks, group[1:], strict=True):
+        joined.append(f"{' ' if mark.isalpha() else ''}{mark} {_unmarked(formula.text)}")
+    return "".join(joined)
+
+
+_OBJECT = re.compile(r"^\s+[a-z]{2,15}(?=\s+(?:and|or)\s)")
+"""A word between a number and "and": 18 apples and 5 pears."""
+
+
+def _words(said: str) -> str:
+    """A statement without a formula, up to its reason."""
+    reason = _REASON.search(said)
+    return _unmarked(said[: reason.start()] if reason and reason.start() > 0 else said)
 
 
 def _unmarked(said: str) -> str:
-    """Without Markdown's stars and the punctuation that ends a sentence."""
-    return said.strip().strip("*").rstrip(".,;:!").strip("*").strip()
+    """Without Markdown's stars, money's dollar and the punctuation that ends a sentence."""
+    said = said.strip().strip("*`").rstrip(".,;:!").strip("*`").strip()
+    return said[1:].strip() if said.startswith("$") and said.count("$") == 1 else said
 
 
 # --- 4. last number -------------------------------------------------------------------------------------------
 
-NUMBER = re.compile(r"(?:(?<![\w)}.])-)?(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?|(?<!\d)\.\d+")
-"""A number in running text: thousands commas, decimals; a minus only where it can't be a difference."""
+_DRAWING = re.compile(r"\[asy\].*?\[/asy\]|```.*?```", re.DOTALL)
+_TAIL = 6000
+"""How far back the last formula is looked for at first [characters]."""
 
 
 def last_number(text: str) -> str | None:
-    """The last number of the text, as it is written."""
-    match = _last(NUMBER, text)
-    return _usable(match.group()) if match else None
+    """The last formula or number of the text, as it is written."""
+    text = _DRAWING.sub(" ", text).rstrip()
+    tail = text[-_TAIL:]
+    for sentence in reversed(_sentences(tail)):
+        if stated := _stated(sentence):
+            return _usable(stated)
+    return None
+
+
+def _sentences(text: str) -> list[str]:
+    inside = [(formula.start, formula.end) for formula in formulas(text)]
+    sentences: list[str] = []
+    start = index = 0
+    for end in _SENTENCE_END.finditer(text):
+        while index < len(inside) and inside[index][1] <= end.start():
+            index += 1
+        if index < len(inside) and inside[index][0] <= end.start():
+            continue
+        sentences.append(text[start : end.end()])
+        start = end.end()
+    return [*sentences, text[start:]]
 
 
 def _last(pattern: re.Pattern[str], text: str) -> re.Match[str] | None:

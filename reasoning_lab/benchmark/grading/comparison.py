@@ -349,7 +349,7 @@ def is_name(node: Node) -> bool:
         return node.parts[0].kind == "symbol"
     if node.kind == "mul":
         return all(_is_capital(part) or part.kind == "name" for part in _factors(node))
-    if node.kind in ("tuple", "ratio", "abs", "div"):
+    if node.kind in ("tuple", "ratio", "abs", "div", "bracketed"):
         return all(map(is_name, node.parts))
     if node.kind == "function":
         return is_name(node.parts[0]) and node.label not in ("ln", "exp", "abs")
@@ -379,9 +379,15 @@ def _named_value(node: Node, of_gold: bool) -> Node:
         return left
     if is_name(left):
         return value
-    if of_gold or (len(_unknowns(left)) == 1 or values.symbols(value)) and not _is_identity(left, value):
+    unsolved = len(_unknowns(left)) == 1 and not any(_is_constant(part) for part in node.parts[1:-1])
+    if of_gold or ((unsolved or values.symbols(value)) and not _is_identity(left, value)):
         return node
     return value
+
+
+def _is_constant(node: Node) -> bool:
+    """Whether a member between others has no unknown: of πr^2 = π4^2 = 16π; the value of the left is worked out."""
+    return not values.symbols(node) and node.kind not in ("name", "text")
 
 
 def _unknowns(node: Node) -> frozenset[str]:

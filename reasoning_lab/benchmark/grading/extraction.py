@@ -203,8 +203,22 @@ def last_answer_is(text: str) -> str | None:
 _SENTENCE_END = re.compile(r"[.!?](?=\s|\*|$)|\n(?=\s*\n)|\n(?!\s*[\\$])")
 _REASON = re.compile(
     r"[,;]?\s*\(?\b(?:because|since|as(?! well)|where|for (?:all|every|any|each|some|which)|when|whenever|if|so that|given|"
-    r"assuming|provided|using|by|due to|which (?:is why|matches|agrees|was)|so it|and not|but not|not|rather than|instead of|"
-    r"out of)\b",
+    r"assuming|provided|using|due to|which (?:is why|matches|agrees|was)|so it|and not|but not|rather than|instead of)\b",
+    re.IGNORECASE,
+)
+_CONCLUSION = re.compile(
+    r"\b(?:so|thus|hence|therefore|then|it follows|implies|showing|leaving|gives|yields|we|i|there|the|must|answer)\b", re.IGNORECASE
+)
+_STATING = re.compile(
+    r"(?:\b(?:is|are|was|were|be|equals?|equal to|get|gets|have|has|had|obtain|gives?|yields?|find|makes?|needs?|leaves?|"
+    r"becomes?|contains?|costs?|total of|only|exactly|takes?|or)\b|[:=,(])[\s$*\\(]*(?:(?:just|only|exactly|a|the|total|of|about|simply|up|to)\s+){0,3}$",
+    re.IGNORECASE,
+)
+_HANGING = re.compile(
+    r"\b(?:of|in|from|between|for|to|by|with|on|at|as|than|below|above|under|over|mod|modulo|per|through|into|among|within|"
+    r"dividing|divides|divide|multiples?|are|factors?:)\s+(?:(?:the|a|an|both|each|these|those|all|radius|length|side|base|"
+    r"angle|triangle|line|segment|point|number|sum|variable|denominator|numerator|expression|multiple|multiples|power|"
+    r"powers|first|last|square|cube|equation|of|between|and|from|write)\s+){0,3}[\s$*\\(]*$",
     re.IGNORECASE,
 )
 
@@ -220,19 +234,53 @@ def _sentence_from(text: str, start: int) -> str:
 
 
 def _stated(said: str) -> str | None:
-    """The last formula or number of a sentence, before its reason; those that commas, and, or join are one list."""
-    found = formulas(said)
-    if not found:
-        return None
+    """The formula or number that a sentence states; those that commas, and, or join are one list."""
+    found = [formula for formula in formulas(said) if not is_negated(said, formula.start)]
+    found = _before_reason(said, found)
+    return _together(said, _without_hanging(said, found)) if found else None
+
+
+def _before_reason(said: str, found: list[Formula]) -> list[Formula]:
+    """Without the formulas of a clause that gives a reason or a range at the sentence's end: 5 because 2 + 3 = 5."""
     for reason in _REASON.finditer(said):
-        if any(formula.start <= reason.start() < formula.end for formula in found):
-            continue
         earlier = [formula for formula in found if formula.end <= reason.start()]
-        if earlier:
-            found = earlier
-            break
-    found = [formula for formula in found if not is_negated(said, formula.start)]
-    return _together(said, found) if found else None
+        inside = any(formula.start <= reason.start() < formula.end for formula in found)
+        # A clause at the beginning, or one that a conclusion follows, is no end.
+        if earlier and not inside and not _CONCLUSION.search(_bare(said, found, reason.end())):
+            return earlier
+    return found
+
+
+def _bare(said: str, found: list[Formula], start: int) -> str:
+    """The words from a place on, without formulas."""
+    for formula in reversed(found):
+        if formula.start >= start:
+            said = said[: formula.start] + said[formula.end :]
+    return said[start:]
+
+
+def _without_hanging(said: str, found: list[Formula]) -> list[Formula]:
+    """Without the last formulas if they hang on a preposition and one before them is stated: there are 8 in 1 to 20."""
+    left = list(found)
+    while len(left) > 1 and (_hangs(said, left[-1]) or _is_range(said, left)):
+        left.pop()
+    return left if left and (len(left) == len(found) or _is_stated(said, left[-1])) else found
+
+
+def _hangs(said: str, formula: Formula) -> bool:
+    return _HANGING.search(said, max(0, formula.start - 80), formula.start) is not None and not _is_stated(said, formula)
+
+
+def _is_stated(said: str, formula: Formula) -> bool:
+    return _STATING.search(said, max(0, formula.start - 60), formula.start) is not None
+
+
+def _is_range(said: str, found: list[Formula]) -> bool:
+    """Whether the last formula ends a "between … and …", a "from … to …" or a list that hangs."""
+    between = said[found[-2].end : found[-1].start]
+    if not re.fullmatch(r"[\s$)\\]*(?:,?\s*(?:and|to|through)|,)[\s$(\\]*", between):
+        return False
+    return _hangs(said, found[-2]) or (len(found) > 2 and _is_range(said, found[:-1]))
 
 
 _AND = re.compile(r"\s*(?:,\s*(?:and|or)?|;|and|or|to|through)\s*", re.IGNORECASE)
@@ -246,7 +294,7 @@ def _together(said: str, found: list[Formula]) -> str:
         worded = with_words(said, formula)
         between = said[worded.end : group[0].start] if worded.end <= group[0].start else ""
         between = _OBJECT.sub("", between)
-        if not _AND.fullmatch(between) or not between.strip():
+        if not _AND.fullmatch(between) or not between.strip() or not _alike(worded.text, group[0].text):
             break
         if between.strip() == "," and not formula.delimited:
             break
@@ -258,6 +306,16 @@ def _together(said: str, found: list[Formula]) -> str:
     for mark, formula in zip(marks, group[1:], strict=True):
         joined.append(f"{' ' if mark.isalpha() else ''}{mark} {_unmarked(formula.text)}")
     return "".join(joined)
+
+
+_SOLVED = re.compile(r"\s*(?:[A-Za-z](?:_\{?\w{1,3}\}?)?|\([^()=]*\))\s*=")
+
+
+def _alike(one: str, other: str) -> bool:
+    """Whether two formulas may be two items: both without a relation, or both x = a value."""
+    if "=" not in one and "=" not in other:
+        return True
+    return _SOLVED.match(one) is not None and (_SOLVED.match(other) is not None or "=" not in other)
 
 
 _OBJECT = re.compile(r"^\s+[a-z]{2,15}(?=\s+(?:and|or)\s)")
@@ -279,6 +337,7 @@ def _unmarked(said: str) -> str:
 # --- 4. last number -------------------------------------------------------------------------------------------
 
 _DRAWING = re.compile(r"\[asy\].*?\[/asy\]|```.*?```", re.DOTALL)
+_REMARK = re.compile(r"[\s(\[*]*(?:Note|Notice|Recall|Remark|Observe)\b")
 _TAIL = 6000
 """How far back the last formula is looked for at first [characters]."""
 
@@ -287,23 +346,29 @@ def last_number(text: str) -> str | None:
     """The last formula or number of the text, as it is written."""
     text = _DRAWING.sub(" ", text).rstrip()
     tail = text[-_TAIL:]
-    for sentence in reversed(_sentences(tail)):
+    sentences = _sentences(tail)
+    # What is remarked afterwards counts where nothing else is said.
+    for sentence in (*(s for s in reversed(sentences) if not _REMARK.match(s)), *reversed(sentences)):
         if stated := _stated(sentence):
             return _usable(stated)
     return None
 
 
 def _sentences(text: str) -> list[str]:
-    inside = [(formula.start, formula.end) for formula in formulas(text)]
+    inside = formulas(text)
+    ends = [end.end() for end in _SENTENCE_END.finditer(text)]
+    # A formula may have the full stop within its delimiters.
+    ends += [f.end for f in inside if f.delimited and re.search(r"\.\s*\S{1,2}$", text[f.end - 4 : f.end])
+             and re.match(r"\s*[A-Z]", text[f.end :])]  # fmt: skip
     sentences: list[str] = []
     start = index = 0
-    for end in _SENTENCE_END.finditer(text):
-        while index < len(inside) and inside[index][1] <= end.start():
+    for end in sorted(ends):
+        while index < len(inside) and inside[index].end < end:
             index += 1
-        if index < len(inside) and inside[index][0] <= end.start():
+        if index < len(inside) and inside[index].start < end < inside[index].end:
             continue
-        sentences.append(text[start : end.end()])
-        start = end.end()
+        sentences.append(text[start:end])
+        start = end
     return [*sentences, text[start:]]
 
 

@@ -219,7 +219,7 @@ def _unbalanced(text: str) -> bool:
 
 _BEFORE = re.compile(
     rf"(?:\b(minus|negative|half(?: of)?(?: a)?|(?:one|two|three|a|four|five) (?:{'|'.join(PARTS)}) of|{'|'.join(TIMES)}"
-    r"|square root of|at least|at most|more than|less than|fewer than|greater than|between|up to|over|under)|(?<![\w)}])([-−]))"
+    r"|square root of|at least|at most|more than|less than|fewer than|greater than|between)|(?<![\w)}])([-−]))"
     r"[\s$\\(\[*]{0,4}$",
     re.IGNORECASE,
 )

@@ -90,6 +90,7 @@ _LAYOUT: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...
         (r"\\(?:left|right)\s*\.", " "),
         (r"\\[dtc]frac(?![A-Za-z])", r"\\frac"),
         (r"\\[dt]binom(?![A-Za-z])", r"\\binom"),
+        (r"\\b?cancel(?:to\{\w*\})?(?![A-Za-z])", ""),
         (r"\\(?:hspace|vspace|phantom|hphantom|vphantom|label|tag)\*?\s*\{[^{}]*\}", " "),
         (r"\\(?:text)?color\s*\{\s*\w{1,20}\s*\}", " "),
         (r"(?<!\\)\\[()\[\]]|(?<!\\)\$\$?", " "),
@@ -99,6 +100,7 @@ _LAYOUT: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...
         (r"\\%|%", r"\\percent "),
         (r"\\\$", r"\\dollar "),
         (r"\*\*(?=[^*\s])", "^"),
+        (r"(?<=[\d)}])!=", "! ="),
         (r"(?<=\d)\s*[x×]\s*(?=10\s*\^)", r"\\cdot "),
         (r"(?<=[\d)}])\s*\^\s*\{?\s*\\(?:text|mathrm|textrm)\s*\{\s*(?:st|nd|rd|th)\s*\}\s*\}?", " "),
         (r"(?<=\d)(?:st|nd|rd|th)\b", " "),
@@ -362,6 +364,8 @@ class _Lexer:
             return before is not None and (follows_value or before.text in ("pi", "word")) or lower == "pct"
         if lower == "an" and after.isalpha():
             return True
+        if run.isupper() and len(run) <= 3 and not (follows_value and lower in MEANINGFUL):
+            return False
         if lower in MEANINGFUL or lower in SCALES or lower in PARTS or lower in BASES or lower in UNITS:
             return True
         if lower in ("percent", "percentage", "yes", "true", "false", "odd", "even", "none", "the", "is", "are", "of", "per"):

@@ -42,7 +42,32 @@ def read(text: str) -> Node | None:
     try:
         return _Parser(tokens(text)).whole()
     except (Unreadable, RecursionError):
-        return _text(text)
+        return _last_step(text) or _equation(text) or _text(text)
+
+
+_ARROW = re.compile(r"\\(?:Rightarrow|Longrightarrow|implies|rightarrow|longrightarrow|iff|Leftrightarrow)(?![A-Za-z])|[⇒→]")
+
+
+def _last_step(text: str) -> Node | None:
+    """Of 3x = 15 ⇒ x = 5 the last."""
+    steps = _ARROW.split(text)
+    return read(steps[-1]) if len(steps) > 1 and steps[-1].strip() else None
+
+
+def _equation(text: str) -> Node | None:
+    """An equation with a left side that is no known notation, such as a determinant, as the name of its value."""
+    members, depth, start = [], 0, 0
+    for mark in re.finditer(r"\\[{}]|\\(?:le|ge|ne|leq|geq|neq|approx|in)(?![A-Za-z])|[{}()\[\]=<>]", text):
+        depth += (mark.group() in "{([") - (mark.group() in "})]")
+        if depth == 0 and mark.group() == "=":
+            members.append(text[start : mark.start()])
+            start = mark.end()
+        elif depth == 0 and (mark.group() in "<>" or len(mark.group()) > 2):
+            return None
+    value = read(text[start:]) if members and "\\" in members[0] + "" .join(members) else None
+    if value is None or value.kind in ("relation", "text", "list", "name"):
+        return None
+    return Node("relation", (Node("name", label=members[0].strip()), value), "=")
 
 
 _CLOCK = re.compile(

@@ -35,7 +35,7 @@ MEANINGFUL = {
     "than", "least", "most", "fewer", "greater", "above", "below", "over", "under", "between", "except", "without", "am",
     "pm", "times", "squared", "cubed", "divided", "multiplied", "factorial", "base", "off", "nearly", "almost",
     "either", "maybe", "perhaps", "possibly", "if", "unless", "before", "after", "to", "through", "until", "mod",
-    "modulo", "bc", "bce", "noon", "midnight",
+    "modulo", "noon", "midnight",
 }  # fmt: skip
 """Words that change the value of what they stand beside; an answer that has one is never read as if it had not."""
 FILLERS = {

@@ -36,23 +36,23 @@ def by_types(gold: str, answer: str) -> tuple[str, str]:
 
 # --- the difference, for the authors' rule --------------------------------------------------------------------
 
-_TOKEN = re.compile(r"\s+|\d+\.?\d*|\.\d+|[a-z]+|[-+*/^()]")
+_TOKEN = re.compile(r"\s+|\d+\.?\d*|\.\d+|[a-zα-ω]+|[-+*/^()]")
 _FUNCTIONS = ("sqrt", "sin", "cos", "tan", "cot", "sec", "csc", "log", "ln", "exp", "asin", "acos", "atan")
-_WORD = re.compile("|".join((*sorted(_FUNCTIONS, key=len, reverse=True), "pi", "inf", "[a-z]")))
+_WORD = re.compile("|".join((*sorted(_FUNCTIONS, key=len, reverse=True), "pi", "inf", "[a-zα-ω]")))
 MAX_LETTERS = 2
-"""Unknowns that the authors' rule puts up with."""
+"""Different letters that the authors' rule puts up with, those of sin and pi counted too, those of sqrt not."""
 
 
 def by_difference(gold: str, answer: str) -> tuple[str, str]:
     """(verdict, means) of sympy's gold - answer, both in plain notation: numbers, letters, functions, + - * / ^ ( ).
 
-    What has other characters, more than two unknowns, or a power that the authors' rule refuses (of a bracket, or of
-    two digits) is "wrong", as there.
+    What has other characters, more than two different letters, or a power that the authors' rule refuses (of a bracket,
+    or of two digits) is "wrong", as there.
     """
-    for text in (gold, answer):
-        letters = {word for word in _WORD.findall(text) if len(word) == 1}
-        if len(letters) > MAX_LETTERS or re.search(r"\^\(|\^[0-9]+\^|\^[0-9][0-9]+", text):
-            return "wrong", "not compared"
+    both = f"({gold})-({answer})"
+    letters = {letter for letter in both.replace("sqrt", "").replace("frac", "") if letter.isalpha()}
+    if len(letters) > MAX_LETTERS or re.search(r"\^\(|\^[0-9]+\^|\^[0-9][0-9]+", both):
+        return "wrong", "not compared"
     try:
         left, right = _parsed(gold), _parsed(answer)
     except Exception:  # the parser raises anything on odd input
@@ -77,7 +77,7 @@ def _parsed(text: str) -> Any:
     if end != len(text):
         raise ValueError(f"{text[end]!r} is no part of an expression")
     names = {name: getattr(sympy, name) for name in (*_FUNCTIONS, "pi")} | {"inf": sympy.oo}
-    names |= {letter: sympy.Symbol(letter) for letter in "abcdefghijklmnopqrstuvwxyz"}
+    names |= {letter: sympy.Symbol(letter) for letter in "abcdefghijklmnopqrstuvwxyzαβγδεζηθικλμνξοπρστυφχψω"}
     safe = {"__builtins__": {}} | {name: getattr(sympy, name) for name in ("Integer", "Float", "Rational", "Symbol")}
     rules = (*parser.standard_transformations, parser.convert_xor, parser.implicit_multiplication)
     return parser.parse_expr(" ".join(tokens), local_dict=names, global_dict=safe, transformations=rules)

@@ -27,7 +27,7 @@ from decimal import Decimal
 from string import ascii_lowercase, ascii_uppercase
 
 from reasoning_lab.benchmark.grading.equality import Verification, shared_pool
-from reasoning_lab.records import Grade, Problem
+from reasoning_lab.records import NO_RULE, Grade, Problem
 
 VENHOFF2025_NOTE = (
     "Graded as Venhoff et al. 2025's code does (grader=venhoff2025), for comparison: a chat model's YES or, where none "
@@ -46,7 +46,7 @@ def grade_by_box(problem: Problem, text: str, chain: int) -> Grade:
         return Grade(problem.id, chain, "ungradable", None, "empty text")
     answer = boxed(text)
     verdict, means = ("wrong", "no box") if answer is None else _verify(problem.gold, answer)
-    return Grade(problem.id, chain, verdict, answer, f"reference, {means}")
+    return Grade(problem.id, chain, verdict, answer, f"reference, {means}", NO_RULE if answer is None else "boxed")
 
 
 def _verify(gold: str, answer: str) -> Verification:
@@ -251,7 +251,8 @@ def grade_by_last_letter(problem: Problem, text: str, chain: int, letters: str) 
         return Grade(problem.id, chain, "ungradable", None, "empty text")
     letter = last_letter(text, letters)
     verdict = "correct" if letter == problem.gold else "wrong"
-    return Grade(problem.id, chain, verdict, letter, "reference, last letter" if letter else "reference, none")
+    rule = "last letter" if letter else NO_RULE
+    return Grade(problem.id, chain, verdict, letter, f"reference, {rule}", rule)
 
 
 def last_letter(text: str, letters: str) -> str | None:
@@ -271,7 +272,7 @@ def grade_by_last_number(problem: Problem, text: str, chain: int) -> Grade:
     if answer is None:
         return Grade(problem.id, chain, "ungradable", None, "no number" if text.strip() else "empty text")
     is_same = wanted is not None and Decimal(answer) == Decimal(wanted)
-    return Grade(problem.id, chain, "correct" if is_same else "wrong", answer, "last number")
+    return Grade(problem.id, chain, "correct" if is_same else "wrong", answer, "last number", "last number")
 
 
 def last_plain_number(text: str) -> str | None:

@@ -66,9 +66,9 @@ def verify_as_text(gold: str, answer: str) -> Verification | None:
     if not normal_form(answer):
         return Verification("ungradable", "empty answer")
     letters = [_LETTER.fullmatch(plain_text(text)) for text in (gold, answer)]
-    if letters[0] and not letters[0].group(2) and (letter := letters[1]) and (letter.group(2) or letter.group(1)):
-        same = letter.group(1) == letters[0].group(1)
-        return Verification("correct" if same else "wrong", "letter")  # (B) 12
+    if letters[0] and letters[1] and not letters[0].group(2) and (letters[0].group(1) or letters[1].group(1)):
+        ours, theirs = (letter.group(1) or letter.group(3) for letter in letters if letter)
+        return Verification("correct" if ours == theirs else "wrong", "letter")  # (B) 12
     if why := unanswerable(gold, answer):
         return Verification("ungradable", why)
     ours, theirs = read(gold), read(answer)
@@ -77,8 +77,15 @@ def verify_as_text(gold: str, answer: str) -> Verification | None:
         return Verification("correct", "normal form") if same else Verification("ungradable", "not understood")
     if "text" in (ours.kind, theirs.kind) and plain_text(gold) == plain_text(answer):
         return Verification("correct", "text")
+    if _comma_as_point(gold) == answer.strip() or _comma_as_point(answer) == gold.strip():
+        return Verification("correct", "decimal comma")
     same = equal_numbers(ours, theirs)
     return None if same is None else Verification("correct" if same else "wrong", "numbers")
+
+
+def _comma_as_point(text: str) -> str | None:
+    """2,74 as 2.74; None of anything else."""
+    return text.strip().replace(",", ".") if re.fullmatch(r"\s*-?\d+,\d+\s*", text, re.ASCII) else None
 
 
 class VerifierPool:

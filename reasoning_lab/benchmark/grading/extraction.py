@@ -93,6 +93,12 @@ class _Box(NamedTuple):
     content: str
 
 
+def last_box(text: str) -> str | None:
+    """Content of the last box alone, as MATH's solutions have it."""
+    boxes = _boxes(text)
+    return boxes[-1].content if boxes else None
+
+
 def last_boxed(text: str) -> str | None:
     r"""What the last boxes state together; of ``\boxed{\boxed{5}}`` the inner."""
     boxes = [box for box in _boxes(text) if not is_negated(text, box.start)]

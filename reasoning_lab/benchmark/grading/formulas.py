@@ -29,7 +29,7 @@ _DELIMITED = re.compile(
 )
 _TEXT_MACRO = re.compile(r"\\(?:text\w*|mbox|mathrm|operatorname)\s*\{[^{}]*\}|\\[A-Za-z]+|\\begin\{\w+\*?\}|\\end\{\w+\*?\}|\{\w+\*?\}")
 _PLAIN_WORD = re.compile(r"(?:^|[\s,.])[a-z]{3,}(?=[\s,.]|$)")
-_ROW_END = re.compile(r"\\\\(?:\[[^\]]{0,20}\])?")
+_ROW_END = re.compile(r"\\\\(?![A-Za-z])(?:\[[^\]]{0,20}\])?")
 
 
 def formulas(text: str) -> list[Formula]:
@@ -77,7 +77,7 @@ def last_row(content: str) -> str:
 _PIECE = re.compile(
     r"(?P<macro>\\(?:[dt]?frac|sqrt|binom|overline|text|mathrm|pi|cdot|times|infty|le|ge|leq|geq|neq|ne|pm|circ|degree|left"
     r"|right|cup|cap|in|approx|theta|alpha|beta|log|ln|sin|cos|tan|begin|end|[{}%$,!]|dfrac|tfrac)(?![A-Za-z]))"
-    r"|(?P<number>(?:(?<![\w)}])[$€£]\s?)?(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?(?:[eE][-+]?\d{1,3}(?![\w.]))?|(?<!\d)\.\d+)"
+    r"|(?P<number>(?:(?<![\w)}])[$€£]\s?)?(?:\d{1,3}(?:,\d{3})+(?!\d)|\d{1,3}(?: \d{3})+(?![\d/])|\d+)(?:\.\d+)?(?:[eE][-+]?\d{1,3}(?![\w.]))?|(?<!\d)\.\d+)"
     r"|(?P<function>(?:sqrt|sin|cos|tan|log|ln|exp|pi)(?![A-Za-z]))"
     r"|(?P<letters>[A-Za-z]+(?:['’][A-Za-z]+)?)"
     r"|(?P<relation><=|>=|!=|[=<>≤≥≈≠])"
@@ -118,8 +118,10 @@ def _plain(text: str, start: int, end: int) -> list[Formula]:
 def _belongs(pieces: list[_Piece], index: int, run: list[_Piece]) -> bool:
     piece = pieces[index]
     match piece.kind:
-        case "number" | "macro" | "function" | "relation" | "operator":
+        case "macro" | "function" | "relation" | "operator":
             return True
+        case "number":
+            return bool(run) or not (index and pieces[index - 1].kind == "letters" and len(pieces[index - 1].text) > 1)
         case "bracket":
             return bool(run) or piece.text in "([{"
         case "letters":
@@ -127,9 +129,14 @@ def _belongs(pieces: list[_Piece], index: int, run: list[_Piece]) -> bool:
         case "space":
             return bool(run) and _bridges(pieces, index, run)
         case "comma":
-            return bool(run) and _depth(run) > 0
+            return bool(run) and (_depth(run) > 0 or _parts_digits(pieces, index))
         case _:
             return False
+
+
+def _parts_digits(pieces: list[_Piece], index: int) -> bool:
+    """Whether a comma stands right between digits: 3,4 or, on the continent, 2,74."""
+    return pieces[index - 1].kind == "number" and index + 1 < len(pieces) and pieces[index + 1].kind == "number"
 
 
 def _depth(run: list[_Piece]) -> int:

@@ -84,10 +84,11 @@ _LAYOUT: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...
     (re.compile(pattern), replacement)
     for pattern, replacement in (
         (r"\\(?=\\[A-Za-z])", ""),  # escaped twice: \\frac
-        (r",?\\!\s*|(?<=\d)\{,\}(?=\d)|(?<=\d)\\[,;: ](?=\d{3}(?!\d))", "\ue000"),  # between thousands, or nothing
+        (r",?\\!\s*|(?<=\d)\s*\{\s*,\s*\}(?=\d)|(?<=\d)\\[,;: ](?=\d{3}(?!\d))", "\ue000"),  # between thousands, or nothing
         (r"(?<=\d)\ue000(?=\d{3}(?!\d))", "\ue001"),
         ("\ue000", " "),
         (r"\\(?:left|right)\s*\.", " "),
+        (r"\\q?quad(?=[A-Za-z])", " "),
         (r"\\[dtc]frac(?![A-Za-z])", r"\\frac"),
         (r"\\[dt]binom(?![A-Za-z])", r"\\binom"),
         (r"\\b?cancel(?:to\{\w*\})?(?![A-Za-z])", ""),

@@ -49,6 +49,9 @@ Means = Literal["types", "difference"]
 _LETTER = re.compile(r"\(?([a-j])(?:\)|(?=[.:]))[.:]?(.*)|([a-j])", re.DOTALL)
 
 
+_COMMA = re.compile(r"\s*-?(?:0,\d+|\d+,(?!\d{3}\s*$)\d+)\s*", re.ASCII)
+
+
 class Verification(NamedTuple):
     """A verdict and what decided it."""
 
@@ -77,7 +80,7 @@ def verify_as_text(gold: str, answer: str) -> Verification | None:
         return Verification("correct", "normal form") if same else Verification("ungradable", "not understood")
     if "text" in (ours.kind, theirs.kind) and plain_text(gold) == plain_text(answer):
         return Verification("correct", "text")
-    if _comma_as_point(gold) == answer.strip() or _comma_as_point(answer) == gold.strip():
+    if _comma_as_point(answer) == gold.strip():
         return Verification("correct", "decimal comma")
     same = equal_numbers(ours, theirs)
     return None if same is None else Verification("correct" if same else "wrong", "numbers")
@@ -85,7 +88,7 @@ def verify_as_text(gold: str, answer: str) -> Verification | None:
 
 def _comma_as_point(text: str) -> str | None:
     """2,74 as 2.74; None of anything else."""
-    return text.strip().replace(",", ".") if re.fullmatch(r"\s*-?\d+,\d+\s*", text, re.ASCII) else None
+    return text.strip().replace(",", ".") if _COMMA.fullmatch(text) else None
 
 
 class VerifierPool:

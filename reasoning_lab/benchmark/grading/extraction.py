@@ -22,6 +22,7 @@ from collections.abc import Callable
 from typing import Literal, NamedTuple
 
 from reasoning_lab.benchmark.grading.formulas import Formula, formulas, is_negated, with_words
+from reasoning_lab.benchmark.grading.words import numeral
 
 AnswerRule = Literal["boxed", "hashes", "answer is", "last number"]
 
@@ -217,12 +218,14 @@ _CONCLUSION = re.compile(
 )
 _STATING = re.compile(
     r"(?:\b(?:is|are|was|were|be|equals?|equal to|get|gets|have|has|had|obtain|gives?|yields?|find|makes?|needs?|leaves?|"
-    r"becomes?|contains?|costs?|total of|only|exactly|takes?|or)\b|[:=,(])[\s$*\\(]*(?:(?:just|only|exactly|a|the|total|of|about|simply|up|to)\s+){0,3}$",
+    r"becomes?|contains?|costs?|total of|only|exactly|takes?|or|(?:simplif|reduc|com|amount|sum|add|evaluat|lead|convert|round|"
+    r"increas|decreas|chang|gr[eo]w|fall|fell|correspond|factor|expand|equivalent|turn|ris|drop|boil)\w*(?: up| down| out)? to)\b"
+    r"|[:=,(])[\s$*\\(]*(?:(?:just|only|exactly|a|the|total|of|about|simply|up|to)\s+){0,3}$",
     re.IGNORECASE,
 )
 _HANGING = re.compile(
     r"\b(?:of|in|from|between|for|to|by|with|on|at|as|than|below|above|under|over|mod|modulo|per|through|into|among|within|"
-    r"dividing|divides|divide|multiples?|are|factors?:)\s+(?:(?:the|a|an|both|each|these|those|all|radius|length|side|base|"
+    r"dividing|divides|divide|multiples?|are|factors?:|to [a-z]+)\s+(?:(?:the|a|an|both|each|these|those|all|radius|length|side|base|"
     r"angle|triangle|line|segment|point|number|sum|variable|denominator|numerator|expression|multiple|multiples|power|"
     r"powers|first|last|square|cube|equation|of|between|and|from|write)\s+){0,3}[\s$*\\(]*$",
     re.IGNORECASE,
@@ -302,7 +305,8 @@ def _together(said: str, found: list[Formula]) -> str:
         between = _OBJECT.sub("", between)
         if not _AND.fullmatch(between) or not between.strip() or not _alike(worded.text, group[0].text):
             break
-        if between.strip() == "," and not formula.delimited:
+        in_list = formula.delimited or not said[: formula.start].strip(" *") or _is_stated(said, formula)
+        if between.strip() == "," and not in_list:
             break
         group.insert(0, worded)
         marks.insert(0, between.strip().casefold())
@@ -355,9 +359,21 @@ def last_number(text: str) -> str | None:
     sentences = _sentences(tail)
     # What is remarked afterwards counts where nothing else is said.
     for sentence in (*(s for s in reversed(sentences) if not _REMARK.match(s)), *reversed(sentences)):
-        if stated := _stated(sentence):
+        if stated := _stated(sentence) or _in_words(sentence):
             return _usable(stated)
     return None
+
+
+_WORDED = re.compile(r"\b(?:is|are|equals|get|gives|of)\s+((?:(?:minus|negative|exactly|only)\s+)?[a-z]+(?:[- ][a-z]+){0,5})\W*$", re.IGNORECASE)
+
+
+def _in_words(sentence: str) -> str | None:
+    """A number in words that ends a sentence: the probability is one half."""
+    worded = _WORDED.search(sentence)
+    return worded.group(1) if worded and numeral(_SIGN.sub("", worded.group(1)).lower().replace("-", " ").split()) else None
+
+
+_SIGN = re.compile(r"^(?:(?:minus|negative|exactly|only)\s+)+", re.IGNORECASE)
 
 
 def _sentences(text: str) -> list[str]:

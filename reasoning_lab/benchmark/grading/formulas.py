@@ -79,6 +79,7 @@ _PIECE = re.compile(
     r"|right|cup|cap|in|approx|theta|alpha|beta|log|ln|sin|cos|tan|begin|end|[{}%$,!]|dfrac|tfrac)(?![A-Za-z]))"
     r"|(?P<number>(?:(?<![\w)}])[$€£]\s?)?(?:\d{1,3}(?:,\d{3})+(?!\d)|\d{1,3}(?: \d{3})+(?![\d/])|\d+)(?:\.\d+)?(?:[eE][-+]?\d{1,3}(?![\w.]))?|(?<!\d)\.\d+)"
     r"|(?P<function>(?:sqrt|sin|cos|tan|log|ln|exp|pi)(?![A-Za-z]))"
+    r"|(?P<times>(?<=\d)[ ]?x[ ]?(?=10[ ]?(?:\^|\*\*)))"
     r"|(?P<letters>[A-Za-z]+(?:['’][A-Za-z]+)?)"
     r"|(?P<relation><=|>=|!=|[=<>≤≥≈≠])"
     r"|(?P<operator>[-+*/^_!:|±√π∞°−–·×÷²³½¼¾%])"
@@ -101,7 +102,7 @@ class _Piece(NamedTuple):
 def _plain(text: str, start: int, end: int) -> list[Formula]:
     """Runs of marks between `start` and `end`."""
     pieces = [
-        _Piece(str(piece.lastgroup), piece.start(), piece.end(), piece.group())
+        _Piece("operator" if piece.lastgroup == "times" else str(piece.lastgroup), piece.start(), piece.end(), piece.group())
         for piece in _PIECE.finditer(text, start, end)
     ]
     found: list[Formula] = []

@@ -74,6 +74,13 @@ def verify_as_text(gold: str, answer: str) -> Verification | None:
         return Verification("correct" if ours == theirs else "wrong", "letter")  # (B) 12
     if why := unanswerable(gold, answer):
         return Verification("ungradable", why)
+    try:
+        return _verify_read(gold, answer)
+    except RecursionError:
+        return Verification("ungradable", "nested too deep")
+
+
+def _verify_read(gold: str, answer: str) -> Verification | None:
     ours, theirs = read(gold), read(answer)
     if ours is None or theirs is None:
         same = normal_form(gold) == normal_form(answer)

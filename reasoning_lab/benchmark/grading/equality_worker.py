@@ -32,6 +32,8 @@ def by_types(gold: str, answer: str) -> tuple[str, str]:
         return ("correct" if equal(ours, theirs) else "wrong"), "types"
     except TooLarge:
         return "ungradable", "too large to compute"
+    except RecursionError:
+        return "ungradable", "nested too deep"
 
 
 # --- the difference, for the authors' rule --------------------------------------------------------------------

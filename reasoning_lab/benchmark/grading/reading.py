@@ -300,9 +300,9 @@ class _Parser:
             other = self.product()
             match sign:
                 case "+":
-                    node = Node("add", (node, other))
+                    node = _joined("add", node, other)
                 case "-":
-                    node = Node("add", (node, Node("neg", (other,))))
+                    node = _joined("add", node, Node("neg", (other,)))
                 case "±" | "∓":
                     node = Node("plusminus", (node, other), sign)
                 case ":":
@@ -323,7 +323,7 @@ class _Parser:
                     self.signed()  # the modulus is named in the problem
                     continue
                 other = self.signed()
-                node = Node("mul" if sign == "*" else "div", (node, other))
+                node = _joined("mul", node, other) if sign == "*" else Node("div", (node, other))
             elif self._begins_factor() and not self._is_unit_letter(node):
                 node = self.beside(node)
             else:
@@ -370,7 +370,7 @@ class _Parser:
             if node.kind != "symbol" or other.label != "()":
                 raise Unreadable("a tuple as a factor")
             return Node("call", (node, other))
-        return Node("call" if called else "mul", (node, other))
+        return Node("call", (node, other)) if called else _joined("mul", node, other)
 
     def _mixed(self) -> bool:
         """Whether a proper fraction of whole numbers follows."""
@@ -576,6 +576,11 @@ class _Parser:
 def factor_node(value: Fraction) -> Node:
     """A number that no text wrote."""
     return Node("number", label=str(value), value=value)
+
+
+def _joined(kind: str, node: Node, other: Node) -> Node:
+    """One node of a chain of sums or products, however long: depth is for brackets."""
+    return Node(kind, (*(node.parts if node.kind == kind else (node,)), other))
 
 
 def _is_whole(node: Node) -> bool:

@@ -7,7 +7,7 @@ computed: exact powers by their number of bits, others by their order of magnitu
 import functools
 import hashlib
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -103,6 +103,12 @@ def _exact_binomial(n: Fraction, k: Fraction) -> Fraction | None:
     return Fraction(math.comb(n.numerator, k.numerator))
 
 
+def _exact_product(parts: Sequence[Fraction]) -> Fraction:
+    if sum(max(part.numerator.bit_length(), part.denominator.bit_length()) for part in parts) > MAX_BITS:
+        raise TooLarge("a product")
+    return math.prod(parts, start=Fraction(1))
+
+
 def _exact_quotient(above: Fraction, below: Fraction) -> Fraction:
     if below == 0:
         raise Undefined("a division by zero")
@@ -110,9 +116,9 @@ def _exact_quotient(above: Fraction, below: Fraction) -> Fraction:
 
 
 _EXACT: dict[str, Callable[..., Fraction | None]] = {
-    "add": lambda a, b: a + b,
-    "mul": lambda a, b: a * b,
-    "call": lambda a, b: a * b,
+    "add": lambda *parts: sum(parts, Fraction(0)),
+    "mul": lambda *parts: _exact_product(parts),
+    "call": lambda *parts: _exact_product(parts),
     "div": _exact_quotient,
     "neg": lambda a: -a,
     "pow": _exact_power,
@@ -291,9 +297,9 @@ def _absolute(inside: Value) -> Value:
 
 
 _RULES: dict[str, Callable[..., Value]] = {
-    "add": _sum,
-    "mul": _product,
-    "call": _product,
+    "add": lambda *parts: functools.reduce(_sum, parts),
+    "mul": lambda *parts: functools.reduce(_product, parts),
+    "call": lambda *parts: functools.reduce(_product, parts),
     "div": _quotient,
     "neg": lambda a: _product(mpmath.mpf(-1), a),
     "pow": _power,

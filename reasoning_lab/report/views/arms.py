@@ -1,8 +1,11 @@
 """The numbers of a report: one summary per arm, one per arm with repeated samples, and the headline metrics."""
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from reasoning_lab import statistics as st
+from reasoning_lab.records import Grade
 from reasoning_lab.report.data import ArmResult, Report
 from reasoning_lab.report.views.tables import known, with_bounds
 
@@ -41,6 +44,8 @@ class ArmSummary:
     n_timeout: int
     n_capped: int
     """Answers cut off at the length limit."""
+    rules: tuple[tuple[str, float], ...]
+    """Share of the answers by the rule of the grader that found them in the text, the largest first."""
     note: str
     # What follows is filled in for the report of a hybrid (controls.py).
     group: str = ""
@@ -77,6 +82,12 @@ def grpo_length(report: Report) -> float | None:
     return report.arm(report.reference).mean_length
 
 
+def rule_shares(grades: Sequence[Grade]) -> tuple[tuple[str, float], ...]:
+    """Share of the answers by the rule that found them, the largest first; equal ones by name."""
+    counts = Counter(grade.rule for grade in grades)
+    return tuple((rule, n / len(grades)) for rule, n in sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+
+
 def _summarise(arm: ArmResult, base: st.Outcomes, is_base: bool, rollout: float | None, seed: int) -> ArmSummary:
     results = st.outcomes(arm.grades)
     proposals = sum(c.n_proposals for c in arm.completions)
@@ -101,6 +112,7 @@ def _summarise(arm: ArmResult, base: st.Outcomes, is_base: bool, rollout: float 
         n_ungradable=sum(g.verdict == "ungradable" for g in arm.grades),
         n_timeout=sum(g.verdict == "timeout" for g in arm.grades),
         n_capped=sum(c.finish == "cap" for c in arm.completions),
+        rules=rule_shares(arm.grades),
         note=arm.note,
     )
 

@@ -26,6 +26,8 @@ from reasoning_lab.benchmark.grading.words import numeral
 
 AnswerRule = Literal["boxed", "hashes", "answer is", "last number"]
 
+MAX_STATEMENTS = 50
+"""Of "the answer is", from the end of the text, that are looked at."""
 MAX_ANSWER_CHARS = 1000
 """Longer is no answer [characters]; the longest gold answer of MATH500 has 53."""
 
@@ -195,7 +197,7 @@ _NOT = re.compile(r"(?:not|n['’]t|never|neither)\b", re.IGNORECASE)
 
 def last_answer_is(text: str) -> str | None:
     """What the last "the answer is" or "answer:" announces: the last formula of its statement, or its words."""
-    for match in reversed(list(_ANSWER_IS.finditer(text))):
+    for match in reversed(list(_ANSWER_IS.finditer(text))[-MAX_STATEMENTS:]):
         start = match.start(1) if match.group(1) else match.start(2)
         if _NOT.match(text, start) or _SUPPOSED.search(text, max(0, match.start() - 60), match.start()):
             continue
@@ -348,7 +350,7 @@ def _unmarked(said: str) -> str:
 
 _DRAWING = re.compile(r"\[asy\].*?\[/asy\]|```.*?```", re.DOTALL)
 _REMARK = re.compile(r"[\s(\[*]*(?:Note|Notice|Recall|Remark|Observe)\b")
-_TAIL = 6000
+_TAIL = 4000
 """How far back the last formula is looked for at first [characters]."""
 
 

@@ -99,6 +99,23 @@ class _Piece(NamedTuple):
     text: str
 
 
+class _Run(list[_Piece]):
+    """Pieces of one formula, and how many brackets are open after them."""
+
+    depth = 0
+
+    def append(self, piece: _Piece) -> None:
+        super().append(piece)
+        self.depth += _opens(piece)
+
+    def pop_last(self) -> None:
+        self.depth -= _opens(self.pop())
+
+
+def _opens(piece: _Piece) -> int:
+    return 0 if piece.kind != "bracket" else 1 if piece.text in "([{" else -1
+
+
 def _plain(text: str, start: int, end: int) -> list[Formula]:
     """Runs of marks between `start` and `end`."""
     pieces = [
@@ -106,17 +123,19 @@ def _plain(text: str, start: int, end: int) -> list[Formula]:
         for piece in _PIECE.finditer(text, start, end)
     ]
     found: list[Formula] = []
-    run: list[_Piece] = []
+    run = _Run()
     for index, piece in enumerate(pieces):
-        if _belongs(pieces, index, run):
-            run.append(piece)
-        elif run:
+        belongs = _belongs(pieces, index, run)
+        if not belongs and run:
             found += _formula(text, run)
-            run = [piece] if _belongs(pieces, index, []) else []
+            run = _Run()
+            belongs = _belongs(pieces, index, run)
+        if belongs:
+            run.append(piece)
     return found + (_formula(text, run) if run else [])
 
 
-def _belongs(pieces: list[_Piece], index: int, run: list[_Piece]) -> bool:
+def _belongs(pieces: list[_Piece], index: int, run: _Run) -> bool:
     piece = pieces[index]
     match piece.kind:
         case "macro" | "function" | "relation" | "operator":
@@ -130,7 +149,7 @@ def _belongs(pieces: list[_Piece], index: int, run: list[_Piece]) -> bool:
         case "space":
             return bool(run) and _bridges(pieces, index, run)
         case "comma":
-            return bool(run) and (_depth(run) > 0 or _parts_digits(pieces, index))
+            return bool(run) and (run.depth > 0 or _parts_digits(pieces, index))
         case _:
             return False
 
@@ -140,10 +159,6 @@ def _parts_digits(pieces: list[_Piece], index: int) -> bool:
     return pieces[index - 1].kind == "number" and index + 1 < len(pieces) and pieces[index + 1].kind == "number"
 
 
-def _depth(run: list[_Piece]) -> int:
-    return sum((piece.text in "([{") - (piece.text in ")]}") for piece in run if piece.kind == "bracket")
-
-
 def _neighbour(pieces: list[_Piece], index: int, step: int) -> _Piece | None:
     index += step
     while 0 <= index < len(pieces) and pieces[index].kind == "space":
@@ -151,7 +166,7 @@ def _neighbour(pieces: list[_Piece], index: int, step: int) -> _Piece | None:
     return pieces[index] if 0 <= index < len(pieces) else None
 
 
-def _is_variable(pieces: list[_Piece], index: int, run: list[_Piece]) -> bool:
+def _is_variable(pieces: list[_Piece], index: int, run: _Run) -> bool:
     """A letter beside a mark that joins, or within brackets or braces of a run; x alone is a word."""
     piece = pieces[index]
     before, after = _neighbour(pieces, index, -1), _neighbour(pieces, index, 1)
@@ -163,20 +178,20 @@ def _is_variable(pieces: list[_Piece], index: int, run: list[_Piece]) -> bool:
     if piece.text in ("a", "A", "I") or len(piece.text) > 1:
         return any(other.kind in _JOINING and other.text not in "-–:!" for other in glued) or (
             len(piece.text) == 1 and any(other.kind == "relation" for other in beside)
-        ) or bool(run and _depth(run) > 0 and len(piece.text) == 1)
+        ) or bool(run and run.depth > 0 and len(piece.text) == 1)
     if any(other.kind == "relation" or (other.kind == "operator" and other.text not in ":!%|") for other in beside):
         return True
-    if run and (_depth(run) > 0 or (run[-1].kind in ("number", "macro", "function") or run[-1].text in ")}^_*/")):
+    if run and (run.depth > 0 or (run[-1].kind in ("number", "macro", "function") or run[-1].text in ")}^_*/")):
         return run[-1].kind != "space"
     return bool(glued) and any(other.kind == "number" for other in glued)
 
 
-def _bridges(pieces: list[_Piece], index: int, run: list[_Piece]) -> bool:
+def _bridges(pieces: list[_Piece], index: int, run: _Run) -> bool:
     """Whether a blank stands within a formula: beside a sign, in brackets, before the fraction of a mixed number."""
     before, after = run[-1], _neighbour(pieces, index, 1)
     if after is None or after.kind in ("break", "other"):
         return False
-    if _depth(run) > 0:
+    if run.depth > 0:
         return after.kind != "letters" or len(after.text) <= 2
     if after.kind == "operator" and after.text in "-–−":
         follower = pieces[index + 2] if index + 2 < len(pieces) else None
@@ -193,30 +208,39 @@ def _bridges(pieces: list[_Piece], index: int, run: list[_Piece]) -> bool:
     return before.text == "x" and after.kind == "number"
 
 
-def _formula(text: str, run: list[_Piece]) -> list[Formula]:
+def _formula(text: str, run: _Run) -> list[Formula]:
     """The run without loose ends; none where it holds no value."""
-    while run and (run[-1].kind in ("space", "comma", "relation") or run[-1].text in tuple("-+*/^_:|–·×([{") or _is_loose(run)):
-        run = run[:-1]
-    while run and (run[0].kind in ("space", "comma", "relation") or run[0].text in tuple("+*/^_:|·×!%°")
-                   or (run[0].text in ("-", "–", "−") and _is_hyphen(text, run))):  # fmt: skip
-        run = run[1:]
-    if not run or not any(piece.kind in ("number", "macro", "function") or piece.text in "π∞½¼¾√" or (
-        piece.kind == "relation") for piece in run):  # fmt: skip
+    while run and (run[-1].kind in ("space", "comma", "relation") or run[-1].text in _LOOSE_AT_END or _is_loose(run)):
+        run.pop_last()
+    first = 0
+    while first < len(run) and (
+        run[first].kind in ("space", "comma", "relation")
+        or run[first].text in _LOOSE_AT_START
+        or (run[first].text in ("-", "–", "−") and _is_hyphen(text, run, first))
+    ):
+        first += 1
+    if not any(piece.kind in ("number", "macro", "function", "relation") or piece.text in _VALUES for piece in run[first:]):
         return []
-    start, end = run[0].start, run[-1].end
-    while _unbalanced(text[start:end]) and text[start] in "([{":
+    start, end = run[first].start, run[-1].end
+    while start < end and text[start] in "([{" and _unbalanced(text[start:end]) and end - start < 2000:
         start += 1
-    return [Formula(start, end, text[start:end].strip(), delimited=False)] if text[start:end].strip() else []
+    said = text[start:end].strip()
+    return [Formula(start, end, said, delimited=False)] if said else []
 
 
-def _is_loose(run: list[_Piece]) -> bool:
-    return run[-1].text in (")", "]", "}") and _depth(run) < 0
+_LOOSE_AT_END = frozenset("-+*/^_:|–·×([{")
+_LOOSE_AT_START = frozenset("+*/^_:|·×!%°")
+_VALUES = frozenset("π∞½¼¾√")
 
 
-def _is_hyphen(text: str, run: list[_Piece]) -> bool:
+def _is_loose(run: _Run) -> bool:
+    return run.depth < 0 and run[-1].text in (")", "]", "}")
+
+
+def _is_hyphen(text: str, run: _Run, first: int) -> bool:
     """A stroke after a word or before a blank is no sign."""
-    start = run[0].start
-    return (start > 0 and (text[start - 1].isalnum() or text[start - 1] in ")}")) or (len(run) > 1 and run[1].kind == "space")
+    start, after = run[first].start, run[first + 1] if first + 1 < len(run) else None
+    return (start > 0 and (text[start - 1].isalnum() or text[start - 1] in ")}")) or (after is not None and after.kind == "space")
 
 
 def _unbalanced(text: str) -> bool:

@@ -103,7 +103,9 @@ class Grades(Artifact[tuple[Grade, ...]]):
         cases = [Case(problems[a.problem].question, problems[a.problem].gold, a.text) for a in answers]
         tell_cost(chat.name, chat.estimate(verdict_requests(cases)), context)
         return {
-            (a.problem, a.chain): Grade(a.problem, a.chain, "correct" if yes else "wrong", None, f"yes by {chat.name}", "judge")
+            (a.problem, a.chain): Grade(
+                a.problem, a.chain, "correct" if yes else "wrong", None, f"yes by {chat.name}", "judge"
+            )
             for a, yes in zip(answers, says_yes(chat, cases), strict=True)
             if yes is not None
         }

@@ -28,7 +28,9 @@ def grade(problem: grammar.WordProblem, name: str, chain: int, text: str) -> Gra
     answer = grammar.final_answer(text)
     verdict: Verdict = "ungradable" if answer is None else "correct" if answer == problem.answer else "wrong"
     rule = "none" if answer is None else "conclusion"
-    return Grade(name, chain, verdict, None if answer is None else str(answer), "conclusion" if answer else "no answer", rule)
+    return Grade(
+        name, chain, verdict, None if answer is None else str(answer), "conclusion" if answer else "no answer", rule
+    )
 
 
 def text_of(rng: random.Random, problem: grammar.WordProblem, weights: tuple[float, float, float], cut: float) -> str:

@@ -162,7 +162,8 @@ def _may_be_items(gold: Node, answer: Node) -> bool:
     """An empty set has no items; a set of one element is no number, though a list of one is."""
     if "set" in (gold.kind, answer.kind) and not all(_items(node) is not None for node in (gold, answer)):
         return False
-    return bool(gold.parts) and bool(answer.parts) or gold.parts == answer.parts
+    empty = [node.kind == "set" and not node.parts for node in (gold, answer)]
+    return all(empty) or not any(empty)
 
 
 def _items(node: Node) -> list[Node] | None:
@@ -699,7 +700,12 @@ def _decimal(node: Node) -> tuple[int, int, Fraction] | None:
     """Places, significant digits and value of a decimal as it is written."""
     sign = -1 if node.kind == "neg" else 1
     node = node.parts[0] if node.kind == "neg" else node
-    if node.kind != "number" or node.value is None or "." not in node.label or not node.label.replace(".", "").isdecimal():
+    if (
+        node.kind != "number"
+        or node.value is None
+        or "." not in node.label
+        or not node.label.replace(".", "").isdecimal()
+    ):
         return None
     whole, places = node.label.split(".")
     return len(places), len((whole + places).lstrip("0")), sign * node.value

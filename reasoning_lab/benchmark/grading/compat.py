@@ -119,7 +119,7 @@ _SIGNS = {
     "setminus": "∖", "varnothing": "∅", "ell": "ℓ", "equiv": "≡", "approx": "≈", "to": "→", "bullet": "∙",
     "Gamma": "Γ", "Delta": "Δ", "Omega": "Ω", "tau": "τ", "epsilon": "ϵ", "eta": "η", "zeta": "ζ", "xi": "ξ", "kappa": "κ",
     "chi": "χ", "psi": "ψ", "nu": "ν", "cdots": "⋯", "sum": "∑", "prod": "∏", "int": "∫", "perp": "⊥", "sim": "∼",
-    **{name: name for name in "sin cos tan arcsin arccos arctan sinh cosh tanh log ln exp max min lim".split()},
+    **{name: name for name in ["sin", "cos", "tan", "arcsin", "arccos", "arctan", "sinh", "cosh", "tanh", "log", "ln", "exp", "max", "min", "lim"]},
 }  # fmt: skip
 """Macros as the characters by which their code's library shows them; it drops those that it does not know."""
 _BOLD = {ord(letter): chr(0x1D400 + index) for index, letter in enumerate(ascii_uppercase + ascii_lowercase)}

@@ -132,7 +132,9 @@ def _boxes(text: str) -> list[_Box]:
         token = mark.group()
         if token == "}" and opened:
             start, inside, is_box = opened.pop()
-            content = _usable(text[inside : mark.start()]) if is_box and mark.start() - inside <= MAX_ANSWER_CHARS else None
+            content = (
+                _usable(text[inside : mark.start()]) if is_box and mark.start() - inside <= MAX_ANSWER_CHARS else None
+            )
             # Nested boxes close from the inside out.
             if content and not (found and found[-1].start > start):
                 found.append(_Box(start, mark.end(), content))
@@ -142,12 +144,14 @@ def _boxes(text: str) -> list[_Box]:
 
 
 def _name_before(text: str, box: _Box) -> str:
-    named = re.search(r"(?<![\w\\])([A-Za-z](?:_\{?\w{1,3}\}?)?\s*=)[\s$\\(\[]*$", text[max(0, box.start - 30) : box.start])
+    named = re.search(
+        r"(?<![\w\\])([A-Za-z](?:_\{?\w{1,3}\}?)?\s*=)[\s$\\(\[]*$", text[max(0, box.start - 30) : box.start]
+    )
     return named.group(1).replace(" ", "") if named else ""
 
 
 def _joint(between: str) -> str | None:
-    """"or", "and" or "," where two boxes are joined by what stands between them."""
+    """ "or", "and" or "," where two boxes are joined by what stands between them."""
     if len(between) > 120:
         return None
     plain = _MARKS.sub(lambda match: match.group(1) or " ", between)
@@ -165,7 +169,9 @@ def _joint(between: str) -> str | None:
 # --- 2. hashes ------------------------------------------------------------------------------------------------
 
 _HASHES = re.compile(r"^[ \t]{0,8}#### ?([^\n]{1,200})$", re.MULTILINE)
-_HEADING = re.compile(r"\d{1,3}[.)]\s+[A-Za-z]|(?!(?:minus|negative|half|yes|no|true|false)\b)\W*[A-Za-z]{2,}", re.IGNORECASE)
+_HEADING = re.compile(
+    r"\d{1,3}[.)]\s+[A-Za-z]|(?!(?:minus|negative|half|yes|no|true|false)\b)\W*[A-Za-z]{2,}", re.IGNORECASE
+)
 
 
 def last_hashes(text: str) -> str | None:
@@ -191,7 +197,9 @@ _ANSWER_IS = re.compile(
     r"|<answer>\s{0,8}(\S)",
     re.IGNORECASE,
 )
-_SUPPOSED = re.compile(r"\b(?:if|whether|suppose|assume|assuming|unless|would|could|might|may)\b[^.\n]{0,40}$", re.IGNORECASE)
+_SUPPOSED = re.compile(
+    r"\b(?:if|whether|suppose|assume|assuming|unless|would|could|might|may)\b[^.\n]{0,40}$", re.IGNORECASE
+)
 _NOT = re.compile(r"(?:not|n['’]t|never|neither)\b", re.IGNORECASE)
 
 
@@ -216,7 +224,8 @@ _REASON = re.compile(
     re.IGNORECASE,
 )
 _CONCLUSION = re.compile(
-    r"\b(?:so|thus|hence|therefore|then|it follows|implies|showing|leaving|gives|yields|we|i|there|the|must|answer)\b", re.IGNORECASE
+    r"\b(?:so|thus|hence|therefore|then|it follows|implies|showing|leaving|gives|yields|we|i|there|the|must|answer)\b",
+    re.IGNORECASE,
 )
 _STATING = re.compile(
     r"(?:\b(?:is|are|was|were|be|equals?|equal to|get|gets|have|has|had|obtain|gives?|yields?|find|makes?|needs?|leaves?|"
@@ -273,13 +282,15 @@ def _bare(said: str, found: list[Formula], start: int) -> str:
 def _without_hanging(said: str, found: list[Formula]) -> list[Formula]:
     """Without the last formulas if they hang on a preposition and one before them is stated: there are 8 in 1 to 20."""
     left = list(found)
-    while len(left) > 1 and (_hangs(said, left[-1]) or _is_range(said, left)):
+    while len(left) > 1 and (_is_range(said, left) or (_hangs(said, left[-1]) and not _is_joined(said, left))):
         left.pop()
     return left if left and (len(left) == len(found) or _is_stated(said, left[-1])) else found
 
 
 def _hangs(said: str, formula: Formula) -> bool:
-    return _HANGING.search(said, max(0, formula.start - 80), formula.start) is not None and not _is_stated(said, formula)
+    return _HANGING.search(said, max(0, formula.start - 80), formula.start) is not None and not _is_stated(
+        said, formula
+    )
 
 
 def _is_stated(said: str, formula: Formula) -> bool:
@@ -288,12 +299,20 @@ def _is_stated(said: str, formula: Formula) -> bool:
 
 def _is_range(said: str, found: list[Formula]) -> bool:
     """Whether the last formula ends a "between … and …", a "from … to …" or a list that hangs."""
-    between = said[found[-2].end : found[-1].start]
-    if not re.fullmatch(r"[\s$)\\]*(?:,?\s*(?:and|to|through)|,)[\s$(\\]*", between):
-        return False
-    return _hangs(said, found[-2]) or (len(found) > 2 and _is_range(said, found[:-1]))
+    for before, after in zip(reversed(found[:-1]), reversed(found), strict=False):
+        if not _JOINED.fullmatch(said[before.end : after.start]):
+            return False
+        if _hangs(said, before):
+            return True
+    return False
 
 
+def _is_joined(said: str, found: list[Formula]) -> bool:
+    """Whether the last two are ends of a range: 2 to 4."""
+    return re.fullmatch(r"[\s$)\\]*(?:to|through)[\s$(\\]*", said[found[-2].end : found[-1].start]) is not None
+
+
+_JOINED = re.compile(r"[\s$)\\]*(?:,?\s*(?:and|to|through)|,)[\s$(\\]*")
 _AND = re.compile(r"\s*(?:,\s*(?:and|or)?|;|and|or|to|through)\s*", re.IGNORECASE)
 
 
@@ -366,13 +385,20 @@ def last_number(text: str) -> str | None:
     return None
 
 
-_WORDED = re.compile(r"\b(?:is|are|equals|get|gives|of)\s+((?:(?:minus|negative|exactly|only)\s+)?[a-z]+(?:[- ][a-z]+){0,5})\W*$", re.IGNORECASE)
+_WORDED = re.compile(
+    r"\b(?:is|are|equals|get|gives|of)\s+((?:(?:minus|negative|exactly|only)\s+)?[a-z]+(?:[- ][a-z]+){0,5})\W*$",
+    re.IGNORECASE,
+)
 
 
 def _in_words(sentence: str) -> str | None:
     """A number in words that ends a sentence: the probability is one half."""
     worded = _WORDED.search(sentence)
-    return worded.group(1) if worded and numeral(_SIGN.sub("", worded.group(1)).lower().replace("-", " ").split()) else None
+    return (
+        worded.group(1)
+        if worded and numeral(_SIGN.sub("", worded.group(1)).lower().replace("-", " ").split())
+        else None
+    )
 
 
 _SIGN = re.compile(r"^(?:(?:minus|negative|exactly|only)\s+)+", re.IGNORECASE)

@@ -27,7 +27,9 @@ _DELIMITED = re.compile(
     r"|(?<!\\)\$(?!\$)((?:[^$\\]|\\.){1,1500}?)(?<!\\)\$(?!\d)",
     re.DOTALL,
 )
-_TEXT_MACRO = re.compile(r"\\(?:text\w*|mbox|mathrm|operatorname)\s*\{[^{}]*\}|\\[A-Za-z]+|\\begin\{\w+\*?\}|\\end\{\w+\*?\}|\{\w+\*?\}")
+_TEXT_MACRO = re.compile(
+    r"\\(?:text\w*|mbox|mathrm|operatorname)\s*\{[^{}]*\}|\\[A-Za-z]+|\\begin\{\w+\*?\}|\\end\{\w+\*?\}|\{\w+\*?\}"
+)
 _PLAIN_WORD = re.compile(r"(?:^|[\s,.])[a-z]{3,}(?=[\s,.]|$)")
 _ROW_END = re.compile(r"\\\\(?![A-Za-z])(?:\[[^\]]{0,20}\])?")
 
@@ -119,7 +121,12 @@ def _opens(piece: _Piece) -> int:
 def _plain(text: str, start: int, end: int) -> list[Formula]:
     """Runs of marks between `start` and `end`."""
     pieces = [
-        _Piece("operator" if piece.lastgroup == "times" else str(piece.lastgroup), piece.start(), piece.end(), piece.group())
+        _Piece(
+            "operator" if piece.lastgroup == "times" else str(piece.lastgroup),
+            piece.start(),
+            piece.end(),
+            piece.group(),
+        )
         for piece in _PIECE.finditer(text, start, end)
     ]
     found: list[Formula] = []
@@ -176,9 +183,11 @@ def _is_variable(pieces: list[_Piece], index: int, run: _Run) -> bool:
     if len(piece.text) > 3:
         return bool(run) and run[-1].text == "{"  # \text{cm}
     if piece.text in ("a", "A", "I") or len(piece.text) > 1:
-        return any(other.kind in _JOINING and other.text not in "-–:!" for other in glued) or (
-            len(piece.text) == 1 and any(other.kind == "relation" for other in beside)
-        ) or bool(run and run.depth > 0 and len(piece.text) == 1)
+        return (
+            any(other.kind in _JOINING and other.text not in "-–:!" for other in glued)
+            or (len(piece.text) == 1 and any(other.kind == "relation" for other in beside))
+            or bool(run and run.depth > 0 and len(piece.text) == 1)
+        )
     if any(other.kind == "relation" or (other.kind == "operator" and other.text not in ":!%|") for other in beside):
         return True
     if run and (run.depth > 0 or (run[-1].kind in ("number", "macro", "function") or run[-1].text in ")}^_*/")):
@@ -196,13 +205,13 @@ def _bridges(pieces: list[_Piece], index: int, run: _Run) -> bool:
     if after.kind == "operator" and after.text in "-–−":
         follower = pieces[index + 2] if index + 2 < len(pieces) else None
         return follower is not None and (follower.kind == "space" or before.kind in _JOINING)
-    if before.kind in _JOINING and before.text not in "!%°:" or after.kind in _JOINING and after.text not in ":!|":
+    if (before.kind in _JOINING and before.text not in "!%°:") or (after.kind in _JOINING and after.text not in ":!|"):
         return after.kind != "letters" or len(after.text) == 1 or before.kind in _JOINING
     if before.kind == "number" and after.kind == "number":
         rest = "".join(piece.text for piece in pieces[index + 1 : index + 4])
         return re.match(r"\d+/\d", rest) is not None
     if before.kind in ("macro", "bracket") or after.kind == "macro":
-        return after.kind in ("macro", "number", "bracket") and before.kind != "bracket" or after.kind == "macro"
+        return (after.kind in ("macro", "number", "bracket") and before.kind != "bracket") or after.kind == "macro"
     if after.kind == "letters" and after.text == "x" and before.kind == "number":
         return index + 3 < len(pieces) and pieces[index + 3].kind == "number"
     return before.text == "x" and after.kind == "number"
@@ -219,7 +228,9 @@ def _formula(text: str, run: _Run) -> list[Formula]:
         or (run[first].text in ("-", "–", "−") and _is_hyphen(text, run, first))
     ):
         first += 1
-    if not any(piece.kind in ("number", "macro", "function", "relation") or piece.text in _VALUES for piece in run[first:]):
+    if not any(
+        piece.kind in ("number", "macro", "function", "relation") or piece.text in _VALUES for piece in run[first:]
+    ):
         return []
     start, end = run[first].start, run[-1].end
     while start < end and text[start] in "([{" and _unbalanced(text[start:end]) and end - start < 2000:
@@ -240,11 +251,15 @@ def _is_loose(run: _Run) -> bool:
 def _is_hyphen(text: str, run: _Run, first: int) -> bool:
     """A stroke after a word or before a blank is no sign."""
     start, after = run[first].start, run[first + 1] if first + 1 < len(run) else None
-    return (start > 0 and (text[start - 1].isalnum() or text[start - 1] in ")}")) or (after is not None and after.kind == "space")
+    return (start > 0 and (text[start - 1].isalnum() or text[start - 1] in ")}")) or (
+        after is not None and after.kind == "space"
+    )
 
 
 def _unbalanced(text: str) -> bool:
-    return any(text.count(a) != text.count(b) for a, b in ("()", "[]", "{}")) and not re.fullmatch(r"[\[(][^\[\]()]*,[^\[\]()]*[\])]", text)
+    return any(text.count(a) != text.count(b) for a, b in ("()", "[]", "{}")) and not re.fullmatch(
+        r"[\[(][^\[\]()]*,[^\[\]()]*[\])]", text
+    )
 
 
 # --- what belongs to a formula --------------------------------------------------------------------------------
@@ -257,12 +272,12 @@ _BEFORE = re.compile(
 )
 _AFTER = re.compile(
     rf"[\s$\\)\]*]{{0,4}}(?:\b({'|'.join((*SCALES, *PARTS))}|percent|pct|[ap]\.?m\b\.?|squared|cubed|factorial)(?![A-Za-z])"
-    r"|(\\?%)|(?:\(?(?:in )?base[- ](\w+)\)?))",
+    r"|(\\?%)|(?:\(?(?:in )?base[- ](\w+)\)?)|(_\s?(?:\{[^{}]{1,20}\}|\w)))",
     re.IGNORECASE,
 )
 _NEGATED = re.compile(
     rf"(?:\b(?:{'|'.join(sorted(NEGATIONS - {'no', 'nor'}))}|rather than|instead of|other than)\b|n['’]t)"
-    r"(?:\s+(?:be|equal|equals|to|equal to|simply|just|exactly|really|actually))?[\s$\\(\[*]{0,4}$",
+    r"(?:\s+(?:be|equal|equals|to|equal to|simply|just|exactly|really|actually))?[\s$\\(\[*]{0,4}(?:\\(?:boxed|fbox)\s?\{)?$",
     re.IGNORECASE,
 )
 
@@ -281,7 +296,7 @@ def with_words(text: str, formula: Formula) -> Formula:
         said = f"{before.group(1) or '-'} {said}" if before.group(1) else f"-{said}"
         start = before.start()
     if after:
-        word = next(group for group in after.groups() if group)
-        said = f"{said} base {word}" if after.group(3) else f"{said}{word}" if word.endswith("%") else f"{said} {word}"
+        word, sign, base, index = after.groups()
+        said = f"{said} base {base}" if base else f"{said} {word}" if word else f"{said}{sign or index}"
         end = after.end()
     return Formula(start, end, said, formula.delimited)

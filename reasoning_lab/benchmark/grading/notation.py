@@ -32,12 +32,70 @@ class Token(NamedTuple):
 
 
 FUNCTIONS = frozenset(
-    "sin cos tan cot sec csc arcsin arccos arctan sinh cosh tanh log ln lg exp sqrt abs floor ceil".split()
+    [
+        "sin",
+        "cos",
+        "tan",
+        "cot",
+        "sec",
+        "csc",
+        "arcsin",
+        "arccos",
+        "arctan",
+        "sinh",
+        "cosh",
+        "tanh",
+        "log",
+        "ln",
+        "lg",
+        "exp",
+        "sqrt",
+        "abs",
+        "floor",
+        "ceil",
+    ]
 )
 _ALIASES = {"asin": "arcsin", "acos": "arccos", "atan": "arctan", "cbrt": "cbrt"}
 _GREEK = frozenset(
-    "alpha beta gamma delta epsilon varepsilon zeta eta theta vartheta iota kappa lambda mu nu xi rho sigma tau upsilon "
-    "phi varphi chi psi omega Gamma Delta Theta Lambda Xi Pi Sigma Phi Psi Omega ell hbar".split()
+    [
+        "alpha",
+        "beta",
+        "gamma",
+        "delta",
+        "epsilon",
+        "varepsilon",
+        "zeta",
+        "eta",
+        "theta",
+        "vartheta",
+        "iota",
+        "kappa",
+        "lambda",
+        "mu",
+        "nu",
+        "xi",
+        "rho",
+        "sigma",
+        "tau",
+        "upsilon",
+        "phi",
+        "varphi",
+        "chi",
+        "psi",
+        "omega",
+        "Gamma",
+        "Delta",
+        "Theta",
+        "Lambda",
+        "Xi",
+        "Pi",
+        "Sigma",
+        "Phi",
+        "Psi",
+        "Omega",
+        "ell",
+        "hbar",
+    ]
 )
 _CONSTANTS = {"pi": "pi", "infty": "infinity", "infinity": "infinity", "inf": "infinity", "infin": "infinity"}
 _RELATIONS = {
@@ -50,16 +108,95 @@ _OPERATORS = {
     "setminus": "setminus", "backslash": "setminus", "bmod": "mod", "mod": "mod", "bullet": "*",
 }  # fmt: skip
 _IGNORED = frozenset(
-    "left right big Big bigg Bigg bigl bigr Bigl Bigr biggl biggr Biggl Biggr displaystyle textstyle scriptstyle limits "
-    "nolimits quad qquad hfill noindent large Large rm bf it nonumber notag boldsymbol mathop mathstrut space enspace "
-    "thinspace".split()
+    [
+        "left",
+        "right",
+        "big",
+        "Big",
+        "bigg",
+        "Bigg",
+        "bigl",
+        "bigr",
+        "Bigl",
+        "Bigr",
+        "biggl",
+        "biggr",
+        "Biggl",
+        "Biggr",
+        "displaystyle",
+        "textstyle",
+        "scriptstyle",
+        "limits",
+        "nolimits",
+        "quad",
+        "qquad",
+        "hfill",
+        "noindent",
+        "large",
+        "Large",
+        "rm",
+        "bf",
+        "it",
+        "nonumber",
+        "notag",
+        "boldsymbol",
+        "mathop",
+        "mathstrut",
+        "space",
+        "enspace",
+        "thinspace",
+    ]
 )
 _UPRIGHT = frozenset(
-    "text textbf textit textrm textsf texttt textnormal textup mbox mathrm mathbf mathit mathsf mathtt operatorname mathcal "
-    "hbox boldsymbol bm emph mathbin mathrel underline boxed fbox ensuremath bold overrightarrow vec hat".split()
+    [
+        "text",
+        "textbf",
+        "textit",
+        "textrm",
+        "textsf",
+        "texttt",
+        "textnormal",
+        "textup",
+        "mbox",
+        "mathrm",
+        "mathbf",
+        "mathit",
+        "mathsf",
+        "mathtt",
+        "operatorname",
+        "mathcal",
+        "hbox",
+        "boldsymbol",
+        "bm",
+        "emph",
+        "mathbin",
+        "mathrel",
+        "underline",
+        "boxed",
+        "fbox",
+        "ensuremath",
+        "bold",
+        "overrightarrow",
+        "vec",
+        "hat",
+    ]
 )
 _MATHS_INSIDE = frozenset(
-    "mathbf mathit boldsymbol bm boxed fbox underline ensuremath mathcal vec hat overrightarrow bold".split()
+    [
+        "mathbf",
+        "mathit",
+        "boldsymbol",
+        "bm",
+        "boxed",
+        "fbox",
+        "underline",
+        "ensuremath",
+        "mathcal",
+        "vec",
+        "hat",
+        "overrightarrow",
+        "bold",
+    ]
 )
 _UNICODE = {
     "−": "-", "–": "-", "—": "-", "‐": "-", "‑": "-", "×": r"\times ", "·": r"\cdot ", "⋅": r"\cdot ", "∙": r"\cdot ",
@@ -84,7 +221,10 @@ _LAYOUT: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...
     (re.compile(pattern), replacement)
     for pattern, replacement in (
         (r"\\(?=\\[A-Za-z])", ""),  # escaped twice: \\frac
-        (r",?\\!\s*|(?<=\d)\s*\{\s*,\s*\}(?=\d)|(?<=\d)\\[,;: ](?=\d{3}(?!\d))", "\ue000"),  # between thousands, or nothing
+        (
+            r",?\\!\s*|(?<=\d)\s*\{\s*,\s*\}(?=\d)|(?<=\d)\\[,;: ](?=\d{3}(?!\d))",
+            "\ue000",
+        ),  # between thousands, or nothing
         (r"(?<=\d)\ue000(?=\d{3}(?!\d))", "\ue001"),
         ("\ue000", " "),
         (r"\\(?:left|right)\s*\.", " "),
@@ -294,7 +434,11 @@ class _Lexer:
                 self._group(self.text[at], "group")
                 at += 1
             elif name != "sqrt":
-                if at < len(self.text) and self.text[at] == "\\" and (macro := re.compile(r"\\[A-Za-z]+").match(self.text, at)):
+                if (
+                    at < len(self.text)
+                    and self.text[at] == "\\"
+                    and (macro := re.compile(r"\\[A-Za-z]+").match(self.text, at))
+                ):
                     self._group(macro.group(), "group")
                     at = macro.end()
                 else:
@@ -354,22 +498,40 @@ class _Lexer:
 
     def _words(self, run: str) -> None:
         # A hyphen joins numerals (twenty-five, three-fourths).
-        for word in run.split("-") if any(part in PARTS or numeral([part]) for part in run.lower().split("-")) else [run]:
+        for word in (
+            run.split("-") if any(part in PARTS or numeral([part]) for part in run.lower().split("-")) else [run]
+        ):
             self.add("word", word)
 
     def _is_word(self, run: str, at: int) -> bool:
         lower, before = run.lower(), self.found[-1] if self.found else None
         after = self.text[at : at + 40].lstrip()[:1]
-        follows_value = before is not None and (before.kind in ("number", "close") or before.text in ("percent", "degree"))
+        follows_value = before is not None and (
+            before.kind in ("number", "close") or before.text in ("percent", "degree")
+        )
         if lower in ABBREVIATIONS or lower in ("in", "pct"):
-            return before is not None and (follows_value or before.text in ("pi", "word")) or lower == "pct"
+            return (before is not None and (follows_value or before.text in ("pi", "word"))) or lower == "pct"
         if lower == "an" and after.isalpha():
             return True
         if run.isupper() and len(run) <= 3 and not (follows_value and lower in MEANINGFUL):
             return False
         if lower in MEANINGFUL or lower in SCALES or lower in PARTS or lower in BASES or lower in UNITS:
             return True
-        if lower in ("percent", "percentage", "yes", "true", "false", "odd", "even", "none", "the", "is", "are", "of", "per"):
+        if lower in (
+            "percent",
+            "percentage",
+            "yes",
+            "true",
+            "false",
+            "odd",
+            "even",
+            "none",
+            "the",
+            "is",
+            "are",
+            "of",
+            "per",
+        ):
             return True
         if "'" in run or "-" in run:
             return True
@@ -429,7 +591,12 @@ def _with_values(found: list[Token]) -> list[Token]:
                 if (scale := found[at].text.lower()) in SCALES:
                     done.append(Token("number", scale, False, Fraction(SCALES[scale])))
                     at += 1
-        elif token.text == "percent" and at + 2 < len(found) and found[at + 1].text == "of" and found[at + 2].kind == "number":
+        elif (
+            token.text == "percent"
+            and at + 2 < len(found)
+            and found[at + 1].text == "of"
+            and found[at + 2].kind == "number"
+        ):
             done += [token, Token("operator", "*", False)]
             at += 2
         else:

@@ -45,7 +45,9 @@ def read(text: str) -> Node | None:
         return _last_step(text) or _equation(text) or _text(text)
 
 
-_ARROW = re.compile(r"\\(?:Rightarrow|Longrightarrow|implies|rightarrow|longrightarrow|iff|Leftrightarrow)(?![A-Za-z])|[⇒→]")
+_ARROW = re.compile(
+    r"\\(?:Rightarrow|Longrightarrow|implies|rightarrow|longrightarrow|iff|Leftrightarrow)(?![A-Za-z])|[⇒→]"
+)
 
 
 def _last_step(text: str) -> Node | None:
@@ -64,15 +66,14 @@ def _equation(text: str) -> Node | None:
             start = mark.end()
         elif depth == 0 and (mark.group() in "<>" or len(mark.group()) > 2):
             return None
-    value = read(text[start:]) if members and "\\" in members[0] + "" .join(members) else None
+    value = read(text[start:]) if members and "\\" in members[0] + "".join(members) else None
     if value is None or value.kind in ("relation", "text", "list", "name"):
         return None
     return Node("relation", (Node("name", label=members[0].strip()), value), "=")
 
 
-_CLOCK = re.compile(
-    r"(\d{1,2})(?::(\d{2}))?\s*(?:\\(?:text|mathrm|textrm|mbox)\s*\{)?\s*[,~\\]*\s*([aApP])\.?\s?[mM]\.?\s*\}?\.?"
-)
+_CLOCK = re.compile(r"(\d{1,2})(?::(\d{2}))?[\s,~\\]*([aApP])\.?\s?[mM]\.?\s*")
+_UPRIGHT = re.compile(r"\\(?:text\w*|mathrm|mbox)\s*\{([^{}]*)\}")
 _BASED = re.compile(
     r"\(?\s*([0-9A-Za-z]*\d[0-9A-Za-z]*)\s*\)?\s*_\s*(?:\{\s*(?:\\(?:text|mathrm|textrm)\s*\{)?\s*(\w+)\s*\}?\s*\}|(\w))"
 )
@@ -80,7 +81,7 @@ _MACROS = re.compile(r"\\(?:text\w*|mathrm|mathbf|mbox|emph|operatorname)\s*|\\[
 
 
 def _clock(text: str) -> Node | None:
-    found = _CLOCK.fullmatch(text.strip("$ "))
+    found = _CLOCK.fullmatch(_UPRIGHT.sub(r"\1", text).strip("$ "))
     if found is None:
         return None
     hour, minute, half = found.groups()
@@ -339,9 +340,11 @@ class _Parser:
             return self._bars_open
         if token.kind == "open" and token.text in ("(",) and self._is_aside():
             return False
-        return token.kind in ("symbol", "function", "number") or (
-            token.kind == "open" and token.text in ("(", "group", "floor", "ceil", "matrix")
-        ) or (token.kind == "macro" and token.text in ("frac", "sqrt", "binom", "name", "overline"))
+        return (
+            token.kind in ("symbol", "function", "number")
+            or (token.kind == "open" and token.text in ("(", "group", "floor", "ceil", "matrix"))
+            or (token.kind == "macro" and token.text in ("frac", "sqrt", "binom", "name", "overline"))
+        )
 
     _bars_open = False
 
@@ -378,7 +381,11 @@ class _Parser:
         assert token is not None
         if token.kind == "macro" and token.text == "frac":
             shape = [t for t in self.tokens[self.at + 1 : self.at + 7]]
-            return len(shape) == 6 and shape[1].kind == shape[4].kind == "number" and shape[2].kind == shape[5].kind == "close"
+            return (
+                len(shape) == 6
+                and shape[1].kind == shape[4].kind == "number"
+                and shape[2].kind == shape[5].kind == "close"
+            )
         after = self.peek(1), self.peek(2)
         return (
             token.kind == "number" and after[0] is not None and after[0].text == "/"

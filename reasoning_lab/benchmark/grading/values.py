@@ -362,4 +362,3 @@ def _value_or_none(node: Node, point: Point) -> Value | None:
         return None
     except (ValueError, OverflowError) as error:
         raise Undefined(str(error)) from error
-

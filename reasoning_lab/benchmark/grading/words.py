@@ -7,13 +7,35 @@ from typing import NamedTuple
 _SMALL = {
     word: value
     for value, word in enumerate(
-        "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
-        "seventeen eighteen nineteen".split()
+        [
+            "zero",
+            "one",
+            "two",
+            "three",
+            "four",
+            "five",
+            "six",
+            "seven",
+            "eight",
+            "nine",
+            "ten",
+            "eleven",
+            "twelve",
+            "thirteen",
+            "fourteen",
+            "fifteen",
+            "sixteen",
+            "seventeen",
+            "eighteen",
+            "nineteen",
+        ]
     )
 }
 _TENS = {
     word: 10 * value
-    for value, word in enumerate("twenty thirty forty fifty sixty seventy eighty ninety".split(), start=2)
+    for value, word in enumerate(
+        ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"], start=2
+    )
 }
 SCALES = {
     "hundred": 100, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12, "dozen": 12,
@@ -92,7 +114,13 @@ def numeral(words: Sequence[str]) -> Numeral | None:
                 current = (current or 1) * 100
             else:
                 total, current = total + (current if current is not None else 1) * scale, None
-        elif word == "and" and n and words[n - 1] in SCALES and n + 1 < len(words) and words[n + 1] in {**_SMALL, **_TENS}:
+        elif (
+            word == "and"
+            and n
+            and words[n - 1] in SCALES
+            and n + 1 < len(words)
+            and words[n + 1] in {**_SMALL, **_TENS}
+        ):
             pass
         else:
             break

@@ -31,7 +31,9 @@ def test_any_text_has_a_normal_form(text: str) -> None:
     canonical_answer(text)
 
 
-@pytest.mark.parametrize("text", ["", ".", "-", "1/0", "\\frac{1}{0}", "1 2", "1,23", "1.2.3", "x", "9^{9^9}", "٤", "5 or 6"])
+@pytest.mark.parametrize(
+    "text", ["", ".", "-", "1/0", "\\frac{1}{0}", "1 2", "1,23", "1.2.3", "x", "9^{9^9}", "٤", "5 or 6"]
+)
 def test_what_is_no_number_has_none(text: str) -> None:
     assert exact_number(text) is None
 

@@ -3,9 +3,9 @@ r"""Pull the chosen letter of a multiple choice out of a text.
 The rules, in the order in which they are tried; within each, the last place in the text counts:
 
 1. boxed           ``\boxed{C}``, ``\boxed{\text{(C)}}``, ``\boxed{C) 5 m/s}``; or a box that holds one option's text
-2. answer is       "the answer is (C)", "Answer: C", ``"answer": "C"``, ``<answer>C</answer>``, "I choose option C", "(C) is
-                   correct"; or one option's text after "the answer is"
-3. conclusion      "Thus C.", "It's C", "most likely C", "by elimination, (C)": a letter that ends its sentence or reason
+2. answer is       "the answer is (C)", "Answer: C", ``"answer": "C"``, ``<answer>C</answer>``, "I choose option C",
+                   "(C) is correct"; or one option's text after "the answer is"
+3. conclusion      "Thus C.", "It's C", "most likely C", "by elimination, (C)": a letter that ends its sentence
 4. letter line     a line with a letter alone: "C", "(C)", "**C**", "#### C"
 5. option line     the last line is one option's text, with or without its letter
 6. first letter    the text begins with "C)", "C." or "C:"

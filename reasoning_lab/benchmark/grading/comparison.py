@@ -56,7 +56,7 @@ def _renamed(node: Node, names: Mapping[str, str]) -> Node:
 
 
 def equal_numbers(gold: Node, answer: Node) -> bool | None:
-    """The verdict on two exact numbers without units; None of anything else, or where one may be the other's rounding."""
+    """The verdict on two exact numbers without units; None of anything else, or where one may round the other."""
     if {gold.kind, answer.kind} & {"percent", "quantity", "degree"}:
         return None
     try:
@@ -175,8 +175,7 @@ def _items(node: Node) -> list[Node] | None:
             items += [inner] if inner.kind == "set" else _items(inner) or [inner]
         return items
     if node.kind == "relation" and set(node.label.split()) == {"="} and is_name(node.parts[0]):
-        inner = _items(node.parts[-1])
-        return inner
+        return _items(node.parts[-1])
     signed = with_signs(node)
     return signed if len(signed) > 1 else None
 

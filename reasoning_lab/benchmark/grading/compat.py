@@ -112,14 +112,19 @@ def hendrycks_form(answer: str) -> str:
 _UNITS = "degree|cm|centimeter|meter|mile|second|minute|hour|day|week|month|year|foot|feet|inch|yard"
 _SCALES = {"million": "*10^6", "billion": "*10^9", "trillion": "*10^12"}
 _SIGNS = {
-    "pi": "π", "infty": "∞", "cup": "∪", "cap": "∩", "cdot": "·", "times": "×", "div": "÷", "pm": "±", "mp": "∓", "le": "≤",
+    "pi": "π", "infty": "∞", "cup": "∪", "cap": "∩", "cdot": "·", "times": "×", "div": "÷", "pm": "±", "mp": "∓",
+    "le": "≤",
     "leq": "≤", "ge": "≥", "geq": "≥", "ne": "≠", "neq": "≠", "in": "∈", "emptyset": "∅", "angle": "∠", "circ": "∘",
-    "alpha": "α", "beta": "β", "gamma": "γ", "delta": "δ", "theta": "θ", "lambda": "λ", "mu": "μ", "rho": "ρ", "sigma": "σ",
-    "phi": "ϕ", "varphi": "φ", "omega": "ω", "ldots": "…", "dots": "…", "lvert": "|", "rvert": "|", "langle": "⟨", "rangle": "⟩",
+    "alpha": "α", "beta": "β", "gamma": "γ", "delta": "δ", "theta": "θ", "lambda": "λ", "mu": "μ", "rho": "ρ",
+    "sigma": "σ",
+    "phi": "ϕ", "varphi": "φ", "omega": "ω", "ldots": "…", "dots": "…", "lvert": "|", "rvert": "|", "langle": "⟨",
+    "rangle": "⟩",
     "setminus": "∖", "varnothing": "∅", "ell": "ℓ", "equiv": "≡", "approx": "≈", "to": "→", "bullet": "∙",
-    "Gamma": "Γ", "Delta": "Δ", "Omega": "Ω", "tau": "τ", "epsilon": "ϵ", "eta": "η", "zeta": "ζ", "xi": "ξ", "kappa": "κ",
+    "Gamma": "Γ", "Delta": "Δ", "Omega": "Ω", "tau": "τ", "epsilon": "ϵ", "eta": "η", "zeta": "ζ", "xi": "ξ",
+    "kappa": "κ",
     "chi": "χ", "psi": "ψ", "nu": "ν", "cdots": "⋯", "sum": "∑", "prod": "∏", "int": "∫", "perp": "⊥", "sim": "∼",
-    **{name: name for name in ["sin", "cos", "tan", "arcsin", "arccos", "arctan", "sinh", "cosh", "tanh", "log", "ln", "exp", "max", "min", "lim"]},
+    **{name: name for name in ["sin", "cos", "tan", "arcsin", "arccos", "arctan", "sinh", "cosh", "tanh", "log", "ln",
+    "exp", "max", "min", "lim"]},
 }  # fmt: skip
 """Macros as the characters by which their code's library shows them; it drops those that it does not know."""
 _BOLD = {ord(letter): chr(0x1D400 + index) for index, letter in enumerate(ascii_uppercase + ascii_lowercase)}

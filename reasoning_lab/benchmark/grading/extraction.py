@@ -2,8 +2,8 @@ r"""Find the statement of the final answer in a text.
 
 What a thinking model wrote before ``</think>`` is not looked at. The rules, in the order in which they are tried:
 
-1. boxed        the last ``\boxed{…}`` or ``\fbox{…}``, braces matched; empty, unclosed and overlong boxes don't count. Boxes
-                joined to it by commas, "and" or "or" make one list with it; so does "alternatively"
+1. boxed        the last ``\boxed{…}`` or ``\fbox{…}``, braces matched; empty, unclosed and overlong boxes don't count.
+                Boxes joined to it by commas, "and" or "or" make one list with it; so does "alternatively"
 2. hashes       ``#### x`` on its line, GSM8K's own mark; ``#### Step 3`` is a heading and doesn't count
 3. answer is    the last ``the answer is …``, ``Answer: …``, ``<answer>…</answer>``; of the sentence the last formula or
                 number, as a whole, before any reason (because, since, for all, …); or its words where it has none
@@ -79,12 +79,14 @@ _BRACES = re.compile(r"\\(?:boxed|fbox)[ \t]{0,8}\{|\\(?!\\(?:boxed|fbox)).|[{}]
 _BARE_BOX = re.compile(r"\\boxed[ \t]{1,8}([^\s${}\\]{1,100})")
 _MARKS = re.compile(r"\\(?:text\w*|mbox|mathrm)\s*\{([^{}]*)\}|\\q?quad(?![A-Za-z])|\\[()\[\],;:! ]|[$*&{}]|\\\\")
 _JOINT = re.compile(
-    r"(?P<words>[^.!?\n]{0,50}?)(?P<mark>,\s*(?:and|or)\b|;|,|\band\b|\bor\b|[.,;]?\s*\b(?:alternatively|possibly|maybe|perhaps)\b)?"
+    r"(?P<words>[^.!?\n]{0,50}?)(?P<mark>,\s*(?:and|or)\b|;|,|\band\b|\bor\b|[.,;]?\s*\b(?:alternatively|possibly|"
+    r"maybe|perhaps)\b)?"
     r"[\s,]*(?P<name>(?:[A-Za-z]\w{0,3}|[A-Za-z]_\{?\w{1,3}\}?|\([a-z],\s*[a-z]\))\s*=)?\s*",
     re.IGNORECASE | re.DOTALL,
 )
 _CORRECTING = re.compile(
-    r"\b(?:no|not|wait|actually|instead|rather|wrong|incorrect|correction|but|so|thus|therefore|hence|then|which|gives?|is|are|"
+    r"\b(?:no|not|wait|actually|instead|rather|wrong|incorrect|correction|but|so|thus|therefore|hence|then|which|"
+    r"gives?|is|are|"
     r"final|answer|equals?|check|verify|sorry|oops|correct)\b|[=:<>]|n['’]t",
     re.IGNORECASE,
 )
@@ -192,7 +194,8 @@ def last_hashes(text: str) -> str | None:
 # Runs of space are bounded: unbounded ones beside each other take quadratic time on a page of blanks.
 _ANSWER_IS = re.compile(
     r"\banswers?\b\W{0,3}(?:\s{1,8}(?:to|of|for)\s[^.\n:]{1,80}?)?"
-    r"(?:\s{0,8}\b(?:is|are)\b(?:\s{1,8}(?:therefore|thus|hence|then|simply|just|now|clearly|indeed|given by))?\s{0,8}[:,]?|\s{0,8}[:=])"
+    r"(?:\s{0,8}\b(?:is|are)\b(?:\s{1,8}(?:therefore|thus|hence|then|simply|just|now|clearly|indeed|"
+    r"given by))?\s{0,8}[:,]?|\s{0,8}[:=])"
     r"[\s*]{0,8}([^\s*])"
     r"|<answer>\s{0,8}(\S)",
     re.IGNORECASE,
@@ -219,8 +222,10 @@ def last_answer_is(text: str) -> str | None:
 
 _SENTENCE_END = re.compile(r"[.!?](?=\s|\*|$)|\n(?=\s*\n)|\n(?!\s*[\\$])")
 _REASON = re.compile(
-    r"[,;]?\s*\(?\b(?:because|since|as(?! well)|where|for (?:all|every|any|each|some|which)|when|whenever|if|so that|given|"
-    r"assuming|provided|using|due to|which (?:is why|matches|agrees|was)|so it|and not|but not|rather than|instead of)\b",
+    r"[,;]?\s*\(?\b(?:because|since|as(?! well)|where|for (?:all|every|any|each|some|which)|when|whenever|if|"
+    r"so that|given|"
+    r"assuming|provided|using|due to|which (?:is why|matches|agrees|was)|so it|and not|but not|rather than|"
+    r"instead of)\b",
     re.IGNORECASE,
 )
 _CONCLUSION = re.compile(
@@ -228,15 +233,20 @@ _CONCLUSION = re.compile(
     re.IGNORECASE,
 )
 _STATING = re.compile(
-    r"(?:\b(?:is|are|was|were|be|equals?|equal to|get|gets|have|has|had|obtain|gives?|yields?|find|makes?|needs?|leaves?|"
-    r"becomes?|contains?|costs?|total of|only|exactly|takes?|or|(?:simplif|reduc|com|amount|sum|add|evaluat|lead|convert|round|"
-    r"increas|decreas|chang|gr[eo]w|fall|fell|correspond|factor|expand|equivalent|turn|ris|drop|boil)\w*(?: up| down| out)? to)\b"
+    r"(?:\b(?:is|are|was|were|be|equals?|equal to|get|gets|have|has|had|obtain|gives?|yields?|find|makes?|needs?|"
+    r"leaves?|"
+    r"becomes?|contains?|costs?|total of|only|exactly|takes?|or|(?:simplif|reduc|com|amount|sum|add|evaluat|lead|"
+    r"convert|round|"
+    r"increas|decreas|chang|gr[eo]w|fall|fell|correspond|factor|expand|equivalent|turn|ris|drop|boil)\w*(?: up|"
+    r" down| out)? to)\b"
     r"|[:=,(])[\s$*\\(]*(?:(?:just|only|exactly|a|the|total|of|about|simply|up|to)\s+){0,3}$",
     re.IGNORECASE,
 )
 _HANGING = re.compile(
-    r"\b(?:of|in|from|between|for|to|by|with|on|at|as|than|below|above|under|over|mod|modulo|per|through|into|among|within|"
-    r"dividing|divides|divide|multiples?|are|factors?:|to [a-z]+)\s+(?:(?:the|a|an|both|each|these|those|all|radius|length|side|base|"
+    r"\b(?:of|in|from|between|for|to|by|with|on|at|as|than|below|above|under|over|mod|modulo|per|through|into|"
+    r"among|within|"
+    r"dividing|divides|divide|multiples?|are|factors?:|to [a-z]+)\s+(?:(?:the|a|an|both|each|these|those|all|"
+    r"radius|length|side|base|"
     r"angle|triangle|line|segment|point|number|sum|variable|denominator|numerator|expression|multiple|multiples|power|"
     r"powers|first|last|square|cube|equation|of|between|and|from|write)\s+){0,3}[\s$*\\(]*$",
     re.IGNORECASE,

@@ -77,9 +77,11 @@ def last_row(content: str) -> str:
 # --- without delimiters ---------------------------------------------------------------------------------------
 
 _PIECE = re.compile(
-    r"(?P<macro>\\(?:[dt]?frac|sqrt|binom|overline|text|mathrm|pi|cdot|times|infty|le|ge|leq|geq|neq|ne|pm|circ|degree|left"
+    r"(?P<macro>\\(?:[dt]?frac|sqrt|binom|overline|text|mathrm|pi|cdot|times|infty|le|ge|leq|geq|neq|ne|pm|circ|"
+    r"degree|left"
     r"|right|cup|cap|in|approx|theta|alpha|beta|log|ln|sin|cos|tan|begin|end|[{}%$,!]|dfrac|tfrac)(?![A-Za-z]))"
-    r"|(?P<number>(?:(?<![\w)}])[$€£]\s?)?(?:\d{1,3}(?:,\d{3})+(?!\d)|\d{1,3}(?: \d{3})+(?![\d/])|\d+)(?:\.\d+)?(?:[eE][-+]?\d{1,3}(?![\w.]))?|(?<!\d)\.\d+)"
+    r"|(?P<number>(?:(?<![\w)}])[$€£]\s?)?(?:\d{1,3}(?:,\d{3})+(?!\d)|\d{1,3}(?: \d{3})+(?![\d/])|"
+    r"\d+)(?:\.\d+)?(?:[eE][-+]?\d{1,3}(?![\w.]))?|(?<!\d)\.\d+)"
     r"|(?P<function>(?:sqrt|sin|cos|tan|log|ln|exp|pi)(?![A-Za-z]))"
     r"|(?P<times>(?<=\d)[ ]?x[ ]?(?=10[ ]?(?:\^|\*\*)))"
     r"|(?P<letters>[A-Za-z]+(?:['’][A-Za-z]+)?)"
@@ -178,8 +180,8 @@ def _is_variable(pieces: list[_Piece], index: int, run: _Run) -> bool:
     piece = pieces[index]
     before, after = _neighbour(pieces, index, -1), _neighbour(pieces, index, 1)
     beside = [other for other in (before, after) if other is not None]
-    glued = [other for other in (pieces[index - 1] if index else None, pieces[index + 1] if index + 1 < len(pieces) else None)
-             if other is not None and other.kind in ("number", "operator", "relation", "bracket")]  # fmt: skip
+    touching = pieces[max(0, index - 1) : index] + pieces[index + 1 : index + 2]
+    glued = [other for other in touching if other.kind in ("number", "operator", "relation", "bracket")]
     if len(piece.text) > 3:
         return bool(run) and run[-1].text == "{"  # \text{cm}
     if piece.text in ("a", "A", "I") or len(piece.text) > 1:
@@ -265,19 +267,22 @@ def _unbalanced(text: str) -> bool:
 # --- what belongs to a formula --------------------------------------------------------------------------------
 
 _BEFORE = re.compile(
-    rf"(?:\b(minus|negative|half(?: of)?(?: a)?|(?:one|two|three|a|four|five) (?:{'|'.join(PARTS)}) of|{'|'.join(TIMES)}"
+    rf"(?:\b(minus|negative|half(?: of)?(?: a)?|(?:one|two|three|a|four|five) (?:{'|'.join(PARTS)}) of|"
+    rf"{'|'.join(TIMES)}"
     r"|square root of|at least|at most|more than|less than|fewer than|greater than|between)|(?<![\w)}])([-−]))"
     r"[\s$\\(\[*]{0,4}$",
     re.IGNORECASE,
 )
 _AFTER = re.compile(
-    rf"[\s$\\)\]*]{{0,4}}(?:\b({'|'.join((*SCALES, *PARTS))}|percent|pct|[ap]\.?m\b\.?|squared|cubed|factorial)(?![A-Za-z])"
+    rf"[\s$\\)\]*]{{0,4}}(?:\b({'|'.join((*SCALES, *PARTS))}|percent|pct|[ap]\.?m\b\.?|squared|cubed|"
+    rf"factorial)(?![A-Za-z])"
     r"|(\\?%)|(?:\(?(?:in )?base[- ](\w+)\)?)|(_\s?(?:\{[^{}]{1,20}\}|\w)))",
     re.IGNORECASE,
 )
 _NEGATED = re.compile(
     rf"(?:\b(?:{'|'.join(sorted(NEGATIONS - {'no', 'nor'}))}|rather than|instead of|other than)\b|n['’]t)"
-    r"(?:\s+(?:be|equal|equals|to|equal to|simply|just|exactly|really|actually))?[\s$\\(\[*]{0,4}(?:\\(?:boxed|fbox)\s?\{)?$",
+    r"(?:\s+(?:be|equal|equals|to|equal to|simply|just|exactly|really|actually))?[\s$\\(\[*]{0,4}(?:\\(?:boxed|"
+    r"fbox)\s?\{)?$",
     re.IGNORECASE,
 )
 

@@ -31,71 +31,15 @@ class Token(NamedTuple):
     """Of a number."""
 
 
-FUNCTIONS = frozenset(
-    [
-        "sin",
-        "cos",
-        "tan",
-        "cot",
-        "sec",
-        "csc",
-        "arcsin",
-        "arccos",
-        "arctan",
-        "sinh",
-        "cosh",
-        "tanh",
-        "log",
-        "ln",
-        "lg",
-        "exp",
-        "sqrt",
-        "abs",
-        "floor",
-        "ceil",
-    ]
-)
+def _names(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+FUNCTIONS = _names("sin cos tan cot sec csc arcsin arccos arctan sinh cosh tanh log ln lg exp sqrt abs floor ceil")
 _ALIASES = {"asin": "arcsin", "acos": "arccos", "atan": "arctan", "cbrt": "cbrt"}
-_GREEK = frozenset(
-    [
-        "alpha",
-        "beta",
-        "gamma",
-        "delta",
-        "epsilon",
-        "varepsilon",
-        "zeta",
-        "eta",
-        "theta",
-        "vartheta",
-        "iota",
-        "kappa",
-        "lambda",
-        "mu",
-        "nu",
-        "xi",
-        "rho",
-        "sigma",
-        "tau",
-        "upsilon",
-        "phi",
-        "varphi",
-        "chi",
-        "psi",
-        "omega",
-        "Gamma",
-        "Delta",
-        "Theta",
-        "Lambda",
-        "Xi",
-        "Pi",
-        "Sigma",
-        "Phi",
-        "Psi",
-        "Omega",
-        "ell",
-        "hbar",
-    ]
+_GREEK = _names(
+    "alpha beta gamma delta epsilon varepsilon zeta eta theta vartheta iota kappa lambda mu nu xi rho sigma "
+    "tau upsilon phi varphi chi psi omega Gamma Delta Theta Lambda Xi Pi Sigma Phi Psi Omega ell hbar"
 )
 _CONSTANTS = {"pi": "pi", "infty": "infinity", "infinity": "infinity", "inf": "infinity", "infin": "infinity"}
 _RELATIONS = {
@@ -107,96 +51,18 @@ _OPERATORS = {
     "cdot": "*", "times": "*", "ast": "*", "div": "/", "pm": "±", "mp": "∓", "cup": "cup", "cap": "cap",
     "setminus": "setminus", "backslash": "setminus", "bmod": "mod", "mod": "mod", "bullet": "*",
 }  # fmt: skip
-_IGNORED = frozenset(
-    [
-        "left",
-        "right",
-        "big",
-        "Big",
-        "bigg",
-        "Bigg",
-        "bigl",
-        "bigr",
-        "Bigl",
-        "Bigr",
-        "biggl",
-        "biggr",
-        "Biggl",
-        "Biggr",
-        "displaystyle",
-        "textstyle",
-        "scriptstyle",
-        "limits",
-        "nolimits",
-        "quad",
-        "qquad",
-        "hfill",
-        "noindent",
-        "large",
-        "Large",
-        "rm",
-        "bf",
-        "it",
-        "nonumber",
-        "notag",
-        "boldsymbol",
-        "mathop",
-        "mathstrut",
-        "space",
-        "enspace",
-        "thinspace",
-    ]
+_IGNORED = _names(
+    "left right big Big bigg Bigg bigl bigr Bigl Bigr biggl biggr Biggl Biggr displaystyle textstyle "
+    "scriptstyle limits nolimits quad qquad hfill noindent large Large rm bf it nonumber notag boldsymbol "
+    "mathop mathstrut space enspace thinspace"
 )
-_UPRIGHT = frozenset(
-    [
-        "text",
-        "textbf",
-        "textit",
-        "textrm",
-        "textsf",
-        "texttt",
-        "textnormal",
-        "textup",
-        "mbox",
-        "mathrm",
-        "mathbf",
-        "mathit",
-        "mathsf",
-        "mathtt",
-        "operatorname",
-        "mathcal",
-        "hbox",
-        "boldsymbol",
-        "bm",
-        "emph",
-        "mathbin",
-        "mathrel",
-        "underline",
-        "boxed",
-        "fbox",
-        "ensuremath",
-        "bold",
-        "overrightarrow",
-        "vec",
-        "hat",
-    ]
+_UPRIGHT = _names(
+    "text textbf textit textrm textsf texttt textnormal textup mbox mathrm mathbf mathit mathsf mathtt "
+    "operatorname mathcal hbox boldsymbol bm emph mathbin mathrel underline boxed fbox ensuremath bold "
+    "overrightarrow vec hat"
 )
-_MATHS_INSIDE = frozenset(
-    [
-        "mathbf",
-        "mathit",
-        "boldsymbol",
-        "bm",
-        "boxed",
-        "fbox",
-        "underline",
-        "ensuremath",
-        "mathcal",
-        "vec",
-        "hat",
-        "overrightarrow",
-        "bold",
-    ]
+_MATHS_INSIDE = _names(
+    "mathbf mathit boldsymbol bm boxed fbox underline ensuremath mathcal vec hat overrightarrow bold"
 )
 _UNICODE = {
     "−": "-", "–": "-", "—": "-", "‐": "-", "‑": "-", "×": r"\times ", "·": r"\cdot ", "⋅": r"\cdot ", "∙": r"\cdot ",
@@ -206,7 +72,8 @@ _UNICODE = {
     "¾": r"\frac{3}{4}", "⅓": r"\frac{1}{3}", "⅔": r"\frac{2}{3}", "θ": r"\theta ", "α": r"\alpha ", "β": r"\beta ",
     "φ": r"\phi ", "λ": r"\lambda ", "∅": r"\emptyset ", "⟨": r"\langle ", "⟩": r"\rangle ", "\u00a0": " ",
     "\u2009": " ", "\u202f": " ", "’": "'", "′": "'", "∖": r"\setminus ", "€": r"\euro ", "£": r"\pounds ",
-    "≡": r"\equiv ", "⩽": r"\le ", "⩾": r"\ge ", "ℝ": r"\mathbb{R}", "“": "", "”": "", "≅": r"\approx ", "∠": r"\angle ",
+    "≡": r"\equiv ", "⩽": r"\le ", "⩾": r"\ge ", "ℝ": r"\mathbb{R}", "“": "", "”": "", "≅": r"\approx ",
+    "∠": r"\angle ",
     "…": r"\ldots ", "∗": "*", "△": r"\triangle ",
 }  # fmt: skip
 _TRANSLATED = str.maketrans(_UNICODE)
@@ -326,7 +193,7 @@ class _Lexer:
 
     def _matrix(self, content: str) -> None:
         self.add("open", "matrix")
-        rows = [row for row in content.split("\\\\") if row.strip(" \n\\") and not row.strip() == "\\hline"]
+        rows = [row for row in content.split("\\\\") if row.strip(" \n\\") and row.strip() != "\\hline"]
         for row in rows:
             self.add("open", "row")
             for cell in row.replace("\\hline", "").split("&"):
@@ -618,7 +485,8 @@ def _words_at(found: list[Token], at: int) -> list[str]:
 
 
 def _of(found: list[Token], at: int) -> int | None:
-    """How many tokens "of", or "of a", or "a" take before a number, counted with the number; None where none follows."""
+    """How many tokens "of", or "of a", or "a" take before a number,
+    counted with the number; None where none follows."""
     for n in (1, 2, 3):
         if at + n - 1 < len(found):
             token = found[at + n - 1]

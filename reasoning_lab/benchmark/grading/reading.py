@@ -19,9 +19,9 @@ MAX_CHARS = 4000
 class Node(NamedTuple):
     """A part of an answer.
 
-    kind: number, symbol, infinity; add, mul, div, pow, neg, call, function, factorial, root, binomial, log, abs, plusminus;
-    percent, quantity, degree; list, tuple, set, matrix, union, intersection, without, ratio, relation, member;
-    based, clock, not, text, name.
+    kind: number, symbol, infinity; add, mul, div, pow, neg, call, function, factorial, root, binomial, log, abs,
+    plusminus; percent, quantity, degree; list, tuple, set, matrix, union, intersection, without, ratio, relation,
+    member; based, clock, not, text, name.
     """
 
     kind: str
@@ -380,7 +380,7 @@ class _Parser:
         token = self.peek()
         assert token is not None
         if token.kind == "macro" and token.text == "frac":
-            shape = [t for t in self.tokens[self.at + 1 : self.at + 7]]
+            shape = self.tokens[self.at + 1 : self.at + 7]
             return (
                 len(shape) == 6
                 and shape[1].kind == shape[4].kind == "number"

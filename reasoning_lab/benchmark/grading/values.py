@@ -142,6 +142,7 @@ _FUNCTIONS: dict[str, Callable[[Value], Value]] = {
     "tanh": mpmath.tanh, "ln": mpmath.log, "exp": mpmath.exp, "abs": abs,
     "floor": lambda x: mpmath.floor(mpmath.re(x)), "ceil": lambda x: mpmath.ceil(mpmath.re(x)),
 }  # fmt: skip
+_OF_LARGE = (abs, mpmath.atan, _FUNCTIONS["floor"], _FUNCTIONS["ceil"])
 _ANGLES = {"sin", "cos", "tan", "cot", "sec", "csc"}
 
 
@@ -202,9 +203,8 @@ def _applied(function: Callable[[Value], Value] | None, inside: Value) -> Value:
     if function is mpmath.log:
         if not inside:
             raise Undefined("log 0")
-    elif inside and mpmath.mag(inside) > 17:  # beyond 131072, where exp is beyond the bound and sines lose digits
-        if function is not abs and function not in (_FUNCTIONS["floor"], _FUNCTIONS["ceil"], mpmath.atan):
-            raise TooLarge("a function's argument")
+    elif inside and mpmath.mag(inside) > 17 and function not in _OF_LARGE:  # beyond 131072 exp is beyond the bound
+        raise TooLarge("a function's argument")
     return _bounded(function(inside))
 
 

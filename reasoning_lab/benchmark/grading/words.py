@@ -54,7 +54,8 @@ BASES = {**_SMALL, "binary": 2, "octal": 8, "decimal": 10, "hexadecimal": 16, "s
 NEGATIONS = {"not", "never", "isn't", "aren't", "wasn't", "neither", "nor", "no", "cannot", "can't", "n't"}
 MEANINGFUL = {
     *NEGATIONS, *_SMALL, *_TENS, *SCALES, *PARTS, *TIMES, "or", "and", "minus", "negative", "plus", "less", "more",
-    "than", "least", "most", "fewer", "greater", "above", "below", "over", "under", "between", "except", "without", "am",
+    "than", "least", "most", "fewer", "greater", "above", "below", "over", "under", "between", "except", "without",
+    "am",
     "pm", "times", "squared", "cubed", "divided", "multiplied", "factorial", "base", "off", "nearly", "almost",
     "either", "maybe", "perhaps", "possibly", "if", "unless", "before", "after", "to", "through", "until", "mod",
     "modulo", "noon", "midnight",

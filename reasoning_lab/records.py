@@ -6,6 +6,8 @@ from typing import Any, Literal, TypeVar
 
 R = TypeVar("R", bound="Record")
 
+NO_RULE = "none"
+"""Rule of a grade whose text states no answer that a rule finds."""
 Verdict = Literal["correct", "wrong", "ungradable", "timeout"]
 
 
@@ -271,7 +273,9 @@ class Grade(Record):
     answer: str | None
     """The answer read off the text, None when none was found."""
     reason: str
-    """Which rule decided ('boxed', 'last number', 'no answer' ...)."""
+    """What decided ('boxed, types', 'no answer' ...)."""
+    rule: str = NO_RULE
+    """By which rule of the grader the answer was found in the text ('boxed', 'answer is', 'last number' ...)."""
 
     @property
     def correct(self) -> bool:

@@ -29,7 +29,7 @@ class Grades(Artifact[tuple[Grade, ...]]):
     """Verdicts on answers, in their order."""
 
     kind: ClassVar[str] = "grades"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     completions: Completions
     judge: Annotated[JudgeOption | None, IDENTITY] = None
     """Who has the first word, where the benchmark asks a judge."""
@@ -115,7 +115,9 @@ class Grades(Artifact[tuple[Grade, ...]]):
         cases = [Case(problems[a.problem].question, problems[a.problem].gold, a.text) for a in answers]
         tell_cost(chat.name, chat.estimate(verdict_requests(cases)), context)
         verdicts = {
-            (a.problem, a.chain): Grade(a.problem, a.chain, "correct" if yes else "wrong", None, f"yes by {chat.name}")
+            (a.problem, a.chain): Grade(
+                a.problem, a.chain, "correct" if yes else "wrong", None, f"yes by {chat.name}", "judge"
+            )
             for a, yes in zip(answers, says_yes(chat, cases), strict=True)
             if yes is not None
         }

@@ -22,7 +22,7 @@ class Aime(MathBenchmark):
     A gold answer may be written with leading zeros, as on the answer sheet (073); it is held as a number.
     """
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     citation: ClassVar[str] = "Mathematical Association of America, American Invitational Mathematics Examination"
     licence: ClassVar[str] = "the problems are the MAA's; the data set's card states its own"
 

@@ -107,7 +107,9 @@ def judged(problem: str, chain: int, preference: float | None) -> Grade:
     """Correct if the judge prefers the answer to the reference's: preference, the probability of that, above 1/2."""
     if preference is None:
         return Grade(problem, chain, "ungradable", None, "no preference read")
-    return Grade(problem, chain, "correct" if preference > 0.5 else "wrong", None, f"preference {preference:.3f}")
+    return Grade(
+        problem, chain, "correct" if preference > 0.5 else "wrong", None, f"preference {preference:.3f}", "whole text"
+    )
 
 
 def instruction_index(problem: str) -> int:

@@ -87,7 +87,9 @@ class Arithmetic(Benchmark):
         if answer is None:
             reason = "no conclusion" if text.strip() else "empty text"
             return Grade(problem.id, chain, "ungradable", None, reason)
-        return Grade(problem.id, chain, "correct" if answer == problem.gold else "wrong", answer, "conclusion")
+        return Grade(
+            problem.id, chain, "correct" if answer == problem.gold else "wrong", answer, "conclusion", "conclusion"
+        )
 
     def behaviours(self, text: str) -> dict[str, int]:
         """Check and backtracking sentences, by the grammar."""

@@ -21,7 +21,7 @@ class Gpqa(MultipleChoice):
     what was drawn before it; here it is a function of (option_seed, problem).
     """
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     citation: ClassVar[str] = "Rein et al. 2023, GPQA: A Graduate-Level Google-Proof Q&A Benchmark, arXiv:2311.12022"
     licence: ClassVar[str] = "CC BY 4.0"
 

@@ -21,7 +21,7 @@ class Gsm8k(MathBenchmark):
     Zero-shot, unlike the few-shot evaluations that most published numbers of base models come from.
     """
 
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     citation: ClassVar[str] = "Cobbe et al. 2021, Training Verifiers to Solve Math Word Problems, arXiv:2110.14168"
     licence: ClassVar[str] = "MIT"
 

@@ -6,7 +6,7 @@ from typing import ClassVar, Literal, final
 from unicodedata import normalize
 
 from reasoning_lab.benchmark.base import require_names
-from reasoning_lab.benchmark.grading.extraction import last_boxed
+from reasoning_lab.benchmark.grading.extraction import last_box
 from reasoning_lab.benchmark.math500 import level_tag, subject_tag
 from reasoning_lab.benchmark.mathematics import MathBenchmark
 from reasoning_lab.benchmark.rows import OnBad, Row, rows, text_field
@@ -30,7 +30,7 @@ class HendrycksMath(MathBenchmark):
     The authors' own thousand are not published; `n_problems: 1000` takes others of the same kind.
     """
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     citation: ClassVar[str] = (
         "Hendrycks et al. 2021, Measuring Mathematical Problem Solving With the MATH Dataset, arXiv:2103.03874"
     )
@@ -71,7 +71,7 @@ class HendrycksMath(MathBenchmark):
         if row.get("answer") is not None:
             gold = text_field(row, "answer", where)
         else:
-            boxed = last_boxed(text_field(row, "solution", where))
+            boxed = last_box(text_field(row, "solution", where))
             if boxed is None:
                 raise ValueError(f"{where}: solution has no \\boxed answer, and the row has no field 'answer'.")
             gold = boxed

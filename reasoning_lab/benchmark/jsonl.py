@@ -9,7 +9,7 @@ from reasoning_lab.benchmark.base import Finish, RowBenchmark, require_names
 from reasoning_lab.benchmark.grading.choices import LETTERS, chosen
 from reasoning_lab.benchmark.grading.equality import shared_pool
 from reasoning_lab.benchmark.grading.extraction import extract_answer
-from reasoning_lab.benchmark.grading.normal_form import canonical_answer, normal_form, number
+from reasoning_lab.benchmark.grading.normal_form import canonical_answer, exact_number
 from reasoning_lab.benchmark.mathematics import PROMPTS, PromptStyle, amount_of, why_none
 from reasoning_lab.benchmark.multiple_choice import ChoiceProblem
 from reasoning_lab.benchmark.rows import text_field
@@ -30,7 +30,7 @@ class Jsonl(RowBenchmark):
     by the rules of `choices.py`, the options in a list under `options_field` or written in the question.
     """
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     citation: ClassVar[str] = "the user's own problems"
     licence: ClassVar[str] = "the user's own"
 
@@ -126,12 +126,12 @@ class Jsonl(RowBenchmark):
         answer, rule = stated
         if self.grader == "math":
             verdict, means = shared_pool().verify(problem.gold, answer)
-            return Grade(problem.id, chain, verdict, answer, f"{rule}, {means}")
-        return Grade(problem.id, chain, "correct" if self._equal(problem.gold, answer) else "wrong", answer, rule)
+            return Grade(problem.id, chain, verdict, answer, f"{rule}, {means}", rule)
+        return Grade(problem.id, chain, "correct" if self._equal(problem.gold, answer) else "wrong", answer, rule, rule)
 
     def _equal(self, gold: str, answer: str) -> bool:
         if self.grader == "integer":
-            return number(normal_form(gold)) == number(normal_form(answer))
+            return exact_number(gold) == exact_number(answer)
         return self.canonical(gold) == self.canonical(answer)
 
     def gold_text(self, problem: Problem) -> str:

@@ -14,7 +14,7 @@ from reasoning_lab.records import Problem
 class Math500(MathBenchmark):
     """The 500 problems that Lightman et al. held out; in Karan & Du 2025 (§5.1) and Venhoff et al. 2025."""
 
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     citation: ClassVar[str] = (
         "Hendrycks et al. 2021, Measuring Mathematical Problem Solving With the MATH Dataset, arXiv:2103.03874; "
         "subset of Lightman et al. 2023, Let's Verify Step by Step, arXiv:2305.20050"

@@ -8,7 +8,7 @@ from reasoning_lab.benchmark.base import Finish, RowBenchmark
 from reasoning_lab.benchmark.grading import compat
 from reasoning_lab.benchmark.grading.equality import shared_pool
 from reasoning_lab.benchmark.grading.extraction import Answer, extract_answer
-from reasoning_lab.benchmark.grading.normal_form import canonical_answer, normal_form
+from reasoning_lab.benchmark.grading.normal_form import canonical_answer, normal_form, states_number
 from reasoning_lab.checks import require_one_of
 from reasoning_lab.records import Grade, Problem
 
@@ -93,7 +93,7 @@ class MathBenchmark(RowBenchmark):
         if answer is None:
             return Grade(problem.id, chain, "ungradable", None, why_none(text, finish))
         verdict, means = shared_pool().verify(problem.gold, answer.text)
-        return Grade(problem.id, chain, verdict, answer.text, f"{answer.rule}, {means}")
+        return Grade(problem.id, chain, verdict, answer.text, f"{answer.rule}, {means}", answer.rule)
 
     def gold_text(self, problem: Problem) -> str:
         """The gold in a box."""
@@ -107,8 +107,10 @@ _AMOUNT = re.compile(
 
 def amount_of(answer: Answer | None) -> Answer | None:
     """Of a number in words ("18 dollars", "x = 18") only the number; any other answer as it is."""
-    amount = _AMOUNT.fullmatch(normal_form(answer.text)) if answer else None
-    return answer._replace(text=amount.group(1)) if answer and amount else answer
+    if answer is None or not states_number(answer.text):
+        return answer
+    amount = _AMOUNT.fullmatch(normal_form(answer.text))
+    return answer._replace(text=amount.group(1)) if amount else answer
 
 
 def why_none(text: str, finish: Finish) -> str:

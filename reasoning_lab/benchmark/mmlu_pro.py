@@ -19,7 +19,7 @@ class MmluPro(MultipleChoice):
     How their message lays the options out is not on record; ours gives each a line of its own.
     """
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     citation: ClassVar[str] = (
         "Wang et al. 2024, MMLU-Pro: A More Robust and Challenging Multi-Task Language Understanding Benchmark, "
         "arXiv:2406.01574"

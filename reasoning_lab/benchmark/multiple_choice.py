@@ -120,7 +120,7 @@ class MultipleChoice(RowBenchmark):
         if choice is None:
             return Grade(problem.id, chain, "ungradable", None, why_none(text, finish))
         verdict = "correct" if choice.text == problem.gold else "wrong"
-        return Grade(problem.id, chain, verdict, choice.text, choice.rule)
+        return Grade(problem.id, chain, verdict, choice.text, choice.rule, choice.rule)
 
     @final
     def gold_text(self, problem: Problem) -> str:

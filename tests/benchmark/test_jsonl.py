@@ -45,7 +45,7 @@ def test_each_grader_grades(tmp_path: Path, grader: str, gold: str, text: str, v
     (problem,) = benchmark.load()
     assert benchmark.grade(problem, text, 0, "stop").verdict == verdict
     assert benchmark.grade(problem, benchmark.gold_text(problem), 0, "stop").correct
-    assert benchmark.grading == benchmark.reading == f"reasoning_lab.benchmark.jsonl.Jsonl 1 {grader}"
+    assert benchmark.grading == benchmark.reading == f"reasoning_lab.benchmark.jsonl.Jsonl 2 {grader}"
 
 
 def test_options_may_stand_in_a_list(tmp_path: Path) -> None:

@@ -27,7 +27,10 @@ def decode(ids: Iterable[int]) -> str:
 def grade(problem: grammar.WordProblem, name: str, chain: int, text: str) -> Grade:
     answer = grammar.final_answer(text)
     verdict: Verdict = "ungradable" if answer is None else "correct" if answer == problem.answer else "wrong"
-    return Grade(name, chain, verdict, None if answer is None else str(answer), "conclusion" if answer else "no answer")
+    rule = "none" if answer is None else "conclusion"
+    return Grade(
+        name, chain, verdict, None if answer is None else str(answer), "conclusion" if answer else "no answer", rule
+    )
 
 
 def text_of(rng: random.Random, problem: grammar.WordProblem, weights: tuple[float, float, float], cut: float) -> str:

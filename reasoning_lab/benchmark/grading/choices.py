@@ -3,17 +3,21 @@ r"""Pull the chosen letter of a multiple choice out of a text.
 The rules, in the order in which they are tried; within each, the last place in the text counts:
 
 1. boxed           ``\boxed{C}``, ``\boxed{\text{(C)}}``, ``\boxed{C) 5 m/s}``; or a box that holds one option's text
-2. answer is       "the answer is (C)", "Answer: C", ``"answer": "C"``, "I choose option C", "(C) is correct"; or one
-                   option's text after "the answer is"
-3. letter line     a line with a letter alone: "C", "(C)", "**C**", "#### C"
-4. option line     the last line is one option's text, with or without its letter
-5. first letter    the text begins with "C)", "C." or "C:"
-6. last mention    the last "(C)" or "option C" that is not called wrong or ruled out there
+2. answer is       "the answer is (C)", "Answer: C", ``"answer": "C"``, ``<answer>C</answer>``, "I choose option C",
+                   "(C) is correct"; or one option's text after "the answer is"
+3. conclusion      "Thus C.", "It's C", "most likely C", "by elimination, (C)": a letter that ends its sentence
+4. letter line     a line with a letter alone: "C", "(C)", "**C**", "#### C"
+5. option line     the last line is one option's text, with or without its letter
+6. first letter    the text begins with "C)", "C." or "C:"
+7. last mention    the last "(C)" or "option C" that is not called wrong or ruled out there
+
+What a thinking model wrote before ``</think>`` is not looked at. A conditional ("would be C", "if so, then C") is no
+answer by rules 2, 3 and 7.
 
 The English article "a" and the pronoun "I" are never letters: in running text A and I count only in brackets, before
 punctuation or before words such as "because". Small letters count in boxes and brackets, and b to h, j at the end of a
 sentence. Several letters at once ("A and C") are an answer that equals no letter. Texts that say one thing by letter
-and another by option are taken at their letter. Rules 4 and 6 are for texts that ended by themselves; in others a
+and another by option are taken at their letter. Rules 3, 5 and 7 are for texts that ended by themselves; in others a
 letter at the very end does not count, for it may be where a word broke off.
 """
 
@@ -21,10 +25,10 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Literal, NamedTuple
 
-from reasoning_lab.benchmark.grading.extraction import last_boxed
+from reasoning_lab.benchmark.grading.extraction import after_thinking, last_boxed
 from reasoning_lab.benchmark.grading.normal_form import canonical_answer
 
-ChoiceRule = Literal["boxed", "answer is", "letter line", "option line", "first letter", "last mention"]
+ChoiceRule = Literal["boxed", "answer is", "conclusion", "letter line", "option line", "first letter", "last mention"]
 LETTERS = "ABCDEFGHIJ"
 """MMLU-Pro has ten options."""
 _WINDOW = 300
@@ -43,10 +47,11 @@ def chosen(text: str, options: Sequence[str], complete: bool = True) -> Choice |
 
     `complete`: whether the text ended by itself. Where the options' texts are not known, empty ones stand for them.
     """
-    reader = _Reader(options)
+    reader, text = _Reader(options), after_thinking(text)
     rules: tuple[tuple[ChoiceRule, str | None], ...] = (
         ("boxed", reader.boxed(text)),
         ("answer is", reader.answer_is(text, complete)),
+        ("conclusion", reader.conclusion(text) if complete else None),
         ("letter line", reader.letter_line(text, complete)),
         ("option line", reader.option_line(text) if complete else None),
         ("first letter", reader.first_letter(text)),
@@ -69,6 +74,7 @@ _ENDS = re.compile(
     r"\s*(?:$|[.,;:!?)\]/&|–—-]|(?:because|since|as|and|or|for|which|with|given|based|due|by|while|not)\b)"
 )
 _ENDS_SMALL = re.compile(r"\s*(?:$|[.!?;](?:\s|$))")
+_PROVIDED = re.compile(r",?\s(?:only\s)?(?:if|unless|provided|assuming)\b")
 _ANOTHER = re.compile(
     r"\s*(?:,\s?(?:and|or)?|and|or|/|&|\+)\s?(?:option\s)?"
     r"(?:[(\[]([A-J])[)\]]|([A-J])\b(?=\s*(?:$|[.,;)/&]|and\b|or\b|are\b)))"
@@ -101,7 +107,7 @@ class _Reader:
             letter, end = bare.group(1).upper(), bare.end()
         else:
             return None
-        if letter not in self.letters:
+        if letter not in self.letters or _PROVIDED.match(rest, end):
             return None
         letters = [letter]
         while another := _ANOTHER.match(rest, end):
@@ -142,6 +148,18 @@ class _Reader:
             letters = self.phrase(said, cut=at_end and not complete and text[-1].isalnum()) or letters
         return letters
 
+    def conclusion(self, text: str) -> str | None:
+        letters = None
+        for cue in _CONCLUDING.finditer(text):
+            if _is_conditional(text, cue.start()):
+                continue
+            said = " ".join(_MARKUP.sub(" ", text[cue.end() : cue.end() + _WINDOW].split("\n")[0]).split())
+            stated = _CONCLUDED.match(said)
+            letter = (stated.group(1) or stated.group(2)) if stated else None
+            if letter and letter in self.letters:
+                letters = letter
+        return letters
+
     def letter_line(self, text: str, complete: bool) -> str | None:
         lines = [(line.group(1) or line.group(2), line.end()) for line in _LETTER_LINE.finditer(text)]
         lines = [(letter.upper(), end) for letter, end in lines if letter.upper() in self.letters]
@@ -174,18 +192,29 @@ class _Reader:
         return first.group(1) if set(listed) == {first.group(1)} else None
 
     def last_mention(self, text: str) -> str | None:
-        mentioned = None
+        mentioned, end = None, 0
         for mention in _MENTION.finditer(text):
+            if mention.start() < end:
+                continue
             letter = mention.group(1) or mention.group(2)
             ruled_out = _RULED_OUT.search(text, max(mention.start() - 40, 0), mention.start())
-            if letter in self.letters and not ruled_out and not _CALLED_WRONG.match(text, mention.end()):
-                mentioned = letter
+            if letter not in self.letters or ruled_out or _CALLED_WRONG.match(text, mention.end()):
+                continue
+            if _is_conditional(text, mention.start()):
+                continue
+            letters, end = [letter], mention.end()
+            while another := _ANOTHER.match(text, end):  # (A) or (D) is no choice
+                letters.append(another.group(1) or another.group(2))
+                end = another.end()
+            mentioned = ", ".join(dict.fromkeys(letters))
         return mentioned
 
 
 _CUE = re.compile(
     r"\banswer\b[\"*_]{0,3}(?:\s(?:choice|option|letter))?(?:\sto\s[^.\n:]{1,60}?)?[*_]{0,2}\s{0,3}"
-    r"(?:\b(?:is|would\sbe|must\sbe|should\sbe|has\sto\sbe|will\sbe)\b\s{0,3}:?|[:=→])"
+    r"(?:\b(?:is|must\sbe|should\sbe|has\sto\sbe|will\sbe)\b(?:\s(?:most\s)?(?:likely|probably|therefore|thus|clearly|hence))?"
+    r"\s{0,3}:?|[:=→])"
+    r"|<answer>\s{0,3}"
     r"|\b(?:correct|right|best|final)\s(?:option|choice|letter)\s{0,3}(?:is\b\s{0,3}:?|:)"
     r"|\b(?:choose|pick|select|go\swith|going\swith)\b",
     re.IGNORECASE,
@@ -199,13 +228,43 @@ _CORRECT = re.compile(
 
 def _announced(text: str) -> Iterator[tuple[int, str]]:
     """Where something is announced as the answer, and the phrase that begins there, in the order of the text."""
-    announced = [(cue.end(), _phrase_at(text, cue.end())) for cue in _CUE.finditer(text)]
+    announced = [
+        (cue.end(), _phrase_at(text, cue.end()).split("</answer>")[0])
+        for cue in _CUE.finditer(text)
+        if not _is_conditional(text, cue.start())
+    ]
     for said in _CORRECT.finditer(text):
         letter = next(group for group in said.groups()[:4] if group)
         # A bare "C is correct" may be statement C, or point C; "C is the correct answer" is not.
-        if said.group(4) is None or (said.group(5) and (said.group(6) or said.group(7))):
+        named = said.group(4) is None or (said.group(5) and (said.group(6) or said.group(7)))
+        if named and not _is_conditional(text, said.start()):
             announced.append((said.start(), f"({letter})"))
     return iter(sorted(announced))
+
+
+_CONCLUDING = re.compile(
+    r"\b(?:thus|therefore|hence|so|consequently|(?:most\s)?likely|probably|by\selimination|(?:which|that|this)\sleaves|leaving|"
+    r"left\swith|it\s(?:is|must\sbe|has\sto\sbe)|it['’]s|that['’]s|this\sis|i(?:['’]ll|['’]d|\swill|\swould)?\s(?:say|guess|take)|"
+    r"my\s(?:choice|pick|guess)\sis|correct:|final:)\b(?:[\s,:]{1,3}(?:it['’]s|it\sis|must\sbe|only|option|choice|letter|statement|"
+    r"just|clearly|simply|definitely|the\sanswer\sis|we\s(?:choose|pick|select))\b){0,2}[\s,:]{0,3}",
+    re.IGNORECASE,
+)
+_CONCLUDED = re.compile(
+    r"(?:(?:option|choice)\s)?(?:[(\[]([A-J])[)\]]|([A-J])\)?)(?:\s*(?:$|[.!;](?=\s|$))|,?\s(?:because|since|given|based|due|by\selimination)\b"
+    r"|\sis\s(?:therefore\s|thus\s|clearly\s)?(?:the\s)?(?:correct|right|best|only|answer)\b"
+    r"|,\s(?!and\b|or\b))"
+)
+_REACH = r"(?:(?!,\s(?:but|so|thus|however|hence|therefore)\b)[^.!?;\n])*$"
+_CONDITIONAL = re.compile(
+    r"\b(?:would|could|might|may|wouldn['’]t|suppose|supposing|assume|assuming|unless|whether)\b" + _REACH + "|"
+    r"(?:^|[.!?;:\n]|\b(?:but|and|so|now|then|even|only)\b,?)\s*(?:if|had|were)\b" + _REACH,
+    re.IGNORECASE,
+)
+
+
+def _is_conditional(text: str, at: int) -> bool:
+    """Whether what is said at a place holds only under a condition that the sentence names before it."""
+    return _CONDITIONAL.search(text, max(0, at - 200), at) is not None
 
 
 def _phrase_at(text: str, start: int) -> str:
@@ -224,7 +283,7 @@ _CALLED_WRONG = re.compile(
     r"|\s?(?:cannot|isn|doesn|can't)"
 )
 _RULED_OUT = re.compile(
-    r"(?:\b(?:rul(?:e|es|ed|ing) out|eliminat\w+|exclud\w+|reject\w*|not)|n't|n’t)(?: \w+)?\W{0,2}$"
+    r"(?:\b(?:rul(?:e|es|ed|ing) out|eliminat(?:e|es|ed|ing)|exclud\w+|reject\w*|not)|n't|n’t)(?: \w+)?\W{0,2}$"
 )
 _SENTENCE = re.compile(r"[.;](?=\s|$)|\s(?:because|since)\b")
 

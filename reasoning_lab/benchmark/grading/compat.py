@@ -22,10 +22,12 @@ interval, a text) only the last digits are compared, or nothing.
 """
 
 import re
+from collections.abc import Callable
 from decimal import Decimal
+from string import ascii_lowercase, ascii_uppercase
 
 from reasoning_lab.benchmark.grading.equality import Verification, shared_pool
-from reasoning_lab.records import Grade, Problem
+from reasoning_lab.records import NO_RULE, Grade, Problem
 
 VENHOFF2025_NOTE = (
     "Graded as Venhoff et al. 2025's code does (grader=venhoff2025), for comparison: a chat model's YES or, where none "
@@ -44,7 +46,7 @@ def grade_by_box(problem: Problem, text: str, chain: int) -> Grade:
         return Grade(problem.id, chain, "ungradable", None, "empty text")
     answer = boxed(text)
     verdict, means = ("wrong", "no box") if answer is None else _verify(problem.gold, answer)
-    return Grade(problem.id, chain, verdict, answer, f"reference, {means}")
+    return Grade(problem.id, chain, verdict, answer, f"reference, {means}", NO_RULE if answer is None else "boxed")
 
 
 def _verify(gold: str, answer: str) -> Verification:
@@ -83,7 +85,7 @@ _HENDRYCKS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"\^\{\\circ\}|\^\\circ|\\\$|\\%", ""),
         (r"\\text\{ .*$", ""),  # a unit on the right
         (r"(^|[ {])\.", r"\g<1>0."),
-        (r"^[^=]{1,2}=(?=[^=]*$)", ""),  # k=5
+        (r"^[^=]{0,2}=(?=[^=]*$)", ""),  # k=5
         (r"\\sqrt(\w)", r"\\sqrt{\1}"),
         (r" ", ""),
         (r"\\frac(\d)(\d)", r"\\frac{\1}{\2}"),
@@ -96,50 +98,120 @@ _HENDRYCKS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
 
 
 def hendrycks_form(answer: str) -> str:
-    """The string after Hendrycks et al.'s normaliser: no layout, units or spaces, fractions with braces."""
+    """The string after Hendrycks et al.'s normaliser: no layout, units or spaces, fractions with braces.
+
+    Theirs fails on two units, and then leaves the string as it is.
+    """
+    if answer.count("\\text{ ") > 1:
+        return answer.strip()
     for pattern, replacement in _HENDRYCKS:
         answer = pattern.sub(replacement, answer.strip())
     return answer
 
 
 _UNITS = "degree|cm|centimeter|meter|mile|second|minute|hour|day|week|month|year|foot|feet|inch|yard"
-_PLAIN: tuple[tuple[re.Pattern[str], str], ...] = tuple(
-    (re.compile(pattern), replacement)
+_SCALES = {"million": "*10^6", "billion": "*10^9", "trillion": "*10^12"}
+_SIGNS = {
+    "pi": "π", "infty": "∞", "cup": "∪", "cap": "∩", "cdot": "·", "times": "×", "div": "÷", "pm": "±", "mp": "∓",
+    "le": "≤",
+    "leq": "≤", "ge": "≥", "geq": "≥", "ne": "≠", "neq": "≠", "in": "∈", "emptyset": "∅", "angle": "∠", "circ": "∘",
+    "alpha": "α", "beta": "β", "gamma": "γ", "delta": "δ", "theta": "θ", "lambda": "λ", "mu": "μ", "rho": "ρ",
+    "sigma": "σ",
+    "phi": "ϕ", "varphi": "φ", "omega": "ω", "ldots": "…", "dots": "…", "lvert": "|", "rvert": "|", "langle": "⟨",
+    "rangle": "⟩",
+    "setminus": "∖", "varnothing": "∅", "ell": "ℓ", "equiv": "≡", "approx": "≈", "to": "→", "bullet": "∙",
+    "Gamma": "Γ", "Delta": "Δ", "Omega": "Ω", "tau": "τ", "epsilon": "ϵ", "eta": "η", "zeta": "ζ", "xi": "ξ",
+    "kappa": "κ",
+    "chi": "χ", "psi": "ψ", "nu": "ν", "cdots": "⋯", "sum": "∑", "prod": "∏", "int": "∫", "perp": "⊥", "sim": "∼",
+    **{name: name for name in ["sin", "cos", "tan", "arcsin", "arccos", "arctan", "sinh", "cosh", "tanh", "log", "ln",
+    "exp", "max", "min", "lim"]},
+}  # fmt: skip
+"""Macros as the characters by which their code's library shows them; it drops those that it does not know."""
+_BOLD = {ord(letter): chr(0x1D400 + index) for index, letter in enumerate(ascii_uppercase + ascii_lowercase)}
+_READ = {"√": "sqrt", "π": "pi", "∞": "inf", "∪": "U", "·": "*", "×": "*"}
+"""Characters that their code puts into words, after macros alone."""
+
+
+def _matrix(environment: re.Match[str]) -> str:
+    """A matrix as [a b; c d], whatever its brackets."""
+    rows = environment.group(2).split("\\\\")
+    return "[ " + "; ".join(" ".join(cell.strip() for cell in row.split("&")) for row in rows if row.strip()) + " ]"
+
+
+_NESTED: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...] = tuple(
+    (re.compile(pattern, re.DOTALL), replacement)
     for pattern, replacement in (
-        (r"^\s*\\text\{(.*)\}\s*$", r"\1"),
-        (r"\\?[%$]", ""),
-        (r" (?:or|and) ", " , "),
-        (rf"(?:{_UNITS})(?:es|s)?\s*(?:\^\s*\d+)?", ""),
-        (r"\^\s*\\circ|\^\s*\{\s*\\circ\s*\}", ""),
-        (r"^\{(.*)\}$", r"\1"),
-        (r",\\!\s*", ""),
-        (r"^(-?\d+)\.0*$", r"\1"),
-        (r"\\sqrt\s*\{([^{}]*)\}", r"sqrt(\1)"),
-        (r"\\sqrt\s*(\d)", r"sqrt(\1)"),
-        (r"\\[td]?frac\s*(\d)\s*(\d)", r" \1/\2"),
-        (r"\\[td]?frac\s*\{([^{}]*)\}\s*\{([^{}]*)\}", r" \1/\2"),  # the brackets are lost, as there
-        (r"\\pi|π", "pi"),
-        (r"\\infty|∞", "inf"),
-        (r"\\cup|∪", "U"),
-        (r"\\cdot|\\times|·|×", "*"),
-        (r"\\(?:left|right|text|mathrm|textbf|mathbf|mbox)(?![A-Za-z])|\\[,;:! ]", ""),
-        (r"\\([A-Za-z]+)", r"\1"),
-        (r"- +", "-"),
-        (r"(?<=\d) +(?=\d)(?=\d+/)", "+"),  # a mixed number
-        (r"[ {}\\]", ""),
-        (r"^(-?\d{1,3}(?:,\d{3})+)$", r"\1"),
+        (r"\\begin\{(\w*matrix)\}(.{0,2000}?)\\end\{\1\}", _matrix),
+        (r"\\sqrt\s*(?:\[[^\]]*\])?\s*\{([^{}]*)\}", r"√(\1)"),  # the index is lost, as there
+        (r"\\sqrt\s*(?:\[[^\]]*\])?\s*([^\\{}\s])", r"√(\1)"),
+        (r"\\[td]?frac", r" \\frac"),
+        (r"\\frac\s*\{([^{}]*)\}", r"\\frac<\1>"),
+        (r"\\frac\s*(\w)", r"\\frac<\1>"),
+        (r"\\frac<([^<>]*)>\s*\{([^{}]*)\}", r"\1/\2"),  # the brackets are lost, as there
+        (r"\\frac<([^<>]*)>\s*(\w)", r"\1/\2"),
     )
 )
-_COMMAS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
-_FRACTION = re.compile(r"-?\d+/\d+")
-_INTEGER = re.compile(r"-?\d+")
+_LATEX: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...] = tuple(
+    (re.compile(pattern), replacement)
+    for pattern, replacement in (
+        (r"\\(?:text)?color\s*\{\w*\}|\\(?:underline|boxed|fbox)(?![A-Za-z])", ""),
+        (r"\\(?:left|right|text|mathrm|textbf|mbox|overline|operatorname)(?![A-Za-z])|\\!", ""),
+        (r"\\[,;: ]|\\q?quad(?![A-Za-z])", " "),
+        (r"\\(?!mathbf)([A-Za-z]+)\s*", lambda macro: _SIGNS.get(macro.group(1), "")),
+        (r"\\mathbf\s*\{((?:[^{}]|\{[^{}]*\})*)\}", lambda bold: bold.group(1).translate(_BOLD)),
+        (r"\\([{}%$&#_])", r"\1"),
+    )
+)
 
 
 def plain_form(answer: str) -> str:
     """The string as sympy is to read it: lower case, without spaces, braces, units and macros."""
-    for pattern, replacement in _PLAIN:
-        answer = pattern.sub(replacement, answer.strip())
-    return answer.lower()
+    if enclosed := re.search(r"^\\text\{(.+?)\}$", answer):
+        answer = enclosed.group(1)
+    answer = re.sub(r"\\?[%$]", "", answer).replace(" or ", " , ").replace(" and ", " , ")
+    for word, factor in _SCALES.items():
+        answer = answer.replace(word, factor)
+    for unit in _UNITS.split("|"):
+        answer = re.sub(rf"{unit}(?:es)?(?:s)? *(?:\^[0-9]+)?", "", answer)
+    answer = re.sub(r"\^ *\\circ", "", answer)
+    if answer[:1] == "{" and answer[-1:] == "}":
+        answer = answer[1:-1]
+    answer = _whole(re.sub(r",\\! *", "", answer))
+    if "\\" in answer:
+        answer = _shown(answer)
+    answer = re.sub(r"([0-9]) +([0-9])", r"\1+\2", re.sub("- *", "-", answer))
+    answer = re.sub(r"[ {}]", "", answer).lower()
+    return _whole(answer, commas=True)
+
+
+def _shown(answer: str) -> str:
+    """LaTeX as text."""
+    for pattern, replacement in (*_NESTED * 3, *_LATEX):  # fractions within fractions
+        answer = pattern.sub(replacement, answer)
+    for character, word in _READ.items():
+        answer = answer.replace(character, word)
+    return answer.strip()
+
+
+def _whole(answer: str, commas: bool = False) -> str:
+    """The digits of a whole number however it is written: 5.0, 1e3; with `commas` 1,000.0 too."""
+    value = _float(answer, commas)
+    return str(int(value) if commas else round(value)) if value is not None and _near_whole(value) else answer
+
+
+def _float(answer: str, commas: bool = True) -> float | None:
+    try:
+        return float(_COMMAS.sub("", answer) if commas else answer)
+    except ValueError:
+        return None
+
+
+def _near_whole(value: float) -> bool:
+    return abs(value) < 1e300 and abs(value - round(value)) <= 1e-7
+
+
+_COMMAS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
+_FRACTION = re.compile(r"-?[0-9]+.?/0*[1-9][0-9]*.?")
 
 
 def _verify_elements(gold: str, answer: str) -> Verification:
@@ -160,19 +232,18 @@ def _elements(form: str) -> list[str]:
     """What stands between the commas of one pair of brackets; else the whole, without commas between thousands."""
     form = _COMMAS.sub("", form)
     inner = form[1:-1]
-    if len(form) > 2 and form[0] in "([" and form[-1] in ")]" and not set(inner) & set("()[]"):
+    if len(form) > 2 and form[0] in "()[]" and form[-1] in "()[]" and not set(inner) & set("()[]"):
         return [element.strip() for element in inner.split(",")]
     return [form]
 
 
 def _verify_element(gold: str, answer: str) -> Verification:
-    if gold == answer:
-        return Verification("correct", "plain string")
     if _FRACTION.fullmatch(gold) and _FRACTION.fullmatch(answer):
-        return Verification("wrong", "fractions differ as strings")
-    if _INTEGER.fullmatch(gold) or _INTEGER.fullmatch(answer):
-        both = _INTEGER.fullmatch(gold) and _INTEGER.fullmatch(answer)
-        return Verification("correct" if both and int(gold) == int(answer) else "wrong", "integers")
+        return Verification("correct" if gold == answer else "wrong", "fractions as strings")
+    whole = [(value := _float(element)) is not None and _near_whole(value) for element in (gold, answer)]
+    if any(whole):
+        same = all(whole) and Decimal(gold) == Decimal(answer)
+        return Verification("correct" if same else "wrong", "integers")
     return shared_pool().difference_is_zero(gold, answer)
 
 
@@ -185,7 +256,8 @@ def grade_by_last_letter(problem: Problem, text: str, chain: int, letters: str) 
         return Grade(problem.id, chain, "ungradable", None, "empty text")
     letter = last_letter(text, letters)
     verdict = "correct" if letter == problem.gold else "wrong"
-    return Grade(problem.id, chain, verdict, letter, "reference, last letter" if letter else "reference, none")
+    rule = "last letter" if letter else NO_RULE
+    return Grade(problem.id, chain, verdict, letter, f"reference, {rule}", rule)
 
 
 def last_letter(text: str, letters: str) -> str | None:
@@ -205,7 +277,7 @@ def grade_by_last_number(problem: Problem, text: str, chain: int) -> Grade:
     if answer is None:
         return Grade(problem.id, chain, "ungradable", None, "no number" if text.strip() else "empty text")
     is_same = wanted is not None and Decimal(answer) == Decimal(wanted)
-    return Grade(problem.id, chain, "correct" if is_same else "wrong", answer, "last number")
+    return Grade(problem.id, chain, "correct" if is_same else "wrong", answer, "last number", "last number")
 
 
 def last_plain_number(text: str) -> str | None:

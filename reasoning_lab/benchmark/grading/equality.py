@@ -25,9 +25,10 @@ from queue import LifoQueue
 from types import TracebackType
 from typing import IO, Any, Literal, NamedTuple
 
-from reasoning_lab.benchmark.grading.intervals import as_interval, is_interval
+from reasoning_lab.benchmark.grading.comparison import equal_numbers
 from reasoning_lab.benchmark.grading.magnitude import unanswerable
-from reasoning_lab.benchmark.grading.normal_form import MAX_CHARS, is_percent, normal_form, number
+from reasoning_lab.benchmark.grading.normal_form import MAX_CHARS, normal_form
+from reasoning_lab.benchmark.grading.reading import plain_text, read
 from reasoning_lab.checks import require
 from reasoning_lab.records import Verdict
 
@@ -40,16 +41,15 @@ STARTUP_LIMIT_S = 120.0
 MAX_CACHED = 100_000
 """Comparisons remembered by a pool; beyond that it starts afresh."""
 
-_WORKER = Path(__file__).with_name("equality_worker.py")
+_WORKER = "reasoning_lab.benchmark.grading.equality_worker"
+_ROOT = Path(__file__).parents[3]
 _PASSED_ON = ("PATH", "HOME", "PYTHONPATH", "PYTHONHOME", "LD_LIBRARY_PATH", "TMPDIR", "LANG", "LC_ALL")
-Means = Literal["math-verify", "difference"]
-"""How a worker compares: by math-verify, or by whether sympy's difference is 0 (`compat.py`)."""
-_BASED = re.compile(r"(-?[0-9A-Za-z]+)_(?:\{(\w+)\}|(\w))", re.ASCII)
-_BASES = {
-    "two": "2", "three": "3", "four": "4", "five": "5", "six": "6", "seven": "7", "eight": "8", "nine": "9",
-    "ten": "10", "twelve": "12", "sixteen": "16",
-}  # fmt: skip
-_LETTER_AND_MORE = re.compile(r"\(([A-J])\).+", re.DOTALL)
+Means = Literal["types", "difference"]
+"""How a worker compares: by types (`comparison.py`), or by whether sympy's difference is 0 (`compat.py`)."""
+_LETTER = re.compile(r"\(?([a-j])(?:\)|(?=[.:]))[.:]?(.*)|([a-j])", re.DOTALL)
+
+
+_COMMA = re.compile(r"\s*-?(?:0,\d+|\d+,(?!\d{3}\s*$)\d+)\s*", re.ASCII)
 
 
 class Verification(NamedTuple):
@@ -57,57 +57,45 @@ class Verification(NamedTuple):
 
     verdict: Verdict
     means: str
-    """'exact', 'normal form', 'numbers', 'math-verify', 'time limit' ..."""
+    """'exact', 'numbers', 'types', 'time limit' ..."""
 
 
 def verify_as_text(gold: str, answer: str) -> Verification | None:
-    """The verdict as far as texts and exact numbers give one; None leaves it to symbolic comparison."""
+    """The verdict as far as texts and exact numbers give one; None leaves it to the comparison by types."""
     if gold.strip() == answer.strip():
         return Verification("correct", "exact")
     if max(len(gold), len(answer)) > MAX_CHARS:
         return Verification("ungradable", "too long")
-    gold_form, form = normal_form(gold), normal_form(answer)
-    if not form:
+    if not normal_form(answer):
         return Verification("ungradable", "empty answer")
-    if gold_form == form:
-        return Verification("correct", "normal form")
-    if (based := _based(gold_form)) and (other := _based(form)):
-        return Verification("correct" if based == other else "wrong", "base")  # math-verify drops the base
-    if re.fullmatch("[A-J]", gold_form) and (letter := _LETTER_AND_MORE.fullmatch(form)):
-        return Verification("correct" if letter.group(1) == gold_form else "wrong", "letter")  # (B) 12
-    if is_interval(gold_form) and "," in form and not re.search(r"[()\[\]{}=<>\\]", form):
-        return Verification("wrong", "brackets")  # -1,6 for (-1,6)
-    return _verify_numbers(gold, gold_form, answer, form)
+    letters = [_LETTER.fullmatch(plain_text(text)) for text in (gold, answer)]
+    if letters[0] and letters[1] and not letters[0].group(2) and (letters[0].group(1) or letters[1].group(1)):
+        ours, theirs = (letter.group(1) or letter.group(3) for letter in letters if letter)
+        return Verification("correct" if ours == theirs else "wrong", "letter")  # (B) 12
+    if why := unanswerable(gold, answer):
+        return Verification("ungradable", why)
+    try:
+        return _verify_read(gold, answer)
+    except RecursionError:
+        return Verification("ungradable", "nested too deep")
 
 
-def _based(form: str) -> tuple[str, str] | None:
-    """Digits and base of a number such as 52_8, or 52_{eight}."""
-    written = _BASED.fullmatch(form)
-    base = (written.group(2) or written.group(3)) if written else ""
-    base = _BASES.get(base, base)
-    return (written.group(1), base) if written and base.isdecimal() else None
+def _verify_read(gold: str, answer: str) -> Verification | None:
+    ours, theirs = read(gold), read(answer)
+    if ours is None or theirs is None:
+        same = normal_form(gold) == normal_form(answer)
+        return Verification("correct", "normal form") if same else Verification("ungradable", "not understood")
+    if "text" in (ours.kind, theirs.kind) and plain_text(gold) == plain_text(answer):
+        return Verification("correct", "text")
+    if _comma_as_point(answer) == gold.strip():
+        return Verification("correct", "decimal comma")
+    same = equal_numbers(ours, theirs)
+    return None if same is None else Verification("correct" if same else "wrong", "numbers")
 
 
-def _verify_numbers(gold: str, gold_form: str, answer: str, form: str) -> Verification | None:
-    gold_number, value = number(gold_form), number(form)
-    if gold_number is None or value is None:
-        return None
-    if gold_number == value:
-        return Verification("correct", "numbers")
-    # 50% is 0.5 too, but 50% is not 5000%.
-    if is_percent(gold) != is_percent(answer) and gold_number * 100 == value * (1 if is_percent(answer) else 10_000):
-        return Verification("correct", "percent")
-    # Other fractions may still agree to six places, which is math-verify's to say.
-    both_integers = gold_number.denominator == value.denominator == 1
-    return Verification("wrong", "numbers") if both_integers else None
-
-
-def _alike(gold: str, answer: str) -> tuple[str, str]:
-    """Both as intervals where one is and the other is an inequality, else as they are."""
-    forms = normal_form(gold), normal_form(answer)
-    if any(map(is_interval, forms)) and (left := as_interval(forms[0])) and (right := as_interval(forms[1])):
-        return left, right
-    return gold, answer
+def _comma_as_point(text: str) -> str | None:
+    """2,74 as 2.74; None of anything else."""
+    return text.strip().replace(",", ".") if _COMMA.fullmatch(text) else None
 
 
 class VerifierPool:
@@ -134,16 +122,13 @@ class VerifierPool:
 
     def verify(self, gold: str, answer: str) -> Verification:
         """Whether `answer` equals `gold`; never raises for what the texts hold, and never takes much over the limit."""
-        verification = verify_as_text(gold, answer)
-        if verification is None and (why := unanswerable(gold, answer)):
-            verification = Verification("ungradable", why)
-        return verification or self._verify_by_worker(*_alike(gold, answer))
+        return verify_as_text(gold, answer) or self._verify_by_worker(gold, answer, "types")
 
     def difference_is_zero(self, gold: str, answer: str) -> Verification:
         """Whether sympy's gold - answer simplifies to 0, both in the plain notation of `compat.py`."""
         return self._verify_by_worker(gold, answer, "difference")
 
-    def _verify_by_worker(self, gold: str, answer: str, means: Means = "math-verify") -> Verification:
+    def _verify_by_worker(self, gold: str, answer: str, means: Means) -> Verification:
         with self._lock:
             known = self._cache.get((gold, answer, means))
         if known is not None:
@@ -195,19 +180,20 @@ class _Verifier:
     def __init__(self) -> None:
         # No more of the environment than an interpreter needs: keys and tokens stay here.
         environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+        path = os.pathsep.join(filter(None, (str(_ROOT), environment.get("PYTHONPATH"))))
         self._process = subprocess.Popen(
-            [sys.executable, "-P", str(_WORKER)],  # -P: the benchmarks beside it are not top-level modules
+            [sys.executable, "-P", "-m", _WORKER],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            env={**environment, "OMP_NUM_THREADS": "1"},
+            env={**environment, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
             start_new_session=True,  # it has a child, and both are ended as one
         )
         started = self._reply(STARTUP_LIMIT_S)
         if started is None or "error" in started:
             self.kill()
             cause = "it took too long" if started is None else started["error"]
-            raise RuntimeError(f"The process that compares answers did not start: {cause}; is math-verify installed?")
+            raise RuntimeError(f"The process that compares answers did not start: {cause}; is sympy installed?")
 
     @property
     def alive(self) -> bool:

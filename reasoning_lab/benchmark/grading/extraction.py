@@ -1,14 +1,18 @@
-r"""Pull the final answer out of a text.
+r"""Find the statement of the final answer in a text.
 
-The rules, in the order in which they are tried; within each, the last place in the text counts:
+What a thinking model wrote before ``</think>`` is not looked at. The rules, in the order in which they are tried:
 
-1. boxed        ``\boxed{…}`` or ``\fbox{…}``, braces matched; empty, unclosed and overlong boxes don't count
-2. hashes       ``#### x`` alone on its line, GSM8K's own mark; ``#### Step 3`` is a heading and doesn't count
-3. answer is    ``the answer is x``, ``Answer: x``
-4. last number  of a text that ended by itself
+1. boxed        the last ``\boxed{…}`` or ``\fbox{…}``, braces matched; empty, unclosed and overlong boxes don't count.
+                Boxes joined to it by commas, "and" or "or" make one list with it; so does "alternatively"
+2. hashes       ``#### x`` on its line, GSM8K's own mark; ``#### Step 3`` is a heading and doesn't count
+3. answer is    the last ``the answer is …``, ``Answer: …``, ``<answer>…</answer>``; of the sentence the last formula or
+                number, as a whole, before any reason (because, since, for all, …); or its words where it has none
+4. last number  of a text that ended by itself: the last formula or number, as a whole, of its last sentence with one
 
-The order follows common practice (Hendrycks et al. 2021 for boxes, Cobbe et al. 2021 for hashes). Unlike Karan & Du's
-code, the text is the completion alone: theirs falls back to the box in the prompt where the answer has none.
+A formula is taken whole (`formulas.py`): a fraction, a tuple, a power, a relation, never a number out of it. What is
+negated ("not 5", "rather than 5") states nothing. The order follows common practice (Hendrycks et al. 2021 for boxes,
+Cobbe et al. 2021 for hashes). Unlike Karan & Du's code, the text is the completion alone: theirs falls back to the box
+in the prompt where the answer has none.
 
 All rules take time linear in the text: a hundred thousand tokens are a completion too.
 """
@@ -17,8 +21,13 @@ import re
 from collections.abc import Callable
 from typing import Literal, NamedTuple
 
+from reasoning_lab.benchmark.grading.formulas import Formula, formulas, is_negated, with_words
+from reasoning_lab.benchmark.grading.words import numeral
+
 AnswerRule = Literal["boxed", "hashes", "answer is", "last number"]
 
+MAX_STATEMENTS = 50
+"""Of "the answer is", from the end of the text, that are looked at."""
 MAX_ANSWER_CHARS = 1000
 """Longer is no answer [characters]; the longest gold answer of MATH500 has 53."""
 
@@ -36,11 +45,26 @@ def extract_answer(text: str, complete: bool = True) -> Answer | None:
     `complete`: whether the text ended by itself. In one cut off at the cap, the last number is where the thought
     broke off, so that only the marked answers count.
     """
+    text = after_thinking(text)
     rules = _RULES if complete else _RULES[:-1]
     for rule, find in rules:
         if stated := find(text):
             return Answer(stated, rule)
     return None
+
+
+_THOUGHT = re.compile(r"<(/?)(?:think|thinking)>")
+
+
+def after_thinking(text: str) -> str:
+    """What follows the last ``</think>``, up to a ``<think>`` that is never closed."""
+    start, opened = 0, None
+    for tag in _THOUGHT.finditer(text):
+        if tag.group(1):
+            start, opened = tag.end(), None
+        elif opened is None:
+            opened = tag.start()
+    return text[start:opened]
 
 
 def _usable(content: str) -> str | None:
@@ -53,79 +77,359 @@ def _usable(content: str) -> str | None:
 # A box, an escaped character, a brace. \\boxed (escaped twice, as models do) is a box, not a line break.
 _BRACES = re.compile(r"\\(?:boxed|fbox)[ \t]{0,8}\{|\\(?!\\(?:boxed|fbox)).|[{}]", re.DOTALL)
 _BARE_BOX = re.compile(r"\\boxed[ \t]{1,8}([^\s${}\\]{1,100})")
+_MARKS = re.compile(r"\\(?:text\w*|mbox|mathrm)\s*\{([^{}]*)\}|\\q?quad(?![A-Za-z])|\\[()\[\],;:! ]|[$*&{}]|\\\\")
+_JOINT = re.compile(
+    r"(?P<words>[^.!?\n]{0,50}?)(?P<mark>,\s*(?:and|or)\b|;|,|\band\b|\bor\b|[.,;]?\s*\b(?:alternatively|possibly|"
+    r"maybe|perhaps)\b)?"
+    r"[\s,]*(?P<name>(?:[A-Za-z]\w{0,3}|[A-Za-z]_\{?\w{1,3}\}?|\([a-z],\s*[a-z]\))\s*=)?\s*",
+    re.IGNORECASE | re.DOTALL,
+)
+_CORRECTING = re.compile(
+    r"\b(?:no|not|wait|actually|instead|rather|wrong|incorrect|correction|but|so|thus|therefore|hence|then|which|"
+    r"gives?|is|are|"
+    r"final|answer|equals?|check|verify|sorry|oops|correct)\b|[=:<>]|n['’]t",
+    re.IGNORECASE,
+)
+
+
+class _Box(NamedTuple):
+    start: int
+    end: int
+    content: str
+
+
+def last_box(text: str) -> str | None:
+    """Content of the last box alone, as MATH's solutions have it."""
+    boxes = _boxes(text)
+    return boxes[-1].content if boxes else None
 
 
 def last_boxed(text: str) -> str | None:
-    r"""Content of the box that opens last among the closed ones; of ``\boxed{\boxed{5}}`` the inner."""
-    best: tuple[int, str] | None = None
-    opened: list[tuple[int, bool]] = []
+    r"""What the last boxes state together; of ``\boxed{\boxed{5}}`` the inner."""
+    boxes = [box for box in _boxes(text) if not is_negated(text, box.start)]
+    if not boxes:
+        bare = _last(_BARE_BOX, text)
+        return bare.group(1).rstrip(".,;") if bare else None
+    group, names, marks = [boxes[-1]], [_name_before(text, boxes[-1])], []
+    for box in reversed(boxes[:-1]):
+        joint = _joint(text[box.end : group[0].start])
+        if joint is None:
+            break
+        group.insert(0, box)
+        marks.append(joint)
+        names.insert(0, _name_before(text, box))
+    if len(group) == 1 or len({box.content for box in group}) == 1:
+        box = group[-1]
+        return _usable(with_words(text, Formula(box.start, box.end, box.content, delimited=False)).text)
+    named = all(names) and len(set(names)) == len(names)
+    parts = [f"{name}{box.content}" if named else box.content for name, box in zip(names, group, strict=True)]
+    return _usable((" or " if "or" in marks else ", ").join(parts))
+
+
+def _boxes(text: str) -> list[_Box]:
+    """The closed, usable boxes in their order, of nested ones the inner."""
+    found: list[_Box] = []
+    opened: list[tuple[int, int, bool]] = []
     for mark in _BRACES.finditer(text):
         token = mark.group()
         if token == "}" and opened:
-            start, is_box = opened.pop()
-            # Nested boxes close from the inside out, so a later start must not lose to an earlier one.
-            if is_box and (best is None or start > best[0]) and mark.start() - start <= MAX_ANSWER_CHARS:
-                content = _usable(text[start : mark.start()])
-                best = (start, content) if content else best
+            start, inside, is_box = opened.pop()
+            content = (
+                _usable(text[inside : mark.start()]) if is_box and mark.start() - inside <= MAX_ANSWER_CHARS else None
+            )
+            # Nested boxes close from the inside out.
+            if content and not (found and found[-1].start > start):
+                found.append(_Box(start, mark.end(), content))
         elif token.endswith("{") and token != "\\{":
-            opened.append((mark.end(), token != "{"))
-    if best:
-        return best[1]
-    bare = _last(_BARE_BOX, text)
-    return bare.group(1).rstrip(".,;") if bare else None
+            opened.append((mark.start(), mark.end(), token != "{"))
+    return found
+
+
+def _name_before(text: str, box: _Box) -> str:
+    named = re.search(
+        r"(?<![\w\\])([A-Za-z](?:_\{?\w{1,3}\}?)?\s*=)[\s$\\(\[]*$", text[max(0, box.start - 30) : box.start]
+    )
+    return named.group(1).replace(" ", "") if named else ""
+
+
+def _joint(between: str) -> str | None:
+    """ "or", "and" or "," where two boxes are joined by what stands between them."""
+    if len(between) > 120:
+        return None
+    plain = _MARKS.sub(lambda match: match.group(1) or " ", between)
+    joint = _JOINT.fullmatch(plain.replace("\n", " ") if not plain.strip() or "," in plain else plain)
+    if joint is None:
+        return None
+    words, mark = joint.group("words").strip(" ,"), (joint.group("mark") or "").casefold()
+    if words and (not mark or _CORRECTING.search(words)):
+        return None
+    if re.search(r"\bor\b|alternatively|possibly|maybe|perhaps", mark):
+        return "or"
+    return "and" if "and" in mark else ","
 
 
 # --- 2. hashes ------------------------------------------------------------------------------------------------
 
 _HASHES = re.compile(r"^[ \t]{0,8}#### ?([^\n]{1,200})$", re.MULTILINE)
-_WORD = re.compile(r"(?<!\\)\b[A-Za-z]{2,}")
+_HEADING = re.compile(
+    r"\d{1,3}[.)]\s+[A-Za-z]|(?!(?:minus|negative|half|yes|no|true|false)\b)\W*[A-Za-z]{2,}", re.IGNORECASE
+)
 
 
 def last_hashes(text: str) -> str | None:
-    """What follows the last #### that is no heading, that is: has no word in it."""
-    marked = [match.group(1) for match in _HASHES.finditer(text) if not _WORD.search(match.group(1))]
-    return _usable(_unmarked(marked[-1])) if marked else None
+    """What follows the last #### that is no heading, that is: does not begin with a word or an item's number."""
+    marked = [match.group(1).strip() for match in _HASHES.finditer(text)]
+    marked = [said for said in marked if said.startswith("\\") or not _HEADING.match(said)]
+    if not marked:
+        return None
+    said = _unmarked(marked[-1])
+    found = formulas(said)
+    if re.search(r"(?<!\\)\b[A-Za-z]{2,}", said) and found:
+        return _usable(_stated(said))
+    return _usable(said)
 
 
 # --- 3. the answer is -----------------------------------------------------------------------------------------
 
 # Runs of space are bounded: unbounded ones beside each other take quadratic time on a page of blanks.
-_ANSWER_IS = re.compile(r"\banswer(?:\s{1,8}is\b\s{0,8}:?|\s{0,8}:)[\s*]{0,8}([^\s*][^\n]{0,1000})", re.IGNORECASE)
-_MATHS = re.compile(r"\\\((.{1,999}?)\\\)|\\\[(.{1,999}?)\\\]|(?<!\\)\$(.{1,999}?)(?<!\\)\$")
-_NUMBER_THEN_WORDS = re.compile(r"(-?\$?(?:\d[\d,]*)?\.?\d+%?)\s+[A-Za-z]{2}")
-_SENTENCE_END = re.compile(r"[.!?](?=\s|\*|$)")
+_ANSWER_IS = re.compile(
+    r"\banswers?\b\W{0,3}(?:\s{1,8}(?:to|of|for)\s[^.\n:]{1,80}?)?"
+    r"(?:\s{0,8}\b(?:is|are)\b(?:\s{1,8}(?:therefore|thus|hence|then|simply|just|now|clearly|indeed|"
+    r"given by))?\s{0,8}[:,]?|\s{0,8}[:=])"
+    r"[\s*]{0,8}([^\s*])"
+    r"|<answer>\s{0,8}(\S)",
+    re.IGNORECASE,
+)
+_SUPPOSED = re.compile(
+    r"\b(?:if|whether|suppose|assume|assuming|unless|would|could|might|may)\b[^.\n]{0,40}$", re.IGNORECASE
+)
+_NOT = re.compile(r"(?:not|n['’]t|never|neither)\b", re.IGNORECASE)
 
 
 def last_answer_is(text: str) -> str | None:
-    """What the last "the answer is" or "answer:" announces: its formula, its number, or the rest of the sentence."""
-    match = _last(_ANSWER_IS, text)
-    if match is None:
-        return None
-    said = match.group(1)
-    if formula := _MATHS.search(said):
-        said = next(group for group in formula.groups() if group)
-    elif number := _NUMBER_THEN_WORDS.match(said):
-        said = number.group(1)
-    elif end := _SENTENCE_END.search(said):
-        said = said[: end.start()]
-    return _usable(_unmarked(said))
+    """What the last "the answer is" or "answer:" announces: the last formula of its statement, or its words."""
+    for match in reversed(list(_ANSWER_IS.finditer(text))[-MAX_STATEMENTS:]):
+        start = match.start(1) if match.group(1) else match.start(2)
+        if _NOT.match(text, start) or _SUPPOSED.search(text, max(0, match.start() - 60), match.start()):
+            continue
+        said = _sentence_from(text, start)
+        if match.group(2):
+            said = said.split("</answer>")[0]
+        if stated := _usable(_stated(said) or _words(said)):
+            return stated
+    return None
+
+
+_SENTENCE_END = re.compile(r"[.!?](?=\s|\*|$)|\n(?=\s*\n)|\n(?!\s*[\\$])")
+_REASON = re.compile(
+    r"[,;]?\s*\(?\b(?:because|since|as(?! well)|where|for (?:all|every|any|each|some|which)|when|whenever|if|"
+    r"so that|given|"
+    r"assuming|provided|using|due to|which (?:is why|matches|agrees|was)|so it|and not|but not|rather than|"
+    r"instead of)\b",
+    re.IGNORECASE,
+)
+_CONCLUSION = re.compile(
+    r"\b(?:so|thus|hence|therefore|then|it follows|implies|showing|leaving|gives|yields|we|i|there|the|must|answer)\b",
+    re.IGNORECASE,
+)
+_STATING = re.compile(
+    r"(?:\b(?:is|are|was|were|be|equals?|equal to|get|gets|have|has|had|obtain|gives?|yields?|find|makes?|needs?|"
+    r"leaves?|"
+    r"becomes?|contains?|costs?|total of|only|exactly|takes?|or|(?:simplif|reduc|com|amount|sum|add|evaluat|lead|"
+    r"convert|round|"
+    r"increas|decreas|chang|gr[eo]w|fall|fell|correspond|factor|expand|equivalent|turn|ris|drop|boil)\w*(?: up|"
+    r" down| out)? to)\b"
+    r"|[:=,(])[\s$*\\(]*(?:(?:just|only|exactly|a|the|total|of|about|simply|up|to)\s+){0,3}$",
+    re.IGNORECASE,
+)
+_HANGING = re.compile(
+    r"\b(?:of|in|from|between|for|to|by|with|on|at|as|than|below|above|under|over|mod|modulo|per|through|into|"
+    r"among|within|"
+    r"dividing|divides|divide|multiples?|are|factors?:|to [a-z]+)\s+(?:(?:the|a|an|both|each|these|those|all|"
+    r"radius|length|side|base|"
+    r"angle|triangle|line|segment|point|number|sum|variable|denominator|numerator|expression|multiple|multiples|power|"
+    r"powers|first|last|square|cube|equation|of|between|and|from|write)\s+){0,3}[\s$*\\(]*$",
+    re.IGNORECASE,
+)
+
+
+def _sentence_from(text: str, start: int) -> str:
+    """The text from a place to the end of its sentence, which no full stop within a formula ends."""
+    window = text[start : start + 2 * MAX_ANSWER_CHARS]
+    inside = [(formula.start, formula.end) for formula in formulas(window)]
+    for end in _SENTENCE_END.finditer(window):
+        if end.start() > 0 and not any(a <= end.start() < b for a, b in inside):
+            return window[: end.start()]
+    return window
+
+
+def _stated(said: str) -> str | None:
+    """The formula or number that a sentence states; those that commas, and, or join are one list."""
+    found = [formula for formula in formulas(said) if not is_negated(said, formula.start)]
+    found = _before_reason(said, found)
+    return _together(said, _without_hanging(said, found)) if found else None
+
+
+def _before_reason(said: str, found: list[Formula]) -> list[Formula]:
+    """Without the formulas of a clause that gives a reason or a range at the sentence's end: 5 because 2 + 3 = 5."""
+    for reason in _REASON.finditer(said):
+        earlier = [formula for formula in found if formula.end <= reason.start()]
+        inside = any(formula.start <= reason.start() < formula.end for formula in found)
+        # A clause at the beginning, or one that a conclusion follows, is no end.
+        if earlier and not inside and not _CONCLUSION.search(_bare(said, found, reason.end())):
+            return earlier
+    return found
+
+
+def _bare(said: str, found: list[Formula], start: int) -> str:
+    """The words from a place on, without formulas."""
+    for formula in reversed(found):
+        if formula.start >= start:
+            said = said[: formula.start] + said[formula.end :]
+    return said[start:]
+
+
+def _without_hanging(said: str, found: list[Formula]) -> list[Formula]:
+    """Without the last formulas if they hang on a preposition and one before them is stated: there are 8 in 1 to 20."""
+    left = list(found)
+    while len(left) > 1 and (_is_range(said, left) or (_hangs(said, left[-1]) and not _is_joined(said, left))):
+        left.pop()
+    return left if left and (len(left) == len(found) or _is_stated(said, left[-1])) else found
+
+
+def _hangs(said: str, formula: Formula) -> bool:
+    return _HANGING.search(said, max(0, formula.start - 80), formula.start) is not None and not _is_stated(
+        said, formula
+    )
+
+
+def _is_stated(said: str, formula: Formula) -> bool:
+    return _STATING.search(said, max(0, formula.start - 60), formula.start) is not None
+
+
+def _is_range(said: str, found: list[Formula]) -> bool:
+    """Whether the last formula ends a "between … and …", a "from … to …" or a list that hangs."""
+    for before, after in zip(reversed(found[:-1]), reversed(found), strict=False):
+        if not _JOINED.fullmatch(said[before.end : after.start]):
+            return False
+        if _hangs(said, before):
+            return True
+    return False
+
+
+def _is_joined(said: str, found: list[Formula]) -> bool:
+    """Whether the last two are ends of a range: 2 to 4."""
+    return re.fullmatch(r"[\s$)\\]*(?:to|through)[\s$(\\]*", said[found[-2].end : found[-1].start]) is not None
+
+
+_JOINED = re.compile(r"[\s$)\\]*(?:,?\s*(?:and|to|through)|,)[\s$(\\]*")
+_AND = re.compile(r"\s*(?:,\s*(?:and|or)?|;|and|or|to|through)\s*", re.IGNORECASE)
+
+
+def _together(said: str, found: list[Formula]) -> str:
+    """The last formula with those that a comma, "and" or "or" joins to it, and the words that change it."""
+    group = [with_words(said, found[-1])]
+    marks: list[str] = []
+    for formula in reversed(found[:-1]):
+        worded = with_words(said, formula)
+        between = said[worded.end : group[0].start] if worded.end <= group[0].start else ""
+        between = _OBJECT.sub("", between)
+        if not _AND.fullmatch(between) or not between.strip() or not _alike(worded.text, group[0].text):
+            break
+        in_list = formula.delimited or not said[: formula.start].strip(" *") or _is_stated(said, formula)
+        if between.strip() == "," and not in_list:
+            break
+        group.insert(0, worded)
+        marks.insert(0, between.strip().casefold())
+    if len(group) == 1:
+        return _unmarked(group[0].text)
+    joined = [_unmarked(group[0].text)]
+    for mark, formula in zip(marks, group[1:], strict=True):
+        joined.append(f"{' ' if mark.isalpha() else ''}{mark} {_unmarked(formula.text)}")
+    return "".join(joined)
+
+
+_SOLVED = re.compile(r"\s*(?:[A-Za-z](?:_\{?\w{1,3}\}?)?|\([^()=]*\))\s*=")
+
+
+def _alike(one: str, other: str) -> bool:
+    """Whether two formulas may be two items: both without a relation, or both x = a value."""
+    if "=" not in one and "=" not in other:
+        return True
+    return _SOLVED.match(one) is not None and (_SOLVED.match(other) is not None or "=" not in other)
+
+
+_OBJECT = re.compile(r"^\s+[a-z]{2,15}(?=\s+(?:and|or)\s)")
+"""A word between a number and "and": 18 apples and 5 pears."""
+
+
+def _words(said: str) -> str:
+    """A statement without a formula, up to its reason."""
+    reason = _REASON.search(said)
+    return _unmarked(said[: reason.start()] if reason and reason.start() > 0 else said)
 
 
 def _unmarked(said: str) -> str:
-    """Without Markdown's stars and the punctuation that ends a sentence."""
-    return said.strip().strip("*").rstrip(".,;:!").strip("*").strip()
+    """Without Markdown's stars, money's dollar and the punctuation that ends a sentence."""
+    said = said.strip().strip("*`").rstrip(".,;:!").strip("*`").strip()
+    return said[1:].strip() if said.startswith("$") and said.count("$") == 1 else said
 
 
 # --- 4. last number -------------------------------------------------------------------------------------------
 
-NUMBER = re.compile(r"(?:(?<![\w)}.])-)?(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?|(?<!\d)\.\d+")
-"""A number in running text: thousands commas, decimals; a minus only where it can't be a difference."""
+_DRAWING = re.compile(r"\[asy\].*?\[/asy\]|```.*?```", re.DOTALL)
+_REMARK = re.compile(r"[\s(\[*]*(?:Note|Notice|Recall|Remark|Observe)\b")
+_TAIL = 4000
+"""How far back the last formula is looked for at first [characters]."""
 
 
 def last_number(text: str) -> str | None:
-    """The last number of the text, as it is written."""
-    match = _last(NUMBER, text)
-    return _usable(match.group()) if match else None
+    """The last formula or number of the text, as it is written."""
+    text = _DRAWING.sub(" ", text).rstrip()
+    tail = text[-_TAIL:]
+    sentences = _sentences(tail)
+    # What is remarked afterwards counts where nothing else is said.
+    for sentence in (*(s for s in reversed(sentences) if not _REMARK.match(s)), *reversed(sentences)):
+        if stated := _stated(sentence) or _in_words(sentence):
+            return _usable(stated)
+    return None
+
+
+_WORDED = re.compile(
+    r"\b(?:is|are|equals|get|gives|of)\s+((?:(?:minus|negative|exactly|only)\s+)?[a-z]+(?:[- ][a-z]+){0,5})\W*$",
+    re.IGNORECASE,
+)
+
+
+def _in_words(sentence: str) -> str | None:
+    """A number in words that ends a sentence: the probability is one half."""
+    worded = _WORDED.search(sentence)
+    return (
+        worded.group(1)
+        if worded and numeral(_SIGN.sub("", worded.group(1)).lower().replace("-", " ").split())
+        else None
+    )
+
+
+_SIGN = re.compile(r"^(?:(?:minus|negative|exactly|only)\s+)+", re.IGNORECASE)
+
+
+def _sentences(text: str) -> list[str]:
+    inside = formulas(text)
+    ends = [end.end() for end in _SENTENCE_END.finditer(text)]
+    # A formula may have the full stop within its delimiters.
+    ends += [f.end for f in inside if f.delimited and re.search(r"\.\s*\S{1,2}$", text[f.end - 4 : f.end])
+             and re.match(r"\s*[A-Z]", text[f.end :])]  # fmt: skip
+    sentences: list[str] = []
+    start = index = 0
+    for end in sorted(ends):
+        while index < len(inside) and inside[index].end < end:
+            index += 1
+        if index < len(inside) and inside[index].start < end < inside[index].end:
+            continue
+        sentences.append(text[start:end])
+        start = end
+    return [*sentences, text[start:]]
 
 
 def _last(pattern: re.Pattern[str], text: str) -> re.Match[str] | None:

@@ -1,15 +1,20 @@
-r"""A normal form of short mathematical answers, as text and as an exact number.
+r"""A normal form of short mathematical answers: as an exact number where they state one, else as text.
 
 In the spirit of the normaliser of Hendrycks et al. 2021 (MATH): what does not change the meaning goes, namely layout
 (``\left``, ``\,``, ``\dfrac``), delimiters, degree and percent signs, and a unit after a value. Departures: spaces
 stay between two words or numbers ("1 2" is not 12), ``x=`` stays (the symbolic comparison knows about it), thousands
 commas go only where the whole answer is one number, plain words lose their case and a leading article, a unit may be
-in plain words, and numbers are compared as exact fractions.
+in plain words, and words that change a value stay.
 """
 
 import re
 from collections.abc import Callable
 from fractions import Fraction
+
+from reasoning_lab.benchmark.grading.magnitude import unanswerable
+from reasoning_lab.benchmark.grading.reading import Node, read
+from reasoning_lab.benchmark.grading.values import TooLarge, Undefined, exact
+from reasoning_lab.benchmark.grading.words import MEANINGFUL
 
 MAX_CHARS = 10_000
 """Longer texts are left as they are [characters]."""
@@ -19,10 +24,11 @@ def _without_spaces(match: re.Match[str]) -> str:
     return match.group().replace(" ", "")
 
 
-_NO_UNIT = (
-    "and|or|mod|plus|minus|times|over|sqrt|pi|sin|cos|tan|log|exp|hundred|thousand|million|billion|trillion|dozen|base"
+_NO_UNIT = "|".join(sorted({*MEANINGFUL, "sqrt", "pi", "sin", "cos", "tan", "log", "exp"}, key=len, reverse=True))
+_UNIT = (
+    rf"(?<=[\w}})\]])\s*\\(?:text|mbox|mathrm|textrm)\{{(?!i\}})(?![^{{}}]*\b(?:{_NO_UNIT})\b)[^{{}}]*\}}"
+    r"(?:\s*\^\s*\{?\d\}?)?\s*\.?\s*$"
 )
-_UNIT = r"(?<=[\w})\]])\s*\\(?:text|mbox|mathrm|textrm)\{(?!i\})[^{}]*\}(?:\s*\^\s*\{?\d\}?)?\s*\.?\s*$"
 _PLAIN_UNIT = (
     rf"^(-?\d[\d,./]*)\s(?!(?:{_NO_UNIT})\b)(?:cm|mm|km|kg|mg|ml|ft|in|lb|oz|mi|hr|[A-Za-z]{{3,}})"
     r"(?: [A-Za-z]{3,}){0,3}(?:\^[23])?$"
@@ -74,51 +80,36 @@ def normal_form(answer: str) -> str:
     return _ARTICLE.sub("", answer).lower() if _WORDS.fullmatch(_ARTICLE.sub("", answer)) else answer
 
 
-_PERCENT = re.compile(r"\d\s*(?:\\?%|\\text\{\s*percent\s*\}|percent)[\s$.}]*$")
-
-
-def is_percent(answer: str) -> bool:
-    """Whether the answer is a number with a percent sign, which the normal form drops."""
-    return len(answer) <= MAX_CHARS and _PERCENT.search(answer) is not None
-
-
-_SIGNED = r"([-+]?)"
-_DECIMAL = re.compile(_SIGNED + r"(\d{1,3}(?:,\d{3})+|\d{0,100})(\.\d{0,100})?", re.ASCII)
-_FRACTION = re.compile(_SIGNED + r"(\d{0,50})\\frac\{(-?\d{1,50})\}\{(\d{1,50})\}", re.ASCII)
-_SLASH = re.compile(_SIGNED + r"(?:(\d{1,50}) )?(\d{1,50})/(\d{1,50})", re.ASCII)
-_REPEATING = re.compile(_SIGNED + r"(\d{0,50})\.(\d{0,50})\\overline\{?(\d{1,50})\}?", re.ASCII)
-
-
-def number(form: str) -> Fraction | None:
-    r"""The exact value of a normal form that is one number: an integer, decimal, a/b, ``\frac``; mixed, 1\frac{4}{5} or
-    1 4/5; repeating, 0.1\overline{6}."""
-    if len(form) > 200:
-        return None
-    if match := _DECIMAL.fullmatch(form):
-        sign, whole, decimals = match.groups()
-        digits = (whole.replace(",", "") or "0") + (decimals or "")
-        if not (whole or (decimals and len(decimals) > 1)):
-            return None
-        value = Fraction(digits.rstrip("."))
-    elif match := _FRACTION.fullmatch(form) or _SLASH.fullmatch(form):
-        sign, whole, above, below = match.groups()
-        if int(below) == 0 or (whole and above.startswith("-")):
-            return None
-        value = int(whole or "0") + Fraction(int(above), int(below))
-    elif match := _REPEATING.fullmatch(form):
-        sign, whole, fixed, repeated = match.groups()
-        period = Fraction(int(repeated), 10 ** len(repeated) - 1)
-        value = int(whole or "0") + (int(fixed or "0") + period) / 10 ** len(fixed)
-    else:
-        return None
-    return -value if sign == "-" else value
-
-
 _ASSIGNMENT = re.compile(r"^[A-Za-z]=")
 
 
 def canonical_answer(answer: str) -> str:
     """The form under which answers vote: the exact number if it is one, else the normal form; "x=5" votes as 5."""
-    form = _ASSIGNMENT.sub("", normal_form(answer))
-    value = number(form)
-    return form if value is None else str(value)
+    value = exact_number(answer)
+    return _ASSIGNMENT.sub("", normal_form(answer)) if value is None else str(value)
+
+
+def exact_number(answer: str) -> Fraction | None:
+    """The number that an answer states, without its unit and percent sign; None where it states no exact one."""
+    node = _bare(answer)
+    try:
+        return exact(node) if node else None
+    except (Undefined, TooLarge):
+        return None
+
+
+def states_number(answer: str) -> bool:
+    """Whether an answer states one number in digits, with a name or a unit at most: "x = 18", "18 dollars"."""
+    node = _bare(answer)
+    node = node.parts[0] if node and node.kind == "neg" else node
+    return node is not None and node.kind == "number" and node.label != "words"
+
+
+def _bare(answer: str) -> Node | None:
+    """What is read, without the name, unit and percent sign of a value."""
+    node = read(answer) if unanswerable(answer, answer) is None else None
+    if node and node.kind == "relation" and node.label == "=" and node.parts[0].kind in ("symbol", "name"):
+        node = node.parts[1]
+    while node and node.kind in ("quantity", "degree", "percent", "bracketed"):
+        node = node.parts[0]
+    return node

@@ -74,6 +74,8 @@ ARM_COLUMNS: tuple[Column[ArmSummary], ...] = (
     Column("Ungradable | timeout | cut off",
            "Answers that could not be graded, ran out of time, or hit the length limit",
            lambda row: f"{row.n_ungradable} | {row.n_timeout} | {row.n_capped}", from_width=160),
+    Column("Read by %", "Share of the answers by the grader's rule that found them in the text; none: by no rule",
+           lambda row: " | ".join(f"{rule} {100 * share:.0f}" for rule, share in row.rules), from_width=200),
 )  # fmt: skip
 CONTROL_COLUMNS: tuple[Column[ArmSummary], ...] = (
     Column("Arm", "Law that the answers were drawn from", _name),
@@ -198,6 +200,7 @@ def _arm_record(row: ArmSummary) -> dict[str, Cell]:
         **{key: getattr(row, key) for key in ("length", "checks", "backtracks", *COSTS)},
         **{f"grpo_epochs_{n}": e for n, e in zip(ROLLOUTS, epochs, strict=True)},
         **{key: getattr(row, key) for key in rest},
+        "read_by": "; ".join(f"{rule}={share:.4f}" for rule, share in row.rules),
     }
 
 

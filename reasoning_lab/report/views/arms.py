@@ -1,8 +1,11 @@
 """The numbers of a report: one summary per arm, one per arm with repeated samples, and the headline metrics."""
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from reasoning_lab import statistics as st
+from reasoning_lab.records import Grade
 from reasoning_lab.report.data import ArmResult, Report
 from reasoning_lab.report.views.costs import forward_cost
 from reasoning_lab.report.views.tables import known, with_bounds
@@ -52,6 +55,8 @@ class ArmSummary:
     n_timeout: int
     n_capped: int
     """Answers cut off at the length limit."""
+    rules: tuple[tuple[str, float], ...]
+    """Share of the answers by the rule of the grader that found them in the text, the largest first."""
     note: str
     # What follows is filled in for the report of a hybrid (controls.py).
     group: str = ""
@@ -88,6 +93,12 @@ def grpo_length(report: Report) -> float | None:
         return report.grpo_length
     reference = report.arm(report.reference)
     return reference.mean_length if reference.role == "grpo" else None
+
+
+def rule_shares(grades: Sequence[Grade]) -> tuple[tuple[str, float], ...]:
+    """Share of the answers by the rule that found them, the largest first; equal ones by name."""
+    counts = Counter(grade.rule for grade in grades)
+    return tuple((rule, n / len(grades)) for rule, n in sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
 
 def compare(report: Report) -> dict[tuple[str, str], st.Compared]:
@@ -138,6 +149,7 @@ def _summarise(
         n_ungradable=sum(g.verdict == "ungradable" for g in arm.grades),
         n_timeout=sum(g.verdict == "timeout" for g in arm.grades),
         n_capped=sum(c.finish == "cap" for c in arm.completions),
+        rules=rule_shares(arm.grades),
         note=arm.note,
     )
 

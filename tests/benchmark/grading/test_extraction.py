@@ -16,17 +16,14 @@ CASES = json.loads((GOLDEN / "grading" / "math.json").read_text())
 def test_the_table_of_grades_holds(case: dict[str, Any]) -> None:
     grade = build(case["benchmark"]).grade(Problem("p", "q", case["gold"]), case["text"], 0, case["finish"])
     assert grade.answer == case["answer"]
-    if "known_failure" in case:
-        assert grade.verdict != case["verdict"], "mended: take known_failure out"
-    else:
-        assert grade.verdict == case["verdict"], grade.reason
+    assert grade.verdict == case["verdict"], grade.reason
+    assert grade.rule == (grade.reason.split(", ")[0] if grade.answer else "none")
 
 
 def test_every_case_names_its_source_and_none_is_there_twice() -> None:
     assert all(case["source"] for case in CASES)
     keys = [(case["benchmark"], case["text"], case["gold"], case["finish"]) for case in CASES]
     assert len(set(keys)) == len(keys) >= 350
-    assert sum("known_failure" in case for case in CASES) <= 7
 
 
 def test_rules_are_tried_in_their_order() -> None:
@@ -46,7 +43,7 @@ def test_rules_are_tried_in_their_order() -> None:
         ("} } \\boxed{5} {", "5"),
         ("{ \\boxed{5} and \\boxed{ }", "5"),
         ("\\boxed {6}", "6"),
-        ("\\boxed{x} \\fbox{y}", "y"),
+        ("\\boxed{x} \\fbox{y}", "x, y"),
         ("\\boxed{\\boxed{in} out}", "in"),
         ("$\\\\\\boxed{8}$", "8"),
         (f"\\boxed{{3}} \\boxed{{{'9' * (MAX_ANSWER_CHARS + 1)}}}", "3"),
@@ -56,14 +53,14 @@ def test_rules_are_tried_in_their_order() -> None:
         ("The answer is 3.14.", "3.14"),
         ("The answer is (C).", "(C)"),
         ("The answer is \\(\\frac{1}{2}\\).", "\\frac{1}{2}"),
-        ("The answer is 1,234 apples and 5 pears.", "1,234"),
+        ("The answer is 1,234 apples and 5 pears.", "1,234 and 5"),
         ("The answer is simple. It is 12.", "simple"),
         ("#### 3. Conclusion\n7 it is", "7"),
         ("#### \\frac{1}{2}", "\\frac{1}{2}"),
         ("costs $1,234.50, that is all", "1,234.50"),
-        ("x = -3", "-3"),
-        ("(2)-3", "3"),
-        ("from 3-4 to .5", ".5"),
+        ("x = -3", "x = -3"),
+        ("(2)-3", "(2)-3"),
+        ("from 3-4 to .5", "3-4 to .5"),
     ],
 )
 def test_an_answer_is_read_as_it_stands(text: str, answer: str) -> None:

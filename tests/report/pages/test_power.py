@@ -119,6 +119,8 @@ def test_csv_round_trip_equals_the_numbers(report: Report, folder: Path) -> None
         assert tuple(float(line[f"accuracy{end}"]) for end in ("", "_low", "_high")) == row.accuracy
         assert float(line["decode_tokens"]) == row.decode_tokens and float(line["length"]) == row.length
         assert int(line["n_ungradable"]) == row.n_ungradable
+        shares = dict(share.split("=") for share in line["read_by"].split("; "))
+        assert shares == {rule: f"{share:.4f}" for rule, share in row.rules} and "conclusion" in shares
         if row.difference is None:
             assert line["difference_to_base"] == "" and row.name == report.base
         else:

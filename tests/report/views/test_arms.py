@@ -16,7 +16,8 @@ def test_rows_by_hand() -> None:
                        proposals // 2, proposals // 4)
             for i in range(4)
         ]  # fmt: skip
-        grades = [Grade(f"p{i}", 0, verdicts[v], "1", "") for i, v in enumerate(right)]  # type: ignore[arg-type]
+        rules = ("boxed", "last number", "none", "boxed")
+        grades = [Grade(f"p{i}", 0, verdicts[v], "1", "", rules[i]) for i, v in enumerate(right)]  # type: ignore[arg-type]
         return ArmResult(name, name, "base", "", completions, grades)
 
     arms = [arm("base", "cwut", 20, 0), arm("power", "cccw", 800, 40)]
@@ -27,6 +28,7 @@ def test_rows_by_hand() -> None:
     assert base.difference is None and power.difference is not None
     assert power.difference.difference.value == 0.5 and power.difference.p_value == 0.5
     assert (base.n_ungradable, base.n_timeout, base.n_capped) == (1, 1, 1)
+    assert base.rules == (("boxed", 0.5), ("last number", 0.25), ("none", 0.25))
     assert power.grpo_epochs == (2.0, 1.0) and power.length == 11.5
     assert (power.acceptance, power.move_rate, base.acceptance) == (0.5, 0.25, None)
     metrics = headline_metrics(made, [base, power], [])

@@ -78,6 +78,18 @@ class Sampler(ABC):
         """The same sampler with a budget of decode tokens per problem; itself where it takes none."""
         return self
 
+    @property
+    def waits_for_cue(self) -> bool:
+        """Whether opening tokens that the run finds (stage=cue) are part of it."""
+        return False
+
+    def with_cue(self, cue: tuple[int, ...]) -> "Sampler":
+        """The same sampler with these opening tokens where it waits for some; else itself."""
+        return self
+
+    def check(self, encode: Callable[[str], tuple[int, ...]], stop_ids: frozenset[int]) -> None:  # noqa: B027
+        """ValueError for a text of its own that can't be put into the model's answers; most have none."""
+
     @abstractmethod
     def sample(self, prompt: Prompt, resume: State | None = None) -> Coroutine[Sample]:
         """Draw one answer. `resume` is the state of a Checkpoint that this sampler yielded for the same prompt."""
@@ -115,6 +127,15 @@ class AnyPool(Sampler):
         """The same pool with this budget in place of its own size."""
         # Every pool is a dataclass, which its annotation here can't say.
         return replace(self, n=None, tokens_matched_to=None, budget=tokens)  # pyright: ignore[reportArgumentType]
+
+    @property
+    def waits_for_cue(self) -> bool:
+        """As the sampler of one candidate."""
+        return self.drawn_by().waits_for_cue
+
+    def check(self, encode: Callable[[str], tuple[int, ...]], stop_ids: frozenset[int]) -> None:
+        """As the sampler of one candidate."""
+        self.drawn_by().check(encode, stop_ids)
 
     @abstractmethod
     def drawn_by(self) -> Sampler:
@@ -193,6 +214,19 @@ class Selection(Sampler):
     def with_budget(self, tokens: float) -> "Selection":
         """The same choice from a pool with this budget."""
         return replace(self, pool=self.pool.with_budget(tokens))  # pyright: ignore[reportArgumentType]
+
+    @property
+    def waits_for_cue(self) -> bool:
+        """As the pool."""
+        return self.pool.waits_for_cue
+
+    def with_cue(self, cue: tuple[int, ...]) -> "Selection":
+        """The same choice from a pool of answers with this cue."""
+        return replace(self, pool=self.pool.with_cue(cue))  # pyright: ignore[reportArgumentType]
+
+    def check(self, encode: Callable[[str], tuple[int, ...]], stop_ids: frozenset[int]) -> None:
+        """As the pool."""
+        self.pool.check(encode, stop_ids)
 
     @abstractmethod
     def choose(self, candidates: Sequence[Candidate]) -> int:

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from reasoning_lab.benchmark.base import Benchmark
 from reasoning_lab.checks import require_count, require_positive
+from reasoning_lab.cue.search import CueChoice, CueSearch, NoCue
 from reasoning_lab.judge.base import Judge, JudgeOption
 from reasoning_lab.model_pair.pair import ModelPair, Role
 from reasoning_lab.sampler.base import Sampler
@@ -23,6 +24,7 @@ Stage = Literal[
     "taxonomy",
     "vectors",
     "export",
+    "cue",
     "completions",
     "grades",
     "preferences",
@@ -182,6 +184,8 @@ class Experiment:
     tracking: Tracking
     outputs: str
     """Folder of artifacts, runs, sweeps and tables."""
+    cue: CueChoice = NoCue()
+    """How the opening tokens of arms that wait for some are found."""
     title: str = ""
     """Of the report; empty: a title made of pair, benchmark and sampler."""
     published: tuple[dict[str, Any], ...] = ()
@@ -207,6 +211,11 @@ class Experiment:
                 _check_steered(name, arm, self)
             elif arm.taxonomy is not None:
                 raise ValueError(f"arms.{name}.taxonomy: steering=none picks no category; set it to null.")
+            if arm.sampler.waits_for_cue and not isinstance(self.cue, CueSearch):
+                raise ValueError(
+                    f"arms.{name}.sampler.cue=null: is to be found, and cue=none looks for none; choose cue=hendrycks_math "
+                    f"(or another option), give arms.{name}.sampler.cue, or drop the arm by ~arms.{name}."
+                )
             matched = arm.sampler.matched_to
             if matched is not None and matched not in self.arms:
                 raise ValueError(f"tokens_matched_to={matched}: must be one of the arms ({known}).")

@@ -18,7 +18,7 @@ from reasoning_lab.artifacts.arms import Arms, Categories, arms_of, cold_start
 from reasoning_lab.artifacts.base import Artifact, Context
 from reasoning_lab.artifacts.console import show_plan
 from reasoning_lab.artifacts.preferences import Preferences
-from reasoning_lab.artifacts.schedule import build_banks, build_missing, build_shared, completions_behind
+from reasoning_lab.artifacts.schedule import build_banks, build_missing, build_shared, completions_behind, cues_behind
 from reasoning_lab.artifacts.vectors import SteeringVectors
 from reasoning_lab.benchmark.alpaca_eval import AlpacaEval
 from reasoning_lab.benchmark.arithmetic import problem_of
@@ -27,7 +27,15 @@ from reasoning_lab.experiment import Experiment, Stage
 from reasoning_lab.judge.preference import PreferenceOption, annotator_prompt
 from reasoning_lab.model_pair.pair import ModelPair
 from reasoning_lab.model_pair.reader import load_reader, where_of
-from reasoning_lab.report import print_hybrid, print_table, write_hybrid, write_report, write_taxonomy
+from reasoning_lab.report import (
+    print_cue,
+    print_hybrid,
+    print_table,
+    write_cue,
+    write_hybrid,
+    write_report,
+    write_taxonomy,
+)
 from reasoning_lab.report.collect.answers import collect_report, needed_scores, sample_table, write_lm_eval_files
 from reasoning_lab.report.collect.hybrid import collect_hybrid, needed_annotations
 from reasoning_lab.report.collect.taxonomy import collect_taxonomy, taxonomy_metrics
@@ -143,6 +151,22 @@ def export_stage(run: Run) -> Metrics:
     return {"files": float(sum(map(len, groups.values())))}
 
 
+# --- an opening -------------------------------------------------------------------------------------------------------
+
+
+def cue_stage(run: Run) -> Metrics:
+    """The opening of the least answer entropy, found without labels; all candidates in a table."""
+    if run.arms.cue is None:
+        raise ValueError("cue=none: no cue is looked for; choose cue=arithmetic, gsm8k or hendrycks_math.")
+    show_plan("Plan: a cue", [], run.experiment.typical_length, run.context, [run.arms.cue])
+    run.build(run.arms.cue)
+    found = run.context.get(run.arms.cue)
+    print_cue(found, run.context.console)
+    write_cue(found, run.folder / "cue.csv")
+    chosen, without = found.chosen, found.without
+    return {"entropy/cue": chosen.entropy, "entropy/without": without.entropy, "tokens": float(found.tokens)}
+
+
 # --- the arms -------------------------------------------------------------------------------------------------------
 
 
@@ -150,7 +174,7 @@ def completions_stage(run: Run) -> Metrics:
     """Draw all arms' answers."""
     answers = completions_behind([each.completions for each in run.arms.answers()])
     pair, benchmark = run.experiment.model_pair.name, type(run.experiment.benchmark).__name__
-    show_plan(f"Plan: {pair} on {benchmark}", answers, run.experiment.typical_length, run.context)
+    show_plan(f"Plan: {pair} on {benchmark}", answers, run.experiment.typical_length, run.context, cues_behind(answers))
     run.build(*answers)
     return {}
 
@@ -293,6 +317,7 @@ STAGES: dict[Stage, Callable[[Run], Metrics]] = {
     "taxonomy": taxonomy_stage,
     "vectors": vectors_stage,
     "export": export_stage,
+    "cue": cue_stage,
     "completions": completions_stage,
     "grades": grades_stage,
     "preferences": preferences_stage,

@@ -6,6 +6,7 @@ Three abstract classes: a Sampler draws an answer, an AnyPool draws several, a S
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from reasoning_lab.checks import require, require_count
 from reasoning_lab.engine.policy import Chain, Checkpoint, Coroutine, State
@@ -27,6 +28,16 @@ class Prompt:
     """Reads a chain for best-of-n and votes (text, answer); given by the caller, who knows tokenizer and benchmark."""
     encode: Callable[[str], tuple[int, ...]] | None = None
     """Token ids of a text that a sampler puts into an answer, without special tokens; given by the caller likewise."""
+
+
+class Words(NamedTuple):
+    """What is known of a model's tokens before anything is drawn."""
+
+    encode: Callable[[str], tuple[int, ...]]
+    """As Prompt.encode; ValueError for a text that the vocabulary lacks."""
+    stop_ids: frozenset[int]
+    n_ids: int
+    """Size of the tokenizer's vocabulary."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +98,7 @@ class Sampler(ABC):
         """The same sampler with these opening tokens where it waits for some; else itself."""
         return self
 
-    def check(self, encode: Callable[[str], tuple[int, ...]], stop_ids: frozenset[int]) -> None:  # noqa: B027
+    def check(self, words: Words) -> None:  # noqa: B027
         """ValueError for a text of its own that can't be put into the model's answers; most have none."""
 
     @abstractmethod
@@ -133,9 +144,9 @@ class AnyPool(Sampler):
         """As the sampler of one candidate."""
         return self.drawn_by().waits_for_cue
 
-    def check(self, encode: Callable[[str], tuple[int, ...]], stop_ids: frozenset[int]) -> None:
+    def check(self, words: Words) -> None:
         """As the sampler of one candidate."""
-        self.drawn_by().check(encode, stop_ids)
+        self.drawn_by().check(words)
 
     @abstractmethod
     def drawn_by(self) -> Sampler:
@@ -224,9 +235,9 @@ class Selection(Sampler):
         """The same choice from a pool of answers with this cue."""
         return replace(self, pool=self.pool.with_cue(cue))  # pyright: ignore[reportArgumentType]
 
-    def check(self, encode: Callable[[str], tuple[int, ...]], stop_ids: frozenset[int]) -> None:
+    def check(self, words: Words) -> None:
         """As the pool."""
-        self.pool.check(encode, stop_ids)
+        self.pool.check(words)
 
     @abstractmethod
     def choose(self, candidates: Sequence[Candidate]) -> int:

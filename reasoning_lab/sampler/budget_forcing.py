@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from reasoning_lab.checks import require, require_count
 from reasoning_lab.engine.policy import Chain, Checkpoint, Coroutine, Request, State
-from reasoning_lab.sampler.base import Prompt, Sample, Sampler
+from reasoning_lab.sampler.base import Prompt, Sample, Sampler, Words
 
 
 @dataclass(frozen=True)
@@ -71,9 +71,9 @@ class BudgetForcing(Sampler):
     def inserts(self) -> bool:
         return True
 
-    def check(self, encode: Callable[[str], tuple[int, ...]], stop_ids: frozenset[int]) -> None:
+    def check(self, words: Words) -> None:
         """ValueError for a text that the model can't write, a tag of several tokens, or a cap that is too short."""
-        self._thinking_cap(self._texts(encode, stop_ids))
+        self._thinking_cap(self._texts(words.encode, words.stop_ids))
 
     def sample(self, prompt: Prompt, resume: State | None = None) -> Coroutine[Sample]:
         """One request per stretch of thinking, and one for the answer."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from reasoning_lab.checks import is_count, require
 from reasoning_lab.engine.policy import Chain, Checkpoint, Coroutine, Request, State
-from reasoning_lab.sampler.base import AnyPool, Prompt, Sample, Sampler, Selection
+from reasoning_lab.sampler.base import AnyPool, Prompt, Sample, Sampler, Selection, Words
 
 SCALARS = ("log_p", "log_q", "log_z", "negentropy")
 """What a Chain has of each token."""
@@ -72,10 +72,13 @@ class Cued(Sampler):
         """With these opening tokens, where it has none of its own."""
         return replace(self, cue_ids=cue) if self.waits_for_cue else self
 
-    def check(self, encode: Callable[[str], tuple[int, ...]], stop_ids: frozenset[int]) -> None:
+    def check(self, words: Words) -> None:
         """ValueError for a cue that the model can't write, that ends the answer or leaves it no room."""
-        if not self.waits_for_cue:
-            self.after(len(self._ids(encode, stop_ids)))
+        if self.waits_for_cue:
+            return
+        ids = self._ids(words.encode, words.stop_ids)
+        require(max(ids) < words.n_ids, "cue_ids", max(ids), f"an id of the model, 0 to {words.n_ids - 1}", "mend it")
+        self.after(len(ids))
 
     def after(self, n: int) -> Sampler:
         """The sampler of what follows a cue of `n` tokens; ValueError where the cap leaves it no room."""

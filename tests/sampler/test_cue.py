@@ -15,7 +15,7 @@ from reasoning_lab.launch.errors import ConfigError
 from reasoning_lab.launch.typed import build
 from reasoning_lab.model_pair.toy import ToyPolicy
 from reasoning_lab.sampler.ancestral import Greedy, Temperature
-from reasoning_lab.sampler.base import Prompt, Sample, Sampler
+from reasoning_lab.sampler.base import Prompt, Sample, Sampler, Words
 from reasoning_lab.sampler.beam import Beam
 from reasoning_lab.sampler.best_of_n import BestOfN, Majority, Pool, PoolOf
 from reasoning_lab.sampler.budget_forcing import BudgetForcing
@@ -202,6 +202,11 @@ def test_bad_cues_are_refused_by_name() -> None:
     with pytest.raises(ConfigError, match=r"max_new_tokens=2: must be above the 2 tokens of the cue"):
         asked("sampler.cue_ids=[3,4]", "benchmark.max_new_tokens=2")
     with pytest.raises(ValueError, match=r"cue_ids=\[1, 0\]: id 0 ends an answer"):
-        Cued(Temperature(LENGTH, 1.0), cue_ids=(1, 0)).check(lambda _: (), STOP)
+        Cued(Temperature(LENGTH, 1.0), cue_ids=(1, 0)).check(Words(lambda _: (), STOP, 3))
     with pytest.raises(ValueError, match=r"cue='x': no token of this model"):
-        Cued(Temperature(LENGTH, 1.0), cue="x").check(lambda _: (), STOP)
+        Cued(Temperature(LENGTH, 1.0), cue="x").check(Words(lambda _: (), STOP, 3))
+    with pytest.raises(ValueError, match=r"cue_ids=3: must be an id of the model, 0 to 2"):
+        Cued(Temperature(LENGTH, 1.0), cue_ids=(1, 3)).check(Words(lambda _: (), STOP, 3))
+    PoolOf(Cued(Temperature(LENGTH, 1.0), cue="x"), n=2).check(Words(lambda _: (1,), STOP, 3))
+    with pytest.raises(ValueError, match=r"no token of this model"):
+        Majority(PoolOf(Cued(Temperature(LENGTH, 1.0), cue="x"), n=2)).check(Words(lambda _: (), STOP, 3))

@@ -8,7 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from reasoning_lab.artifacts.arms import Answers, ArmRow, Arms
+from reasoning_lab.artifacts.arms import Answers, ArmRow, Arms, describe
 from reasoning_lab.artifacts.base import Context
 from reasoning_lab.artifacts.completions import Completions
 from reasoning_lab.artifacts.scores import Scores
@@ -16,6 +16,7 @@ from reasoning_lab.benchmark.base import Benchmark
 from reasoning_lab.model_pair.reader import load_reader
 from reasoning_lab.records import Completion, Grade, Problem
 from reasoning_lab.report.data import ArmResult, Published, Report
+from reasoning_lab.report.views.cue import cue_words
 from reasoning_lab.report.export.lm_eval import LmEvalTask, write_lm_eval
 
 POWER_QUESTION = "Does sampling from p^α make the base model reason as well as its RL-trained sibling?"
@@ -65,13 +66,20 @@ def _result(row: ArmRow, draws: Sequence[Answers], arms: Arms, context: Context)
         name=row.name,
         label=row.title,
         role=row.role,
-        sampler=row.sampler,
+        sampler=_sampler_words(draws[0].completions, context),
         completions=completions,
         grades=grades,
         checks=rates.get("check"),
         backtracks=rates.get("backtrack"),
         scored=[score for draw in draws for score in context.get(draw.scores)] if _is_scored(row, arms) else None,
+        note="" if draws[0].completions.cue is None else cue_words(context.get(draws[0].completions.cue)),
     )
+
+
+def _sampler_words(answers: Completions, context: Context) -> str:
+    """The sampler in one line, its cue as text."""
+    sampler, decode = answers.sampler, load_reader(answers.model).decode
+    return describe(sampler if answers.cue is None else sampler.with_cue(context.get(answers.cue).chosen.ids), decode)
 
 
 def needed_scores(arms: Arms) -> list[Scores]:

@@ -1,14 +1,17 @@
 """The root of the config tree: one frozen Experiment, made of the very objects that do the work."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from reasoning_lab.benchmark.base import Benchmark
+from reasoning_lab.benchmark.base import Benchmark, problems_of
+from reasoning_lab.benchmark.overlap import shared_problems
 from reasoning_lab.checks import require_count, require_positive
 from reasoning_lab.cue.search import CueChoice, CueSearch, NoCue
 from reasoning_lab.judge.base import Judge, JudgeOption
 from reasoning_lab.model_pair.pair import ModelPair, Role
+from reasoning_lab.records import Problem
 from reasoning_lab.sampler.base import Sampler
 from reasoning_lab.steering.controls import BiasOnly
 from reasoning_lab.steering.steering import NoSteering, SteeringRule
@@ -220,6 +223,49 @@ class Experiment:
             if matched is not None and matched not in self.arms:
                 raise ValueError(f"tokens_matched_to={matched}: must be one of the arms ({known}).")
         _check_matches(self.arms)
+
+    def fitted_on(self) -> dict[str, Benchmark]:
+        """By config key every set of problems that something is fitted on: taxonomies with their vectors, the cue, a
+        model in training."""
+        found: dict[str, Benchmark] = {}
+        if isinstance(self.taxonomy, Taxonomy):
+            found["taxonomy.benchmark"] = self.taxonomy.benchmark
+        for name, arm in self.arms.items():
+            if arm.taxonomy is not None:
+                found[f"arms.{name}.taxonomy.benchmark"] = arm.taxonomy.benchmark
+        looks_for_cue = self.stage == "cue" or any(arm.sampler.waits_for_cue for arm in self.arms.values())
+        if isinstance(self.cue, CueSearch) and looks_for_cue:
+            found["cue.benchmark"] = self.cue.benchmark
+        if self.stage == "thinking":
+            found["training.benchmark"] = self.training.benchmark
+        return found
+
+    def check_disjoint(self, trained_on: Mapping[str, Sequence[Problem]], is_offline: bool = False) -> None:
+        """ValueError for a problem that the arms are measured on (`benchmark`, table and pass@k) and that something is
+        fitted on; it names both sides, how many there are and the first.
+
+        Arguments: `trained_on` are problems that models of the pair are known to have been trained on, by name.
+        `is_offline` compares only what can be read without a network.
+        """
+        fitted = {key: other for key, other in self.fitted_on().items() if other.is_local or not is_offline}
+        if not (fitted or trained_on) or (is_offline and not self.benchmark.is_local):
+            return
+        measured = problems_of(self.benchmark)
+        for key, other in fitted.items():
+            _refuse_shared(key, problems_of(other), measured, other.id_space == self.benchmark.id_space)
+        for name, problems in trained_on.items():
+            _refuse_shared(name, problems, measured, are_named_alike=False)
+
+
+def _refuse_shared(key: str, ours: Sequence[Problem], measured: Sequence[Problem], are_named_alike: bool) -> None:
+    if not (shared := shared_problems(ours, measured, are_named_alike)):
+        return
+    first = shared[0]
+    raise ValueError(
+        f"{key}: {len(shared)} of its {len(ours)} problems are among the {len(measured)} of benchmark, on which the arms "
+        f"are measured; the first is {first.one.id!r}, there {first.other.id!r}: {first.one.question[:60]!r}. Nothing is "
+        f"fitted on what is measured: take another split, file or seed for {key}, or for benchmark."
+    )
 
 
 def _check_matches(arms: dict[str, Arm]) -> None:

@@ -137,8 +137,8 @@ def arms_of(experiment: Experiment) -> Arms:
 
 
 def cold_start(experiment: Experiment) -> Grades:
-    """The base model's own answers, graded, of which the right ones start a thinking model."""
-    benchmark = experiment.benchmark
+    """The base model's own answers to the training problems, graded; the right ones start a thinking model."""
+    benchmark = experiment.training.benchmark
     sampler = Temperature(benchmark.max_new_tokens, experiment.training.temperature)
     return _grades(experiment, _plain(experiment, "base", sampler, ProblemSet(benchmark), "cold start"))
 

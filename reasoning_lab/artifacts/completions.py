@@ -12,7 +12,7 @@ from reasoning_lab.artifacts.base import Artifact, Context
 from reasoning_lab.artifacts.files import read_records, write_records
 from reasoning_lab.artifacts.key import APART, IDENTITY, Enters, digest
 from reasoning_lab.artifacts.sampling import draw_completions
-from reasoning_lab.benchmark.base import Benchmark
+from reasoning_lab.benchmark.base import Benchmark, problems_of
 from reasoning_lab.cue.search import FoundCue
 from reasoning_lab.engine.policy import Policy
 from reasoning_lab.model_pair.loaded import LoadedModel
@@ -24,12 +24,6 @@ from reasoning_lab.sampler.base import Sampler, Selection
 FILE = "completions.jsonl"
 CHOSEN = [field.name for field in fields(Candidate) if field.name in {f.name for f in fields(Completion)}]
 """What a selection's answer takes from the candidate that it chose."""
-
-
-@cache
-def problems_of(benchmark: Benchmark) -> tuple[Problem, ...]:
-    """The benchmark's problems, read once."""
-    return tuple(benchmark.load())
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,8 @@
 
 1. Openings: a beam over the model's first tokens. At each depth the `width` openings of the highest mean probability
    over the problems, (1/n) Σ_i p(opening | prompt_i), are kept and extended; of all depths together the `width` most
-   probable are the candidates.
+   probable are the candidates. An extension with at least SAME of its opening's probability is that opening again and
+   is left out.
 2. Entropy: for each candidate, and for none, `n_samples` answers to each problem. Per problem the Shannon entropy [nats]
    of the answers in the form in which they vote; the candidate's score is its mean over the problems.
 3. The candidate of the least mean entropy is the cue (ties to the more probable).
@@ -33,6 +34,8 @@ from reasoning_lab.sampler.cue import Cued
 MOST_PROBABLE = 256
 """Next tokens of each problem whose probability is looked at; the rest count as 0 in the mean."""
 DEPTHS = (1, 2)
+SAME = 0.99
+"""Share of an opening's probability from which on its extension is no other opening: the model writes it anyway."""
 
 
 class CueChoice:
@@ -160,7 +163,7 @@ def find_openings(
     Arguments: `prompts` maps problems to prompt ids; `rows` and `capacity` are the physical shape; `counts` is filled.
     """
     live: dict[tuple[int, ...], dict[str, float]] = {(): dict.fromkeys(prompts, 1.0)}
-    kept: dict[tuple[int, ...], float] = {}
+    kept: dict[tuple[int, ...], float] = {(): 1.0}
     for _ in range(depth):
         laws = _next_laws(policy, prompts, list(live), rows, capacity, counts)
         grown = {
@@ -169,10 +172,11 @@ def find_openings(
             for id in sorted({id for law in laws[opening].values() for id in law} - stop_ids)
         }
         means = {ids: sum(each.values()) / len(each) for ids, each in grown.items()}
-        best = sorted(means, key=lambda ids: (-means[ids], ids))[:width]
+        best = sorted((ids for ids in means if means[ids] > 0), key=lambda ids: (-means[ids], ids))[:width]
         live = {ids: grown[ids] for ids in best}
         kept |= {ids: means[ids] for ids in best}
-    return sorted(kept.items(), key=lambda pair: (-pair[1], pair[0]))[:width]
+    others = [(ids, p) for ids, p in kept.items() if ids and (len(ids) == 1 or p < SAME * kept[ids[:-1]])]
+    return sorted(others, key=lambda pair: (-pair[1], pair[0]))[:width]
 
 
 def _next_laws(

@@ -66,6 +66,7 @@ def _run(experiment: Experiment, folder: Path, config: dict[str, Any]) -> tuple[
     """The run, and its stage's metrics, logged."""
     with _tracker(experiment, folder, config) as tracker:
         run = Run(experiment, open_context(experiment), folder, tracker.table, tracker.images)
+        run.check()
         metrics = STAGES[experiment.stage](run)
         tracker.log(metrics)
         tracker.summary(metrics)

@@ -87,7 +87,7 @@ def _vector_views(arms: Arms, context: Context) -> tuple[VectorView, ...]:
     assert arms.vectors is not None
     log = context.get(arms.vectors).log
     rows = [*([log.bias] if log.bias else []), *log.categories]
-    return tuple(VectorView(r.category, r.norm, r.heldout_without, r.heldout_with, r.n_train, r.skipped) for r in rows)
+    return tuple(VectorView(r.category, r.norm, r.test_without, r.test_with, r.n_train, r.skipped) for r in rows)
 
 
 def _truths(benchmark: Benchmark, results: Sequence[ArmResult]) -> dict[str, dict[str, float]]:

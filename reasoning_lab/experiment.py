@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from reasoning_lab.benchmark.base import Benchmark, problems_of
 from reasoning_lab.benchmark.overlap import shared_problems
-from reasoning_lab.checks import require_count, require_positive
+from reasoning_lab.checks import require, require_count, require_positive
 from reasoning_lab.cue.search import CueChoice, CueSearch, NoCue
 from reasoning_lab.judge.base import Judge, JudgeOption
 from reasoning_lab.model_pair.pair import ModelPair, Role
@@ -75,9 +75,13 @@ class Taxonomy(TaxonomyChoice):
     """How a judge names them."""
     scoring: Scoring
     """How it scores them."""
+    heldout_share: float = 0.0
+    """Share of the problems whose sentences are left out of the clustering, and scored beside those that are in it."""
 
     def __post_init__(self) -> None:
         require_count(self, "n_clusters")
+        share = self.heldout_share
+        require(0 <= share < 1, "heldout_share", share, "in [0, 1)", "0 scores the clustered sentences alone")
         if self.layer not in self.layers:
             listed = ", ".join(map(str, self.layers))
             raise ValueError(f"layer={self.layer}: must be one of the collected layers ({listed}); add it to layers.")

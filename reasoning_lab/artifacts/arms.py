@@ -250,8 +250,9 @@ def _categories(experiment: Experiment, taxonomy: Any) -> Categories:
     layers = tuple(sorted(set(taxonomy.layers)))
     activations = SentenceActivations(traces, experiment.model_pair.dtype, layers, taxonomy.pooling)
     clusters = TaxonomyClusters(
-        activations, taxonomy.layer, taxonomy.clustering, taxonomy.n_clusters, taxonomy.min_words, experiment.seed
-    )
+        activations, taxonomy.layer, taxonomy.clustering, taxonomy.n_clusters, taxonomy.min_words, experiment.seed,
+        taxonomy.heldout_share,
+    )  # fmt: skip
     has_judge = not isinstance(experiment.judge, NoJudge)
     naming = TaxonomyNaming(clusters, experiment.judge, taxonomy.naming, taxonomy.scoring) if has_judge else None
     return Categories(taxonomy, traces, activations, clusters, naming)

@@ -318,6 +318,7 @@ def estimate(
     naming: Naming,
     scoring: Scoring,
     seed: int,
+    heldout: Sequence[LabelledSentence] = (),
 ) -> Usage:
     """What naming and scoring will cost with this judge: the very questions, with stand-ins of the usual length for
     the titles that aren't known yet. Nothing is sent."""
@@ -333,4 +334,6 @@ def estimate(
     n_empty = sum(category is None for category in stand_ins)
     sets = [CategorySet(again, dry.name, stand_ins, 0, n_empty) for again in range(naming.n_repetitions)]
     score_taxonomy(dry, sets, sentences, scoring, seed)
+    if heldout:
+        score_taxonomy(dry, sets, heldout, scoring, seed)
     return dry.usage()

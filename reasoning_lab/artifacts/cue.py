@@ -101,7 +101,7 @@ class Cue(Artifact[FoundCue]):
         """The model's own answers to the same problems."""
         opened = self.openings
         return Completions(
-            pair=opened.pair, writer="cue search", caption="cue search: none", model=opened.model, dtype=opened.dtype,
+            pair=opened.pair, writer="cue_search", caption="cue search: none", model=opened.model, dtype=opened.dtype,
             law=None, sampler=self.sampler, problems=self.problems, seed=self.seed, chains=(0, self.n_samples),
         )  # fmt: skip
 

@@ -1,7 +1,7 @@
 """A taxonomy from its clusters, its sentences and what a judge said of it."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from reasoning_lab.artifacts.arms import Categories
 from reasoning_lab.artifacts.base import Context
@@ -11,7 +11,7 @@ from reasoning_lab.report.data import CategoryView, TaxonomyView
 from reasoning_lab.statistics import Interval
 from reasoning_lab.taxonomy.agreement import agreement
 from reasoning_lab.taxonomy.naming import LabelledSentence
-from reasoning_lab.taxonomy.scoring import TaxonomyScore, judge_agreement
+from reasoning_lab.taxonomy.scoring import TaxonomyScore, judge_agreement, majority
 
 EXAMPLES = 6
 """Sentences of a category that the page shows."""
@@ -34,7 +34,7 @@ def collect_taxonomy(categories: Categories, context: Context) -> TaxonomyView:
         f"{len(context.get(categories.traces)):,} traces",
         judge=named.sets[0].judge if named else "",
         categories=tuple(_category(index, group, sentences, truth, named) for index, group in enumerate(groups)),
-        scores=_scores(categories, sentences, truth, named.score if named else None)
+        scores=_scores(categories, sentences, truth, named.score if named else None, context)
         | {f"{HELDOUT} {name}": score for name, score in _heldout_scores(categories, named, context).items()},
         n_dead=context.get(clusters).n_dead,
         notes=(*_heldout_notes(categories, context), *(_notes(named) if named else ())),
@@ -78,7 +78,7 @@ def _heldout_scores(
     if not sentences:
         return {}
     truth = truths_of(categories.taxonomy.benchmark, [sentence.text for sentence in sentences])
-    scores = _scores(categories, sentences, truth, named.heldout if named else None)
+    scores = _scores(categories, sentences, truth, named.heldout if named else None, context)
     return {name: score for name, score in scores.items() if name != "independence"}
 
 
@@ -110,6 +110,7 @@ def _scores(
     sentences: Sequence[LabelledSentence],
     truth: Sequence[str],
     score: TaxonomyScore | None,
+    context: Context,
 ) -> dict[str, Interval]:
     """The judge's scores (range over its repetitions), and agreement with the ground truth where there is one (95 %
     interval over traces)."""
@@ -119,7 +120,7 @@ def _scores(
     labels = [sentence.label for sentence in sentences]
     agreed = agreement(labels, truth, [sentence.trace for sentence in sentences], seed=categories.clusters.seed)
     scores |= {name: getattr(agreed, name) for name in ("nmi", "ari", "purity")}
-    if score and (kappa := _judge_kappa(score, labels, truth)) is not None:
+    if score and (kappa := _judge_kappa(score, _stands_for(categories, context), truth)) is not None:
         scores["judge kappa"] = kappa
     return scores
 
@@ -133,9 +134,16 @@ def _judged(score: TaxonomyScore) -> dict[str, Interval]:
     return scores
 
 
-def _judge_kappa(score: TaxonomyScore, labels: list[int], truth: Sequence[str]) -> Interval | None:
+def _stands_for(categories: Categories, context: Context) -> Mapping[int, str]:
+    """The true category of each cluster, by the sentences that were clustered."""
+    sentences = categories.clusters.labelled(context)
+    truth = truths_of(categories.taxonomy.benchmark, [sentence.text for sentence in sentences])
+    return majority([sentence.label for sentence in sentences], truth)
+
+
+def _judge_kappa(score: TaxonomyScore, stands_for: Mapping[int, str], truth: Sequence[str]) -> Interval | None:
     """Cohen's kappa of the judge's yes and no against the true categories, over its repetitions (mean, least, most)."""
-    each = [judge_agreement(told, labels, truth).kappa for told in score.decisions]
+    each = [judge_agreement(told, stands_for, truth).kappa for told in score.decisions]
     known = [kappa for kappa in each if kappa is not None]
     return _range(known) if known else None
 

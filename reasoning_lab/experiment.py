@@ -38,6 +38,10 @@ Stage = Literal[
 """What can be made; stages.py has a function of each."""
 
 
+NO_CUE = NoCue()
+"""Where a benchmark has no option of the group `cue`."""
+
+
 class TaxonomyChoice:
     """What the group `taxonomy` builds."""
 
@@ -191,7 +195,7 @@ class Experiment:
     tracking: Tracking
     outputs: str
     """Folder of artifacts, runs, sweeps and tables."""
-    cue: CueChoice = NoCue()
+    cue: CueChoice = NO_CUE
     """How the opening tokens of arms that wait for some are found."""
     title: str = ""
     """Of the report; empty: a title made of pair, benchmark and sampler."""
@@ -220,8 +224,9 @@ class Experiment:
                 raise ValueError(f"arms.{name}.taxonomy: steering=none picks no category; set it to null.")
             if arm.sampler.waits_for_cue and not isinstance(self.cue, CueSearch):
                 raise ValueError(
-                    f"arms.{name}.sampler.cue=null: is to be found, and cue=none looks for none; choose cue=hendrycks_math "
-                    f"(or another option), give arms.{name}.sampler.cue, or drop the arm by ~arms.{name}."
+                    f"arms.{name}.sampler.cue=null: is to be found, and cue=none looks for none; choose "
+                    f"cue=hendrycks_math (or another option), give arms.{name}.sampler.cue, or drop the arm by "
+                    f"~arms.{name}."
                 )
             matched = arm.sampler.matched_to
             if matched is not None and matched not in self.arms:
@@ -266,9 +271,9 @@ def _refuse_shared(key: str, ours: Sequence[Problem], measured: Sequence[Problem
         return
     first = shared[0]
     raise ValueError(
-        f"{key}: {len(shared)} of its {len(ours)} problems are among the {len(measured)} of benchmark, on which the arms "
-        f"are measured; the first is {first.one.id!r}, there {first.other.id!r}: {first.one.question[:60]!r}. Nothing is "
-        f"fitted on what is measured: take another split, file or seed for {key}, or for benchmark."
+        f"{key}: {len(shared)} of its {len(ours)} problems are among the {len(measured)} of benchmark, on which the "
+        f"arms are measured; the first is {first.one.id!r}, there {first.other.id!r}: {first.one.question[:60]!r}. "
+        f"Nothing is fitted on what is measured: take another split, file or seed for {key}, or for benchmark."
     )
 
 

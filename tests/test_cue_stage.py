@@ -99,7 +99,9 @@ def test_found_once_for_all_arms_and_runs(finished: Path, monkeypatch: pytest.Mo
     staged(experiment(), finished, "again")
 
 
-def test_a_killed_search_goes_on_where_it_stood(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_killed_search_goes_on_where_it_stood(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     whole = search(run_of(experiment(), finished, "look"))[1]
     calls = []
 
@@ -131,7 +133,8 @@ def test_what_changes_the_cue_changes_its_key() -> None:
     one = key()
     changed = [
         "cue.width=4", "cue.depth=1", "cue.n_samples=4", "cue.benchmark.n_problems=4", "cue.benchmark.problem_seed=1",
-        "cue.sampler.temperature=0.7", "seed=1", "model_pair.dtype=float64", "model_pair.base.path=package:embedded/grpo",
+        "cue.sampler.temperature=0.7", "seed=1", "model_pair.dtype=float64",
+        "model_pair.base.path=package:embedded/grpo",
     ]  # fmt: skip
     assert len({one, *map(key, changed)}) == 1 + len(changed)
     assert key("benchmark.n_problems=9", "sampler.alpha=2") == one

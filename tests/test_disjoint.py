@@ -50,9 +50,13 @@ def test_one_shared_problem_of_many_is_enough_and_is_named(tmp_path: Path) -> No
     rows = [{"question": f"What is {n} plus 1?", "answer": f"#### {n + 1}"} for n in range(10)]
     test, train = tmp_path / "test.jsonl", tmp_path / "train.jsonl"
     test.write_text("".join(json.dumps(row) + "\n" for row in rows[:5]))
-    train.write_text("".join(json.dumps(row) + "\n" for row in [*rows[5:], rows[3] | {"question": "what is 3  plus 1?"}]))
+    train.write_text(
+        "".join(json.dumps(row) + "\n" for row in [*rows[5:], rows[3] | {"question": "what is 3  plus 1?"}])
+    )
     files = ["benchmark=gsm8k", f"benchmark.path={test}", f"cue.benchmark.path={train}", "cue.benchmark.n_problems=6"]
-    with pytest.raises(ValueError, match=r"cue.benchmark: 1 of its 6 problems .* first is 'train-00005', there 'test-0000"):
+    with pytest.raises(
+        ValueError, match=r"cue.benchmark: 1 of its 6 problems .* first is 'train-00005', there 'test-0000"
+    ):
         experiment(*files).check_disjoint({})
     train.write_text("".join(json.dumps(row) + "\n" for row in rows[5:]))
     problems_of.cache_clear()
@@ -69,7 +73,9 @@ def test_a_model_that_was_trained_here_is_not_measured_on_its_problems(tmp_path:
         (folder / file.name).symlink_to(file)
     write_trained_on(folder, problems_of(experiment().benchmark)[:2])
     one = experiment(f"model_pair.thinking.path={folder}")
-    with pytest.raises(ValueError, match=r"model_pair.thinking.path, trained on trained_on.jsonl,: 2 of its 2 problems"):
+    with pytest.raises(
+        ValueError, match=r"model_pair.thinking.path, trained on trained_on.jsonl,: 2 of its 2 problems"
+    ):
         one.check_disjoint(trained_on(one.model_pair))
     assert trained_on(base) == {}
 

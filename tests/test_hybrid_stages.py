@@ -32,7 +32,8 @@ from tests.test_stages import artifacts, tables
 SMALL = [
     "experiment=hybrid", "tracking=local", "runtime.device=cpu", "runtime.threads=1", "runtime.workers=1",
     "runtime.rows=8", "benchmark.n_problems=6", "benchmark.max_new_tokens=96", "taxonomy.benchmark.n_problems=24",
-    "taxonomy.n_clusters=4", "cue.benchmark.n_problems=3", "cue.width=2", "cue.n_samples=2", "taxonomy.clustering.max_epochs=20", "taxonomy.clustering.batch_size=64",
+    "taxonomy.n_clusters=4", "cue.benchmark.n_problems=3", "cue.width=2", "cue.n_samples=2",
+    "taxonomy.clustering.max_epochs=20", "taxonomy.clustering.batch_size=64",
     "taxonomy.naming.n_repetitions=1", "taxonomy.naming.n_sentences=20", "taxonomy.scoring.n_sentences=20",
     "steering.vectors.n_train=32", "steering.vectors.n_heldout=8", "steering.vectors.steps=4",
     "steering.vectors.eval_every=2", "steering.vectors.minibatch=8", "steering.vectors.min_examples=3",

@@ -12,7 +12,7 @@ from reasoning_lab.artifacts.files import read_json, read_records, write_records
 from reasoning_lab.artifacts.key import APART, IDENTITY, Enters
 from reasoning_lab.cue.search import CueCandidate, FoundCue, Opening, answer_entropy, find_openings, ranked
 from reasoning_lab.engine.scheduler import Counts
-from reasoning_lab.model_pair.pair import ModelSource, Role
+from reasoning_lab.model_pair.pair import ModelSource
 from reasoning_lab.sampler.base import Sampler
 from reasoning_lab.sampler.cue import Cued
 
@@ -27,7 +27,7 @@ class Openings(Artifact[tuple[Opening, ...]]):
     version: ClassVar[int] = 1
     pair: Annotated[str, APART]
     """Name of the model pair, for the folder's name."""
-    role: Annotated[Role, APART]
+    role: Annotated[str, APART]
     """Which of its models."""
     model: Annotated[ModelSource, IDENTITY]
     dtype: str

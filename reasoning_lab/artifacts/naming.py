@@ -21,7 +21,6 @@ from reasoning_lab.taxonomy.scoring import (
     score_taxonomy,
 )
 
-
 HELDOUT = "heldout_"
 """Beginning of the files of scores on sentences that were not clustered."""
 

@@ -48,8 +48,8 @@ def missing(artifacts: Iterable[Artifact[Any]], context: Context) -> list[Artifa
 
 def build_missing(artifacts: Iterable[Artifact[Any]], context: Context, beside: Iterable[Artifact[Any]] = ()) -> None:
     """Build what is missing of the artifacts: first, with all threads of this process, what steers; then cues, whose
-    answers are known once their openings are; then answers, then annotations, several at a time; then what is made of those. ValueError before any of it for what can't be built, of
-    them or of what will be asked for `beside` them."""
+    answers are known once their openings are; then answers, then annotations, several at a time; then what is made of
+    those. ValueError before any of it for what can't be built, of them or of what will be asked for `beside` them."""
     left = missing(artifacts, context)
     if not left:
         return

@@ -86,7 +86,9 @@ class TaxonomyClusters(Artifact[FittedClusters]):
     def build(self, context: Context, folder: Path) -> None:
         """Fit the clusters alone; `build_bank` fits several sizes at once."""
         given, n = self._given(context), self.n_clusters
-        self._write(self.clustering.fit(given.vectors, given.mean, n, self.seed, context.device, given.problems), folder)
+        self._write(
+            self.clustering.fit(given.vectors, given.mean, n, self.seed, context.device, given.problems), folder
+        )
 
     def read(self, folder: Path) -> FittedClusters:
         """The clusters."""
@@ -98,7 +100,7 @@ class TaxonomyClusters(Artifact[FittedClusters]):
         """The layer's vectors, and the rows of the sentences that are long enough: of the problems that are clustered,
         or of those held out."""
         data, traces = context.get(self.activations).layer(self.layer), context.get(self.traces)
-        heldout = heldout_problems({trace.problem for trace in traces}, self.heldout_share, self.seed)
+        heldout = unclustered_problems({trace.problem for trace in traces}, self.heldout_share, self.seed)
         long = [
             row
             for row, (trace, span) in enumerate(data.index.tolist())
@@ -138,9 +140,11 @@ class TaxonomyClusters(Artifact[FittedClusters]):
         (folder / "clusters.json").write_text(json.dumps(told, indent=1))
 
 
-def heldout_problems(problems: Collection[str], share: float, seed: int) -> frozenset[str]:
+def unclustered_problems(problems: Collection[str], share: float, seed: int) -> frozenset[str]:
     """A keyed draw of `share` of the problems, rounded; all but one at most."""
-    shuffled = sorted(problems, key=lambda problem: (uniform(Key(seed, problem), 0, "held out of the taxonomy"), problem))
+    shuffled = sorted(
+        problems, key=lambda problem: (uniform(Key(seed, problem), 0, "held out of the taxonomy"), problem)
+    )
     return frozenset(shuffled[: min(round(share * len(problems)), len(problems) - 1)])
 
 

@@ -4,8 +4,8 @@
    over the problems, (1/n) Σ_i p(opening | prompt_i), are kept and extended; of all depths together the `width` most
    probable are the candidates. An extension with at least SAME of its opening's probability is that opening again and
    is left out.
-2. Entropy: for each candidate, and for none, `n_samples` answers to each problem. Per problem the Shannon entropy [nats]
-   of the answers in the form in which they vote; the candidate's score is its mean over the problems.
+2. Entropy: for each candidate, and for none, `n_samples` answers to each problem. Per problem the Shannon entropy
+   [nats] of the answers in the form in which they vote; the candidate's score is its mean over the problems.
 3. The candidate of the least mean entropy is the cue (ties to the more probable).
 
 An answer that can't be read agrees with nothing, so each counts as a kind of its own: n answers of which none can be

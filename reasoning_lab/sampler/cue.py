@@ -30,7 +30,7 @@ class Cued(Sampler):
     of: Sampler
     """Draws what follows."""
     cue: str | None = None
-    r"""The opening as text, \n a line break, \t a tab and \\ a backslash; encoded by itself, without what precedes it."""
+    r"""The opening as text, \n a line break, \t a tab, \\ a backslash; encoded by itself, without what precedes it."""
     cue_ids: tuple[int, ...] | None = None
     """Or as token ids; None for both: the run finds one (stage=cue)."""
 

@@ -44,8 +44,8 @@ class ThinkingHyperparameters:
         """Enough problems for a step; an error before anything is drawn or loaded."""
         if n_problems < self.grpo.prompts_per_step:
             raise ValueError(
-                f"training.benchmark.n_problems={n_problems}: a GRPO step takes {self.grpo.prompts_per_step} prompts; take more "
-                "problems, or lower training.grpo.prompts_per_step."
+                f"training.benchmark.n_problems={n_problems}: a GRPO step takes {self.grpo.prompts_per_step} prompts; "
+                "take more problems, or lower training.grpo.prompts_per_step."
             )
 
 

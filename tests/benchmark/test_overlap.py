@@ -14,7 +14,9 @@ from reasoning_lab.launch.typed import build
 def jsonl(path: Path, rows: list[dict[str, object]], **more: object) -> Jsonl:
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     given = [f"benchmark.{key}={value}" for key, value in more.items()]
-    benchmark = build(Composer().compose(["benchmark=jsonl", f"benchmark.path={path}", "arms=single", *given])).benchmark
+    benchmark = build(
+        Composer().compose(["benchmark=jsonl", f"benchmark.path={path}", "arms=single", *given])
+    ).benchmark
     assert isinstance(benchmark, Jsonl)
     return benchmark
 

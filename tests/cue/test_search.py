@@ -78,7 +78,7 @@ def test_openings_are_the_most_probable_on_average_over_the_problems(depth: int)
     assert [ids for ids, _ in found] == [ids for ids, _ in expected]
     assert [p for _, p in found] == pytest.approx([p for _, p in expected])
     few = find_openings(policy, prompts, STOP, 2, depth, rows=3, capacity=8, counts=Counts())
-    assert [ids for ids, _ in few][0] == expected[0][0] and len(few) == 2
+    assert few[0][0] == expected[0][0] and len(few) == 2
 
 
 def test_an_extension_that_the_model_writes_anyway_is_no_other_opening() -> None:

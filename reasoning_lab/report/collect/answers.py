@@ -16,8 +16,8 @@ from reasoning_lab.benchmark.base import Benchmark
 from reasoning_lab.model_pair.reader import load_reader
 from reasoning_lab.records import Completion, Grade, Problem
 from reasoning_lab.report.data import ArmResult, Published, Report
-from reasoning_lab.report.views.cue import cue_words
 from reasoning_lab.report.export.lm_eval import LmEvalTask, write_lm_eval
+from reasoning_lab.report.views.cue import cue_words
 
 POWER_QUESTION = "Does sampling from p^α make the base model reason as well as its RL-trained sibling?"
 HYBRID_QUESTION = "Does a base model that is steered where it matters reason as well as the thinking model?"

@@ -18,9 +18,9 @@ def cue_words(found: FoundCue) -> str:
     """How the cue was found, and for how many tokens."""
     chosen, without = found.chosen, found.without
     return (
-        f"The cue {chosen.text!r} has the least answer entropy of {len(found.candidates)} openings, {chosen.entropy:.2f} "
-        f"nats against {without.entropy:.2f} without one ({found.n_samples} answers to each of {found.n_problems} "
-        f"training problems, no gold answer looked at); finding it drew {found.tokens:,} tokens, once."
+        f"The cue {chosen.text!r} has the least answer entropy of {len(found.candidates)} openings, "
+        f"{chosen.entropy:.2f} nats against {without.entropy:.2f} without one ({found.n_samples} answers to each of "
+        f"{found.n_problems} training problems, no gold answer looked at); finding it drew {found.tokens:,} tokens, once."
     )
 
 

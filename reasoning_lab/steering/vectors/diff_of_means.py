@@ -74,7 +74,9 @@ class DiffOfMeans(VectorMethod):
             logs = [self._planned(task) for task in tasks]
             refuse_if_empty(logs)
             vectors = self._vectors(streams, examples, tasks, logs, length)
-            pairs = loss_pairs(decoder, streams, Packed(examples, streams), {task.row: task.heldout for task in tasks}, vectors, None)
+            pairs = loss_pairs(
+                decoder, streams, Packed(examples, streams), {task.row: task.heldout for task in tasks}, vectors, None
+            )
         norms = vectors.norm(dim=1).tolist()
         done = (log if log.skipped else _done(log, *pairs[c], norms[c]) for c, log in enumerate(logs))
         return VectorFit(VectorSet(layer, vectors), VectorLog(type(self).__name__, layer, length, 0.0, tuple(done)))

@@ -284,8 +284,8 @@ class _Run:
         return self._train("category", self.examples, self.logs, bias)
 
     def _train(
-        self, name: str, examples: Sequence[tuple[list[Example], list[Example], list[Example]]], logs: Sequence[CategoryLog],
-        fixed: Float[Tensor, " d"] | None,
+        self, name: str, examples: Sequence[tuple[list[Example], list[Example], list[Example]]],
+        logs: Sequence[CategoryLog], fixed: Float[Tensor, " d"] | None,
     ) -> tuple[Float[Tensor, "n d"], tuple[CategoryLog, ...]]:  # fmt: skip
         packed_examples: list[Example] = []
         tasks = []

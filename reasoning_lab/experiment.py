@@ -1,13 +1,17 @@
 """The root of the config tree: one frozen Experiment, made of the very objects that do the work."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from reasoning_lab.benchmark.base import Benchmark
-from reasoning_lab.checks import require_count, require_positive
+from reasoning_lab.benchmark.base import Benchmark, problems_of
+from reasoning_lab.benchmark.overlap import shared_problems
+from reasoning_lab.checks import require, require_count, require_positive
+from reasoning_lab.cue.search import CueChoice, CueSearch, NoCue
 from reasoning_lab.judge.base import Judge, JudgeOption
 from reasoning_lab.model_pair.pair import ModelPair, Role
+from reasoning_lab.records import Problem
 from reasoning_lab.sampler.base import Sampler
 from reasoning_lab.steering.controls import BiasOnly
 from reasoning_lab.steering.steering import NoSteering, SteeringRule
@@ -23,6 +27,7 @@ Stage = Literal[
     "taxonomy",
     "vectors",
     "export",
+    "cue",
     "completions",
     "grades",
     "preferences",
@@ -31,6 +36,10 @@ Stage = Literal[
     "embedded_pair",
 ]
 """What can be made; stages.py has a function of each."""
+
+
+NO_CUE = NoCue()
+"""Where a benchmark has no option of the group `cue`."""
 
 
 class TaxonomyChoice:
@@ -70,9 +79,13 @@ class Taxonomy(TaxonomyChoice):
     """How a judge names them."""
     scoring: Scoring
     """How it scores them."""
+    heldout_share: float = 0.0
+    """Share of the problems whose sentences are left out of the clustering, and scored beside those that are in it."""
 
     def __post_init__(self) -> None:
         require_count(self, "n_clusters")
+        share = self.heldout_share
+        require(0 <= share < 1, "heldout_share", share, "in [0, 1)", "0 scores the clustered sentences alone")
         if self.layer not in self.layers:
             listed = ", ".join(map(str, self.layers))
             raise ValueError(f"layer={self.layer}: must be one of the collected layers ({listed}); add it to layers.")
@@ -182,6 +195,8 @@ class Experiment:
     tracking: Tracking
     outputs: str
     """Folder of artifacts, runs, sweeps and tables."""
+    cue: CueChoice = NO_CUE
+    """How the opening tokens of arms that wait for some are found."""
     title: str = ""
     """Of the report; empty: a title made of pair, benchmark and sampler."""
     published: tuple[dict[str, Any], ...] = ()
@@ -207,10 +222,59 @@ class Experiment:
                 _check_steered(name, arm, self)
             elif arm.taxonomy is not None:
                 raise ValueError(f"arms.{name}.taxonomy: steering=none picks no category; set it to null.")
+            if arm.sampler.waits_for_cue and not isinstance(self.cue, CueSearch):
+                raise ValueError(
+                    f"arms.{name}.sampler.cue=null: is to be found, and cue=none looks for none; choose "
+                    f"cue=hendrycks_math (or another option), give arms.{name}.sampler.cue, or drop the arm by "
+                    f"~arms.{name}."
+                )
             matched = arm.sampler.matched_to
             if matched is not None and matched not in self.arms:
                 raise ValueError(f"tokens_matched_to={matched}: must be one of the arms ({known}).")
         _check_matches(self.arms)
+
+    def fitted_on(self) -> dict[str, Benchmark]:
+        """By config key every set of problems that something is fitted on: taxonomies with their vectors, the cue, a
+        model in training."""
+        found: dict[str, Benchmark] = {}
+        if isinstance(self.taxonomy, Taxonomy):
+            found["taxonomy.benchmark"] = self.taxonomy.benchmark
+        for name, arm in self.arms.items():
+            if arm.taxonomy is not None:
+                found[f"arms.{name}.taxonomy.benchmark"] = arm.taxonomy.benchmark
+        looks_for_cue = self.stage == "cue" or any(arm.sampler.waits_for_cue for arm in self.arms.values())
+        if isinstance(self.cue, CueSearch) and looks_for_cue:
+            found["cue.benchmark"] = self.cue.benchmark
+        if self.stage == "thinking":
+            found["training.benchmark"] = self.training.benchmark
+        return found
+
+    def check_disjoint(self, trained_on: Mapping[str, Sequence[Problem]], is_offline: bool = False) -> None:
+        """ValueError for a problem that the arms are measured on (`benchmark`, table and pass@k) and that something is
+        fitted on; it names both sides, how many there are and the first.
+
+        Arguments: `trained_on` are problems that models of the pair are known to have been trained on, by name.
+        `is_offline` compares only what can be read without a network.
+        """
+        fitted = {key: other for key, other in self.fitted_on().items() if other.is_local or not is_offline}
+        if not (fitted or trained_on) or (is_offline and not self.benchmark.is_local):
+            return
+        measured = problems_of(self.benchmark)
+        for key, other in fitted.items():
+            _refuse_shared(key, problems_of(other), measured, other.id_space == self.benchmark.id_space)
+        for name, problems in trained_on.items():
+            _refuse_shared(name, problems, measured, are_named_alike=False)
+
+
+def _refuse_shared(key: str, ours: Sequence[Problem], measured: Sequence[Problem], are_named_alike: bool) -> None:
+    if not (shared := shared_problems(ours, measured, are_named_alike)):
+        return
+    first = shared[0]
+    raise ValueError(
+        f"{key}: {len(shared)} of its {len(ours)} problems are among the {len(measured)} of benchmark, on which the "
+        f"arms are measured; the first is {first.one.id!r}, there {first.other.id!r}: {first.one.question[:60]!r}. "
+        f"Nothing is fitted on what is measured: take another split, file or seed for {key}, or for benchmark."
+    )
 
 
 def _check_matches(arms: dict[str, Arm]) -> None:

@@ -17,17 +17,27 @@ import torch
 from reasoning_lab.artifacts.arms import Arms, Categories, arms_of, cold_start
 from reasoning_lab.artifacts.base import Artifact, Context
 from reasoning_lab.artifacts.console import show_plan
+from reasoning_lab.artifacts.files import trained_on, write_trained_on
 from reasoning_lab.artifacts.preferences import Preferences
-from reasoning_lab.artifacts.schedule import build_banks, build_missing, build_shared, completions_behind
+from reasoning_lab.artifacts.schedule import build_banks, build_missing, build_shared, completions_behind, cues_behind
 from reasoning_lab.artifacts.vectors import SteeringVectors
 from reasoning_lab.benchmark.alpaca_eval import AlpacaEval
 from reasoning_lab.benchmark.arithmetic import problem_of
+from reasoning_lab.benchmark.base import problems_of
 from reasoning_lab.engine.tensors import safetensors_bytes
 from reasoning_lab.experiment import Experiment, Stage
 from reasoning_lab.judge.preference import PreferenceOption, annotator_prompt
 from reasoning_lab.model_pair.pair import ModelPair
 from reasoning_lab.model_pair.reader import load_reader, where_of
-from reasoning_lab.report import print_hybrid, print_table, write_hybrid, write_report, write_taxonomy
+from reasoning_lab.report import (
+    print_cue,
+    print_hybrid,
+    print_table,
+    write_cue,
+    write_hybrid,
+    write_report,
+    write_taxonomy,
+)
 from reasoning_lab.report.collect.answers import (
     collect_report,
     needed_scores,
@@ -81,6 +91,10 @@ class Run:
         if self.arms.vectors is None:
             raise ValueError("steering=none: there is no steering; choose steering=embedded or venhoff2025.")
         return self.arms.vectors
+
+    def check(self) -> None:
+        """ValueError where something is fitted on problems that the arms are measured on; before any work."""
+        self.experiment.check_disjoint(trained_on(self.experiment.model_pair))
 
     def build(self, *artifacts: Artifact[Any]) -> None:
         """Build what is missing, after a look at everything that the experiment asks for."""
@@ -155,6 +169,22 @@ def export_stage(run: Run) -> Metrics:
     return {"files": float(sum(map(len, groups.values())))}
 
 
+# --- an opening -------------------------------------------------------------------------------------------------------
+
+
+def cue_stage(run: Run) -> Metrics:
+    """The opening of the least answer entropy, found without labels; all candidates in a table."""
+    if run.arms.cue is None:
+        raise ValueError("cue=none: no cue is looked for; choose cue=arithmetic, gsm8k or hendrycks_math.")
+    show_plan("Plan: a cue", [], run.experiment.typical_length, run.context, [run.arms.cue])
+    run.build(run.arms.cue)
+    found = run.context.get(run.arms.cue)
+    print_cue(found, run.context.console)
+    write_cue(found, run.folder / "cue.csv")
+    chosen, without = found.chosen, found.without
+    return {"entropy/cue": chosen.entropy, "entropy/without": without.entropy, "tokens": float(found.tokens)}
+
+
 # --- the arms -------------------------------------------------------------------------------------------------------
 
 
@@ -162,7 +192,7 @@ def completions_stage(run: Run) -> Metrics:
     """Draw all arms' answers."""
     answers = completions_behind([each.completions for each in run.arms.answers()])
     pair, benchmark = run.experiment.model_pair.name, type(run.experiment.benchmark).__name__
-    show_plan(f"Plan: {pair} on {benchmark}", answers, run.experiment.typical_length, run.context)
+    show_plan(f"Plan: {pair} on {benchmark}", answers, run.experiment.typical_length, run.context, cues_behind(answers))
     run.build(*answers)
     return {}
 
@@ -264,16 +294,18 @@ def embedded_pair_stage(run: Run) -> Metrics:
 
 
 def thinking_stage(run: Run) -> Metrics:
-    """Train a thinking model from the pair's base on the benchmark's problems, in the run's folder."""
+    """Train a thinking model from the pair's base on the problems of training.benchmark, in the run's folder."""
     experiment, context = run.experiment, run.context
-    training, problems, pair = experiment.training, run.arms.problems.problems, experiment.model_pair
+    training, pair = experiment.training, experiment.model_pair
+    benchmark, problems = training.benchmark, problems_of(training.benchmark)
     training.check(len(problems))
     right = _right_answers(run) if training.cold_start else []
     model, tokenizer = _trainable(pair, context.device)
     reader = load_reader(pair.base)
-    prompts = {problem.id: reader.render(experiment.benchmark.prompt(problem)) for problem in problems}
-    log = train_thinking(model, tokenizer, prompts, problems, graded(experiment.benchmark.grade), right, training)
+    prompts = {problem.id: reader.render(benchmark.prompt(problem)) for problem in problems}
+    log = train_thinking(model, tokenizer, prompts, problems, graded(benchmark.grade), right, training)
     save_model(model, tokenizer, run.folder / "thinking", getattr(torch, pair.dtype))
+    write_trained_on(run.folder / "thinking", problems)
     run.print(f"Trained: {run.folder / 'thinking'}; set model_pair.thinking.path to it.")
     return {"reward/first": log["reward"][0], "reward/last": log["reward"][-1], "cold_start": float(len(right))}
 
@@ -307,6 +339,7 @@ STAGES: dict[Stage, Callable[[Run], Metrics]] = {
     "taxonomy": taxonomy_stage,
     "vectors": vectors_stage,
     "export": export_stage,
+    "cue": cue_stage,
     "completions": completions_stage,
     "grades": grades_stage,
     "preferences": preferences_stage,

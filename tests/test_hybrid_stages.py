@@ -34,7 +34,8 @@ from tests.test_stages import artifacts, tables
 SMALL = [
     "experiment=hybrid", "tracking=local", "runtime.device=cpu", "runtime.threads=1", "runtime.workers=1",
     "runtime.rows=8", "benchmark.n_problems=6", "benchmark.max_new_tokens=96", "taxonomy.benchmark.n_problems=24",
-    "taxonomy.n_clusters=4", "taxonomy.clustering.max_epochs=20", "taxonomy.clustering.batch_size=64",
+    "taxonomy.n_clusters=4", "cue.benchmark.n_problems=3", "cue.width=2", "cue.n_samples=2",
+    "taxonomy.clustering.max_epochs=20", "taxonomy.clustering.batch_size=64",
     "taxonomy.naming.n_repetitions=1", "taxonomy.naming.n_sentences=20", "taxonomy.scoring.n_sentences=20",
     "steering.vectors.n_train=32", "steering.vectors.n_heldout=8", "steering.vectors.steps=4",
     "steering.vectors.eval_every=2", "steering.vectors.minibatch=8", "steering.vectors.min_examples=3",
@@ -91,6 +92,56 @@ def test_every_stage_leaves_an_artifact_and_the_pages_are_written(finished: Path
     with (finished / "runs/run/report/hybrid.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert sorted(row["name"] for row in rows) == sorted(experiment().arms)
+
+
+def test_no_problem_is_clustered_and_scored_as_held_out(finished: Path) -> None:
+    """By problem, of every clustering; the titles' scores on both stand side by side."""
+    run = look(finished)
+    clusters, context = run.categories.clusters, run.context
+    traces = context.get(clusters.traces)
+    own, heldout = (
+        {traces[int(each.trace)].problem for each in clusters.labelled(context, is_heldout)}
+        for is_heldout in (False, True)
+    )
+    assert len(heldout) == round(0.1 * len({trace.problem for trace in traces})) == 2
+    assert not own & heldout
+    assert run.categories.naming is not None
+    named = context.get(run.categories.naming)
+    assert named.heldout is not None
+    sentences = clusters.labelled(context, is_heldout=True)
+    assert all(decision.sentence < len(sentences) for told in named.heldout.decisions for decision in told)
+    metrics = json.loads((finished / "metrics.json").read_text())
+    staged(experiment("stage=taxonomy"), finished, "taxonomy only")
+    written = (finished / "runs/taxonomy only/report/taxonomy.md").read_text()
+    assert "held-out nmi" in written and "held-out consistency" in written and "held-out independence" not in written
+    assert f"those named held-out on {len(sentences)} sentences of the 10 % of the problems" in written
+    assert metrics
+
+
+def test_nothing_held_out_is_said(finished: Path, tmp_path: Path) -> None:
+    shutil.copytree(finished / "artifacts", tmp_path / "artifacts")
+    staged(experiment("stage=taxonomy", "taxonomy.heldout_share=0", "judge=none"), tmp_path)
+    written = (tmp_path / "runs/run/report/taxonomy.md").read_text()
+    assert "All scores are on the sentences that were clustered." in written and "held-out" not in written
+
+
+def test_the_cue_is_forced_on_the_hybrid_too(finished: Path) -> None:
+    """The steered law behind the cue of the base model, by the slow form of the law."""
+    run = look(finished)
+    row = run.arms.rows["cued_hybrid"].draws[0].completions
+    assert run.arms.cue is not None and row.cue is not None and row.cue.key == run.arms.cue.key
+    cue = run.context.get(run.arms.cue).chosen.ids
+    policy = law(run, "cued_hybrid").policy(run.context, run.arms.problems)
+    prompts = run.arms.problems.encoded(run.context.model(run.arms.pair.base, run.arms.pair.dtype))
+    for answer in answers(run, "cued_hybrid")[:2]:
+        assert answer.ids[: len(cue)] == cue and answer.inserted == tuple(range(len(cue)))
+        prefix = (*prompts[answer.problem], *cue)
+        logits = [policy.next_logits((*prefix, *answer.ids[len(cue) : n])) for n in range(len(cue), len(answer.ids))]
+        expected = sum(
+            float(torch.log_softmax(each.double(), -1)[id])
+            for each, id in zip(logits, answer.ids[len(cue) :], strict=True)
+        )
+        assert answer.log_p == pytest.approx(expected, abs=1e-3)
 
 
 def test_no_vector_is_the_base_model_draw_by_draw(finished: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "reasoning_lab"
 FREE = {"records", "checks"}
 """Modules that every room may import; they import nothing of the house but each other."""
-GROUPS = {"benchmark", "judge", "model_pair", "sampler", "steering", "taxonomy", "training"}
+GROUPS = {"benchmark", "cue", "judge", "model_pair", "sampler", "steering", "taxonomy", "training"}
 ALLOWED = {
     "records": set(),
     "checks": set(),
@@ -18,6 +18,7 @@ ALLOWED = {
     "sampler": FREE | {"engine"},
     "benchmark": FREE | {"engine"},
     "model_pair": FREE | {"engine"},
+    "cue": FREE | {"engine", "benchmark", "sampler"},
     "judge": FREE | {"engine", "model_pair"},
     "taxonomy": FREE | {"engine", "model_pair", "judge", "statistics"},
     "steering": FREE | {"engine", "model_pair", "sampler", "taxonomy"},

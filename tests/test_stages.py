@@ -30,7 +30,8 @@ from tests.runs import answers, run_of, staged
 
 SMALL = [
     "benchmark.n_problems=6", "passk.n_problems=3", "passk.n_samples=2", "runtime.rows=16", "tracking=local",
-    "sampler.n_steps=2", "sampler.block_size=48", "runtime.threads=1", "runtime.device=cpu", "runtime.workers=2",
+    "sampler.n_steps=2", "sampler.block_size=48", "cue.benchmark.n_problems=3", "cue.width=2", "cue.n_samples=2",
+    "runtime.threads=1", "runtime.device=cpu", "runtime.workers=2",
 ]  # fmt: skip
 
 

@@ -1,7 +1,7 @@
 """An experiment as artifacts: what each arm's answers, verdicts and annotations are made of. Nobody below sees the
 experiment; stages and reports hold what is here and ask the context for it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -9,6 +9,7 @@ from reasoning_lab.artifacts.activations import SentenceActivations
 from reasoning_lab.artifacts.annotations import Annotations
 from reasoning_lab.artifacts.base import Artifact
 from reasoning_lab.artifacts.completions import Completions, Law, ProblemSet
+from reasoning_lab.artifacts.cue import Cue, Openings
 from reasoning_lab.artifacts.grades import Grades
 from reasoning_lab.artifacts.naming import TaxonomyNaming
 from reasoning_lab.artifacts.scores import Scores
@@ -16,10 +17,12 @@ from reasoning_lab.artifacts.steered import Steered
 from reasoning_lab.artifacts.taxonomy import TaxonomyClusters
 from reasoning_lab.artifacts.traces import Traces
 from reasoning_lab.artifacts.vectors import SteeringVectors
+from reasoning_lab.cue.search import CueSearch
 from reasoning_lab.experiment import Arm, Experiment, NoJudge, PassK, Taxonomy
 from reasoning_lab.model_pair.pair import ModelPair, Role
 from reasoning_lab.sampler.ancestral import Temperature
 from reasoning_lab.sampler.base import Sampler
+from reasoning_lab.sampler.cue import Cued, unescaped
 from reasoning_lab.steering.controls import Control, ThinkingChoice
 from reasoning_lab.steering.gate import Never
 from reasoning_lab.steering.steering import NoSteering, SteeringRule
@@ -104,6 +107,8 @@ class Arms:
     categories: Categories | None
     vectors: SteeringVectors | None
     """Of the experiment's own steering."""
+    cue: Cue | None
+    """Of the base model; None where none is looked for."""
 
     def answers(self) -> list[Answers]:
         """Of all rows, those that pass@k needs last."""
@@ -140,12 +145,13 @@ def arms_of(experiment: Experiment) -> Arms:
         vectors=_vectors(experiment, steering, taxonomy)
         if has_categories and not isinstance(steering, NoSteering)
         else None,
+        cue=_cue(experiment, "base") if isinstance(experiment.cue, CueSearch) else None,
     )
 
 
 def cold_start(experiment: Experiment) -> Grades:
-    """The base model's own answers, graded, of which the right ones start a thinking model."""
-    benchmark = experiment.benchmark
+    """The base model's own answers to the training problems, graded; the right ones start a thinking model."""
+    benchmark = experiment.training.benchmark
     sampler = Temperature(benchmark.max_new_tokens, experiment.training.temperature)
     return _grades(experiment, _plain(experiment, "base", sampler, ProblemSet(benchmark), "cold start"))
 
@@ -226,7 +232,18 @@ def _plain(
         problems=problems,
         seed=experiment.seed,
         chains=(0, 1),
+        cue=_cue(experiment, role) if sampler.waits_for_cue else None,
     )
+
+
+def _cue(experiment: Experiment, role: Role) -> Cue:
+    """The cue of a model as it is, steered or not: the experiment has seen to it that one is looked for."""
+    search, pair = experiment.cue, experiment.model_pair
+    assert isinstance(search, CueSearch), "who waits for a cue has a search"
+    openings = Openings(
+        pair.name, role, pair.source(role), pair.dtype, ProblemSet(search.benchmark), search.width, search.depth
+    )  # fmt: skip
+    return Cue(openings, search.sampler, search.n_samples, experiment.seed)
 
 
 def _law(
@@ -253,8 +270,9 @@ def _categories(experiment: Experiment, taxonomy: Any) -> Categories:
     layers = tuple(sorted(set(taxonomy.layers)))
     activations = SentenceActivations(traces, experiment.model_pair.dtype, layers, taxonomy.pooling)
     clusters = TaxonomyClusters(
-        activations, taxonomy.layer, taxonomy.clustering, taxonomy.n_clusters, taxonomy.min_words, experiment.seed
-    )
+        activations, taxonomy.layer, taxonomy.clustering, taxonomy.n_clusters, taxonomy.min_words, experiment.seed,
+        taxonomy.heldout_share,
+    )  # fmt: skip
     has_judge = not isinstance(experiment.judge, NoJudge)
     naming = TaxonomyNaming(clusters, experiment.judge, taxonomy.naming, taxonomy.scoring) if has_judge else None
     return Categories(taxonomy, traces, activations, clusters, naming)
@@ -288,12 +306,24 @@ def _common(experiment: Experiment, answers: Completions) -> Annotations:
 # --- words ----------------------------------------------------------------------------------------------------------
 
 
-def describe(sampler: Sampler) -> str:
-    """One line: the class and its parameters, without the length cap."""
+def describe(sampler: Sampler, decode: Callable[[Sequence[int]], str] | None = None) -> str:
+    """One line: the class and its parameters, without the length cap; of a cued sampler first the cue, whose ids are
+    read by `decode`."""
+    if isinstance(sampler, Cued):
+        return f"cue: {_cue_words(sampler, decode)}, then {describe(sampler.of, decode)}"
     shown = []
     for field in fields(sampler):  # pyright: ignore[reportArgumentType] -- every sampler is a dataclass
         value = getattr(sampler, field.name)
         if field.name == "max_new_tokens" or value == field.default or value is None:
             continue
-        shown.append(f"{field.name}={describe(value) if isinstance(value, Sampler) else value}")
+        shown.append(f"{field.name}={describe(value, decode) if isinstance(value, Sampler) else value}")
     return f"{type(sampler).__name__}({', '.join(shown)})"
+
+
+def _cue_words(sampler: Cued, decode: Callable[[Sequence[int]], str] | None) -> str:
+    """The cue as a reader sees it."""
+    if sampler.waits_for_cue:
+        return "as found"
+    if sampler.cue is not None:
+        return repr(unescaped(sampler.cue))
+    return repr(decode(sampler.cue_ids or ())) if decode else f"ids {list(sampler.cue_ids or ())}"

@@ -12,7 +12,8 @@ from reasoning_lab.artifacts.base import Artifact, Context
 from reasoning_lab.artifacts.files import read_records, write_records
 from reasoning_lab.artifacts.key import APART, IDENTITY, Enters, digest
 from reasoning_lab.artifacts.sampling import draw_completions
-from reasoning_lab.benchmark.base import Benchmark
+from reasoning_lab.benchmark.base import Benchmark, problems_of
+from reasoning_lab.cue.search import FoundCue
 from reasoning_lab.engine.policy import Policy
 from reasoning_lab.model_pair.loaded import LoadedModel
 from reasoning_lab.model_pair.pair import ModelSource
@@ -23,12 +24,6 @@ from reasoning_lab.sampler.base import Sampler, Selection
 FILE = "completions.jsonl"
 CHOSEN = [field.name for field in fields(Candidate) if field.name in {f.name for f in fields(Completion)}]
 """What a selection's answer takes from the candidate that it chose."""
-
-
-@cache
-def problems_of(benchmark: Benchmark) -> tuple[Problem, ...]:
-    """The benchmark's problems, read once."""
-    return tuple(benchmark.load())
 
 
 @dataclass(frozen=True)
@@ -109,6 +104,8 @@ class Completions(Artifact[tuple[Completion, ...]]):
     """First chain and one past the last, per problem."""
     budget_of: "Completions | None" = None
     """Answers whose mean decode tokens per problem are the sampler's budget."""
+    cue: Artifact[FoundCue] | None = None
+    """Finds the opening tokens that the sampler waits for; None where it waits for none."""
 
     @property
     def slug(self) -> str:
@@ -163,7 +160,7 @@ class Completions(Artifact[tuple[Completion, ...]]):
 
     def _drawn(self, context: Context) -> list[Completion]:
         """Run the engine, or as much of it as the log of an earlier attempt leaves to do."""
-        sampler, model = self._with_budget(context), self._model(context)
+        sampler, model = self.resolved(context), self._model(context)
         prompts, started = self.problems.encoded(model), time.monotonic()
         with context.log(self) as log:
             answers, counts = draw_completions(
@@ -177,12 +174,13 @@ class Completions(Artifact[tuple[Completion, ...]]):
         )
         return answers
 
-    def _with_budget(self, context: Context) -> Sampler:
-        """The sampler, its budget that of the matched answers."""
+    def resolved(self, context: Context) -> Sampler:
+        """The sampler, with the cue that was found and the budget of the matched answers."""
+        sampler = self.sampler if self.cue is None else self.sampler.with_cue(context.get(self.cue).chosen.ids)
         if self.budget_of is None:
-            return self.sampler
+            return sampler
         spent = [answer.decode_tokens for answer in context.get(self.budget_of)]
-        return self.sampler.with_budget(sum(spent) / len(spent))
+        return sampler.with_budget(sum(spent) / len(spent))
 
     def _model(self, context: Context) -> LoadedModel:
         """What the answers are drawn from."""

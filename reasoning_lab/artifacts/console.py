@@ -17,16 +17,28 @@ from rich.table import Table
 from reasoning_lab.artifacts.arms import describe
 from reasoning_lab.artifacts.base import Context, silent
 from reasoning_lab.artifacts.completions import Completions
+from reasoning_lab.artifacts.cue import Cue
 
 
-def show_plan(title: str, answers: Sequence[Completions], typical_length: float, context: Context) -> None:
-    """Print what will be drawn: arms, problems, expected decode tokens at the length of a plain answer."""
+def show_plan(
+    title: str, answers: Sequence[Completions], typical_length: float, context: Context, cues: Sequence[Cue] = ()
+) -> None:
+    """Print what will be drawn: searches for cues, arms, problems, expected decode tokens at the length of a plain
+    answer."""
     table = Table(title=title, title_justify="left")
     for column in ("answers of", "writer", "sampler"):
         table.add_column(column)
     for column in ("answers", "expected decode tokens", "state"):
         table.add_column(column, justify="right")
     total = 0.0
+    for cue in cues:
+        tokens, is_built = cue.expected_tokens(typical_length), context.is_built(cue)
+        total += 0 if is_built else tokens
+        words = f"entropy of {cue.n_samples} answers, ≤ {cue.openings.width} openings: {describe(cue.sampler)}"
+        table.add_row(
+            "cue search", cue.openings.role, words, f"≤ {cue.n_answers:,}", f"≤ {tokens:,.0f}",
+            "built" if is_built else "to find",
+        )  # fmt: skip
     for each in answers:
         tokens, is_built = each.expected_tokens(typical_length), context.is_built(each)
         total += 0 if is_built else tokens

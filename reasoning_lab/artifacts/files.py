@@ -1,13 +1,16 @@
 """The files of artifacts: JSON lines of records."""
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
-from reasoning_lab.records import Record
+from reasoning_lab.model_pair.pair import ModelPair, Role
+from reasoning_lab.records import Problem, Record
 
 R = TypeVar("R", bound=Record)
+TRAINED_ON = "trained_on.jsonl"
+"""Beside the weights of a model that stage=thinking made: the problems that it was trained on."""
 
 
 def write_records(file: Path, records: Iterable[Record]) -> None:
@@ -35,3 +38,19 @@ def read_lines(file: Path) -> Iterator[Any]:
 def read_json(file: Path) -> Any:
     """The JSON of a whole file."""
     return json.loads(file.read_text(encoding="utf-8"))
+
+
+def write_trained_on(folder: Path, problems: Sequence[Problem]) -> None:
+    """Let a model's folder say what it was trained on, so that nobody measures it there."""
+    write_records(folder / TRAINED_ON, [Problem(each.id, each.question, each.gold) for each in problems])
+
+
+def trained_on(pair: ModelPair) -> dict[str, tuple[Problem, ...]]:
+    """The problems that the pair's models are known to have been trained on, by the key of the model."""
+    folders = {role: source.folder() for role in get_args(Role) if (source := getattr(pair, role)) is not None}
+    files = {role: folder / TRAINED_ON for role, folder in folders.items() if folder is not None}
+    return {
+        f"model_pair.{role}.path, trained on {file.name},": read_records(file, Problem)
+        for role, file in files.items()
+        if file.is_file()
+    }

@@ -21,6 +21,9 @@ from reasoning_lab.taxonomy.scoring import (
     score_taxonomy,
 )
 
+HELDOUT = "heldout_"
+"""Beginning of the files of scores on sentences that were not clustered."""
+
 
 class NamedCategories(NamedTuple):
     """What a judge said about a taxonomy."""
@@ -28,6 +31,8 @@ class NamedCategories(NamedTuple):
     sets: tuple[CategorySet, ...]
     """Titles and descriptions, once per repetition."""
     score: TaxonomyScore
+    heldout: TaxonomyScore | None
+    """The same titles on sentences of problems that were not clustered; None where none was held out."""
     usage: Usage
     """What its questions cost when they were asked."""
 
@@ -37,7 +42,7 @@ class TaxonomyNaming(Artifact[NamedCategories]):
     """A judge's titles and scores of a taxonomy's categories."""
 
     kind: ClassVar[str] = "naming"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     taxonomy: TaxonomyClusters
     judge: Annotated[JudgeOption, IDENTITY]
     naming: Naming
@@ -51,23 +56,31 @@ class TaxonomyNaming(Artifact[NamedCategories]):
     def build(self, context: Context, folder: Path) -> None:
         """Ask the judge: first for titles, then about them."""
         sentences, n, seed = self.taxonomy.labelled(context), self.taxonomy.n_clusters, self.taxonomy.seed
+        heldout = self.taxonomy.labelled(context, is_heldout=True)
         texts = {str(number): trace.text for number, trace in enumerate(context.get(self.taxonomy.traces))}
         judge = self.judge.open(context.replies, context.device)
         if judge.dry() is not judge:  # One that sends nothing costs nothing.
-            tell_cost(judge.name, estimate(judge, sentences, texts, n, self.naming, self.scoring, seed), context)
+            cost = estimate(judge, sentences, texts, n, self.naming, self.scoring, seed, heldout)
+            tell_cost(judge.name, cost, context)
         sets = name_categories(judge, sentences, texts, n, self.naming, seed)
         score = score_taxonomy(judge, sets, sentences, self.scoring, seed)
+        on_heldout = score_taxonomy(judge, sets, heldout, self.scoring, seed) if heldout else TaxonomyScore((), ())
         require_replies(judge.usage())
         write_records(folder / "titles.jsonl", sets)
-        write_records(folder / "scores.jsonl", score.repetitions)
-        write_lines(folder / "decisions.jsonl", map(json.dumps, score.decisions))
+        for name, each in (("", score), (HELDOUT, on_heldout)):
+            write_records(folder / f"{name}scores.jsonl", each.repetitions)
+            write_lines(folder / f"{name}decisions.jsonl", map(json.dumps, each.decisions))
         (folder / "usage.json").write_text(judge.usage().dumps())
 
     def read(self, folder: Path) -> NamedCategories:
         """Titles, scores, and the judge's yes and no one by one."""
         sets = read_records(folder / "titles.jsonl", CategorySet)
-        repetitions = read_records(folder / "scores.jsonl", RepetitionScore)
-        lines = read_lines(folder / "decisions.jsonl")
-        decisions = tuple(tuple(Decision(*each) for each in line) for line in lines)
+        own, heldout = (_score_of(folder, name) for name in ("", HELDOUT))
         usage = Usage.from_json(read_json(folder / "usage.json"))
-        return NamedCategories(sets, TaxonomyScore(repetitions, decisions), usage)
+        return NamedCategories(sets, own, heldout if heldout.repetitions else None, usage)
+
+
+def _score_of(folder: Path, name: str) -> TaxonomyScore:
+    repetitions = read_records(folder / f"{name}scores.jsonl", RepetitionScore)
+    lines = read_lines(folder / f"{name}decisions.jsonl")
+    return TaxonomyScore(repetitions, tuple(tuple(Decision(*each) for each in line) for line in lines))

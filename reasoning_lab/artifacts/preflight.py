@@ -5,10 +5,13 @@ from typing import Any
 
 from reasoning_lab.artifacts.base import Artifact
 from reasoning_lab.artifacts.completions import Completions
+from reasoning_lab.artifacts.cue import Cue
 from reasoning_lab.artifacts.taxonomy import TaxonomyClusters
 from reasoning_lab.artifacts.vectors import SteeringVectors
 from reasoning_lab.model_pair.pair import ModelSource
 from reasoning_lab.model_pair.reader import load_reader
+from reasoning_lab.sampler.base import Words
+from reasoning_lab.sampler.cue import Cued
 
 
 def preflight(artifacts: Iterable[Artifact[Any]], max_prompt_tokens: int) -> None:
@@ -16,6 +19,11 @@ def preflight(artifacts: Iterable[Artifact[Any]], max_prompt_tokens: int) -> Non
     for artifact in artifacts:
         if isinstance(artifact, Completions):
             check_prompts(artifact, max_prompt_tokens)
+            _check_sampler(artifact)
+        elif isinstance(artifact, Cue):
+            check_prompts(artifact.without(), max_prompt_tokens)
+            # The longest opening there can be.
+            Cued(artifact.sampler, cue_ids=(1,) * artifact.openings.depth)
         elif isinstance(artifact, TaxonomyClusters):
             _check_layers("thinking", "taxonomy.layers", artifact.thinking, artifact.activations.layers)
         elif isinstance(artifact, SteeringVectors):
@@ -46,6 +54,12 @@ def check_prompts(completions: Completions, limit: int) -> None:
             f"positions of the model {completions.model.path}; lower benchmark.max_new_tokens to at most "
             f"{reader.context_length - limit}."
         )
+
+
+def _check_sampler(completions: Completions) -> None:
+    """A text of the sampler's own that the model can't write."""
+    reader = load_reader(completions.model)
+    completions.sampler.check(Words(reader.encode_inserted, reader.stop_ids, len(reader.tokenizer)))
 
 
 def _check_layers(role: str, key: str, model: ModelSource, layers: Sequence[int]) -> None:

@@ -52,7 +52,7 @@ def draw_completions(
     for completion in done.values():
         on_done(completion)
     items = [AnswerId(problem, chain) for problem in prompts for chain in range(*chains)]
-    candidate, encode = _reader(model, vote), _encoder(model)
+    candidate, encode = _reader(model, vote), model.reader.encode_inserted
 
     def tasks() -> Iterator[tuple[AnswerId, Any]]:
         for item in items:
@@ -110,19 +110,6 @@ def _reader(model: LoadedModel, vote: Callable[[str], str | None]) -> Callable[[
         return Candidate(text, chain.tokens, finish, sum(chain.log_p), negentropy, vote(text), chain.inserted)
 
     return candidate
-
-
-def _encoder(model: LoadedModel) -> Callable[[str], tuple[int, ...]]:
-    """Ids of a text that a sampler puts into an answer; a text that the vocabulary lacks is refused."""
-    tokenizer = model.reader.tokenizer
-
-    def encode(text: str) -> tuple[int, ...]:
-        ids = tuple(tokenizer(text, add_special_tokens=False)["input_ids"])
-        if tokenizer.unk_token_id in ids:
-            raise ValueError(f"{text!r}: this model's vocabulary lacks a part of it; change the sampler's text.")
-        return ids
-
-    return encode
 
 
 def _completion(

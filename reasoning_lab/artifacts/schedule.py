@@ -14,6 +14,7 @@ from reasoning_lab.artifacts.annotations import Annotations, HybridLaw
 from reasoning_lab.artifacts.base import Artifact, Context, OnProgress, open_store
 from reasoning_lab.artifacts.completions import Completions
 from reasoning_lab.artifacts.console import progress
+from reasoning_lab.artifacts.cue import Cue
 from reasoning_lab.artifacts.preflight import preflight
 from reasoning_lab.artifacts.taxonomy import TaxonomyClusters, build_bank
 from reasoning_lab.artifacts.workers import Report, call_all
@@ -45,9 +46,9 @@ def missing(artifacts: Iterable[Artifact[Any]], context: Context) -> list[Artifa
 
 
 def build_missing(artifacts: Iterable[Artifact[Any]], context: Context, beside: Iterable[Artifact[Any]] = ()) -> None:
-    """Build what is missing of the artifacts: first, with all threads of this process, what steers; then answers, then
-    annotations, several at a time; then what is made of those. ValueError before any of it for what can't be built, of
-    them or of what will be asked for `beside` them."""
+    """Build what is missing of the artifacts: first, with all threads of this process, what steers; then cues, whose
+    answers are known once their openings are; then answers, then annotations, several at a time; then what is made of
+    those. ValueError before any of it for what can't be built, of them or of what will be asked for `beside` them."""
     left = missing(artifacts, context)
     if not left:
         return
@@ -55,6 +56,10 @@ def build_missing(artifacts: Iterable[Artifact[Any]], context: Context, beside: 
     with progress(context):
         for artifact in missing(_steering_of(left), context):
             context.folder(artifact)
+        for cue in left:
+            if isinstance(cue, Cue):
+                _build_apart(cue.answers(context), context)
+                context.folder(cue)
         _build_apart([each for each in left if isinstance(each, Completions)], context)
         _build_apart([each for each in left if isinstance(each, Annotations)], context)
         for artifact in left:
@@ -98,6 +103,11 @@ def completions_behind(artifacts: Iterable[Artifact[Any]]) -> list[Completions]:
             for each in [*completions_behind(artifact.upstream()), *own]:
                 ordered.setdefault(each.key, each)
     return list(ordered.values())
+
+
+def cues_behind(answers: Iterable[Completions]) -> list[Cue]:
+    """The searches for the cues that the answers wait for, each key once."""
+    return list({each.cue.key: each.cue for each in answers if isinstance(each.cue, Cue)}.values())
 
 
 def _steering_of(artifacts: Iterable[Artifact[Any]]) -> list[Artifact[Any]]:

@@ -1,19 +1,23 @@
 """Taxonomy: clusters of the sentence vectors of one layer."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
+import torch
+from jaxtyping import Float, Int
 from safetensors.torch import load_file
+from torch import Tensor
 
 from reasoning_lab.artifacts.activations import SentenceActivations
 from reasoning_lab.artifacts.base import Artifact, Context
 from reasoning_lab.artifacts.files import read_json
 from reasoning_lab.artifacts.key import digest
 from reasoning_lab.artifacts.traces import Traces
+from reasoning_lab.engine.rng import Key, uniform
 from reasoning_lab.engine.tensors import write_safetensors
 from reasoning_lab.model_pair.pair import ModelSource
 from reasoning_lab.records import Trace
@@ -34,12 +38,21 @@ class FittedClusters(NamedTuple):
     """Fraction of variance unexplained on the validation split; None without one."""
 
 
+class Clusterable(NamedTuple):
+    """Sentences as a clustering takes them."""
+
+    vectors: Float[Tensor, "m d"]
+    mean: Float[Tensor, " d"]
+    problems: Int[Tensor, " m"]
+    """Number of each one's problem."""
+
+
 @dataclass(frozen=True)
 class TaxonomyClusters(Artifact[FittedClusters]):
     """The categories of a thinking model's sentences."""
 
     kind: ClassVar[str] = "taxonomy"
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
     activations: SentenceActivations
     layer: int
     clustering: Clustering
@@ -47,6 +60,8 @@ class TaxonomyClusters(Artifact[FittedClusters]):
     min_words: int
     """Shorter sentences are not clustered."""
     seed: int
+    heldout_share: float = 0.0
+    """Share of the problems whose sentences are not clustered, but scored beside the others."""
 
     @property
     def slug(self) -> str:
@@ -70,9 +85,10 @@ class TaxonomyClusters(Artifact[FittedClusters]):
 
     def build(self, context: Context, folder: Path) -> None:
         """Fit the clusters alone; `build_bank` fits several sizes at once."""
-        data, rows = self.clustered(context)
-        vectors, mean = data.layers[self.layer][rows], data.means[self.layer]
-        self._write(self.clustering.fit(vectors, mean, self.n_clusters, self.seed, context.device), folder)
+        given, n = self._given(context), self.n_clusters
+        self._write(
+            self.clustering.fit(given.vectors, given.mean, n, self.seed, context.device, given.problems), folder
+        )
 
     def read(self, folder: Path) -> FittedClusters:
         """The clusters."""
@@ -80,22 +96,33 @@ class TaxonomyClusters(Artifact[FittedClusters]):
         clusters = clusters_from(load_file(folder / "clusters.safetensors"), told["metadata"])
         return FittedClusters(clusters, told["n_dead"], told["validation"])
 
-    def clustered(self, context: Context) -> tuple[Activations, list[int]]:
-        """The layer's vectors, and the rows of the sentences that are long enough."""
+    def sentences(self, context: Context, is_heldout: bool = False) -> tuple[Activations, list[int]]:
+        """The layer's vectors, and the rows of the sentences that are long enough: of the problems that are clustered,
+        or of those held out."""
         data, traces = context.get(self.activations).layer(self.layer), context.get(self.traces)
-        rows = [
+        heldout = unclustered_problems({trace.problem for trace in traces}, self.heldout_share, self.seed)
+        long = [
             row
             for row, (trace, span) in enumerate(data.index.tolist())
             if n_words(sentence_of(traces[trace], span)) >= self.min_words
         ]
-        if not rows:
+        if not long:
             raise ValueError(f"taxonomy.min_words={self.min_words}: no sentence is that long; lower it.")
-        return data, rows
+        return data, [row for row in long if (traces[int(data.index[row, 0])].problem in heldout) == is_heldout]
 
-    def labelled(self, context: Context) -> list[LabelledSentence]:
-        """The clustered sentences with their labels and scores; the trace's id is its number."""
+    def _given(self, context: Context) -> "Clusterable":
+        """What the clustering is given."""
+        (data, rows), traces = self.sentences(context), context.get(self.traces)
+        numbers = {problem: number for number, problem in enumerate(dict.fromkeys(trace.problem for trace in traces))}
+        problems = torch.tensor([numbers[traces[trace].problem] for trace in data.index[rows, 0].tolist()])
+        return Clusterable(data.layers[self.layer][rows], data.means[self.layer], problems)
+
+    def labelled(self, context: Context, is_heldout: bool = False) -> list[LabelledSentence]:
+        """The clustered sentences, or those held out, with their labels and scores; the trace's id is its number."""
         traces, clusters = context.get(self.traces), context.get(self).clusters
-        data, rows = self.clustered(context)
+        data, rows = self.sentences(context, is_heldout)
+        if not rows:
+            return []
         best = clusters.scores(data.layers[self.layer][rows]).max(-1)
         sentences = []
         for row, label, score in zip(rows, best.indices.tolist(), best.values.tolist(), strict=True):
@@ -113,6 +140,14 @@ class TaxonomyClusters(Artifact[FittedClusters]):
         (folder / "clusters.json").write_text(json.dumps(told, indent=1))
 
 
+def unclustered_problems(problems: Collection[str], share: float, seed: int) -> frozenset[str]:
+    """A keyed draw of `share` of the problems, rounded; all but one at most."""
+    shuffled = sorted(
+        problems, key=lambda problem: (uniform(Key(seed, problem), 0, "held out of the taxonomy"), problem)
+    )
+    return frozenset(shuffled[: min(round(share * len(problems)), len(problems) - 1)])
+
+
 def sentence_of(trace: Trace, span: int) -> str:
     """The text of a trace's sentence."""
     return trace.text[trace.spans[span].start : trace.spans[span].stop]
@@ -124,8 +159,7 @@ def build_bank(taxonomies: Sequence[TaxonomyClusters], context: Context) -> None
     if not missing:
         return
     first = next(iter(missing.values()))
-    data, rows = first.clustered(context)
-    vectors, mean = data.layers[first.layer][rows], data.means[first.layer]
-    fits = first.clustering.fit_bank(vectors, mean, sorted(missing), first.seed, context.device)
+    given, sizes = first._given(context), sorted(missing)
+    fits = first.clustering.fit_bank(given.vectors, given.mean, sizes, first.seed, context.device, given.problems)
     for n, fit in fits.items():
         context.build_with(missing[n], partial(missing[n]._write, fit))

@@ -36,7 +36,7 @@ class SteeringVectors(Artifact[TrainedVectors]):
     """Vectors for the output of a layer of the base model."""
 
     kind: ClassVar[str] = "vectors"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     taxonomy: TaxonomyClusters
     model: Annotated[ModelSource, IDENTITY]
     """The base model."""

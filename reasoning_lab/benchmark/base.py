@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from hashlib import blake2b
 from typing import ClassVar, Literal, final
 
@@ -56,6 +57,17 @@ class Benchmark(ABC):
     def _class_and_version(self) -> str:
         return f"{type(self).__module__}.{type(self).__qualname__} {self.version}"
 
+    @property
+    def id_space(self) -> str:
+        """Equal ids of two benchmarks with one id space are one problem: here those of one class; by its subclass what
+        else its ids are relative to."""
+        return f"{type(self).__module__}.{type(self).__qualname__}"
+
+    @property
+    def is_local(self) -> bool:
+        """Whether `load` needs no network."""
+        return True
+
     @abstractmethod
     def load(self) -> list[Problem]:
         """The problems, ids all different; the same list at every call. ValueError if they can't be had."""
@@ -108,6 +120,12 @@ class Benchmark(ABC):
         """The shortest completion that is graded correct."""
 
 
+@cache
+def problems_of(benchmark: Benchmark) -> tuple[Problem, ...]:
+    """The benchmark's problems, read once in a process."""
+    return tuple(benchmark.load())
+
+
 @dataclass(frozen=True, kw_only=True)
 class RowBenchmark(Benchmark):
     """A benchmark whose problems are the rows of a local file or of a data set of the Hugging Face hub."""
@@ -133,6 +151,16 @@ class RowBenchmark(Benchmark):
         require_names(self, "path", "hub_id", or_null=True)
         require_one_of(OnBadRow, "on_bad_row", self.on_bad_row)
         require_seed(self, "subset_seed")
+
+    @property
+    def id_space(self) -> str:
+        """The class with its file or data set: many rows are named by their place in it."""
+        return f"{super().id_space} {self.path or self.hub_id} {self.hub_config if self.path is None else None}"
+
+    @property
+    def is_local(self) -> bool:
+        """With a file."""
+        return self.path is not None
 
     @abstractmethod
     def problem(self, row: Mapping[str, object], index: int, where: str) -> Problem:

@@ -3,12 +3,12 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal, final
-from unicodedata import normalize
 
 from reasoning_lab.benchmark.base import require_names
 from reasoning_lab.benchmark.grading.extraction import last_box
 from reasoning_lab.benchmark.math500 import level_tag, subject_tag
 from reasoning_lab.benchmark.mathematics import MathBenchmark
+from reasoning_lab.benchmark.overlap import same_form
 from reasoning_lab.benchmark.rows import OnBad, Row, rows, text_field
 from reasoning_lab.checks import require_one_of
 from reasoning_lab.records import Problem
@@ -51,6 +51,11 @@ class HendrycksMath(MathBenchmark):
         require_names(self, "math500_hub_id", "math500_revision")
         require_names(self, "math500_path", or_null=True)
 
+    @property
+    def is_local(self) -> bool:
+        """With a file, and MATH500's where its problems are left out."""
+        return super().is_local and (self.disjoint_by == "none" or self.math500_path is not None)
+
     def rows(self, on_bad: OnBad) -> Iterator[Row]:
         """Those of the file, or of all subjects on the hub (each is a configuration) where `hub_config` is None."""
         if self.path is not None or self.hub_config is not None:
@@ -85,14 +90,9 @@ class HendrycksMath(MathBenchmark):
             return problems
         field = "problem" if self.disjoint_by == "text" else "unique_id"
         math500 = rows(self.math500_path, self.math500_hub_id, None, self.math500_revision, "test")
-        taken = {_same(text_field(row.data, field, row.where)) for row in math500}
+        taken = {same_form(text_field(row.data, field, row.where)) for row in math500}
         if self.disjoint_by == "text":
-            return [problem for problem in problems if _same(problem.question) not in taken]
+            return [problem for problem in problems if same_form(problem.question) not in taken]
         if problems and all(problem.id.startswith(f"{self.split}-") for problem in problems):
             raise ValueError("benchmark.disjoint_by='id': the rows have no unique_id; set it to text.")
-        return [problem for problem in problems if _same(problem.id) not in taken]
-
-
-def _same(text: str) -> str:
-    """The form in which two copies of a problem are equal."""
-    return "".join(normalize("NFKC", text).split()).casefold()
+        return [problem for problem in problems if same_form(problem.id) not in taken]

@@ -426,12 +426,13 @@ def _finish(work: _Work, id: int, forced: bool) -> Finish | None:
         return "stop"
     if length == request.cap:
         return "cap"
-    return "floor" if not forced and below_floor(request, work.sum_log_z, length) else None
+    scored = length - len(request.parent.inserted_before(request.keep)) - len(request.forced) * request.insert
+    return "floor" if not forced and below_floor(request, work.sum_log_z, scored) else None
 
 
 def below_floor(request: Request, sum_log_z: float, length: int) -> bool:
     """Whether r_j - log j (or r_j alone) is below the request's floor: its rejection is then certain, for log Z <= 0
-    makes r_j fall and j grows."""
+    makes r_j fall and j grows. `length` is j: insertions are no part of a chain's length."""
     if request.floor is None:
         return False
     return sum_log_z - (log(length) if request.floor_per_length else 0.0) < request.floor

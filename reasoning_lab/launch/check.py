@@ -64,11 +64,14 @@ def _checked(cell: Cell, is_sweep: bool) -> "Experiment":
         resolved(cell.config)  # What refers to nothing is told before the options' classes, and torch, are loaded.
         from reasoning_lab.launch.typed import build
 
-        return build(cell.config)
-    except ConfigError as error:
+        experiment = build(cell.config)
+        # What needs a network is compared by the job.
+        experiment.check_disjoint({}, is_offline=True)
+    except (ConfigError, ValueError) as error:
         if is_sweep:
             raise ConfigError(f"cell {' '.join(cell.overrides)}: {error} No cell was started.") from error
-        raise
+        raise ConfigError(str(error)) from error
+    return experiment
 
 
 def _make_folder(config: DictConfig, key: str, overrides: Sequence[str]) -> Path:

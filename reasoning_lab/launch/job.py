@@ -67,6 +67,7 @@ def _run(experiment: Experiment, folder: Path, config: dict[str, Any]) -> tuple[
     with _tracker(experiment, folder, config) as tracker:
         overrides = list(HydraConfig.get().overrides.task)
         run = Run(experiment, open_context(experiment, typed(overrides)), folder, tracker.table, tracker.images)
+        run.check()
         metrics = STAGES[experiment.stage](run)
         tracker.log(metrics)
         tracker.summary(metrics)

@@ -43,6 +43,18 @@ class Reader:
         """Text of generated ids, special tokens left out."""
         return self.tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False)
 
+    def encode_inserted(self, text: str) -> tuple[int, ...]:
+        """Ids of a text that is put into an answer, encoded by itself and without special tokens; ValueError where the
+        vocabulary lacks a part of it or the ids stand for another text."""
+        ids = tuple(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+        back = self.tokenizer.decode(list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False)
+        if self.tokenizer.unk_token_id in ids or back != text:
+            raise ValueError(
+                f"{text!r}: this model's vocabulary lacks a part of it, or writes it as {back!r}; change the sampler's "
+                "text."
+            )
+        return ids
+
     def check_round_trip(self, text: str) -> None:
         """Encoding and decoding `text` gives it back; else answers would be graded on other text than was drawn."""
         ids = self.tokenizer(text, add_special_tokens=False)["input_ids"]

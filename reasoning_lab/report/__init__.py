@@ -6,6 +6,7 @@ from reasoning_lab.report.pages.power import write_report
 from reasoning_lab.report.pages.sweep import write_grid, write_sweep
 from reasoning_lab.report.pages.taxonomy import write_taxonomy
 from reasoning_lab.report.views.arm_table import print_hybrid, print_table
+from reasoning_lab.report.views.cue import print_cue, write_cue
 
 __all__ = [
     "ArmResult",
@@ -15,8 +16,10 @@ __all__ = [
     "Report",
     "TaxonomyView",
     "VectorView",
+    "print_cue",
     "print_hybrid",
     "print_table",
+    "write_cue",
     "write_grid",
     "write_hybrid",
     "write_report",

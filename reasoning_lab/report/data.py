@@ -260,8 +260,10 @@ class VectorView:
     """-1: the bias."""
     norm: float
     loss_before: float | None
-    """Held-out cross-entropy without the vector [nats/token]; None where there was too little to train on."""
+    """Cross-entropy without the vector [nats/token] on problems that neither trained it nor picked its moment; None
+    where there are none."""
     loss_after: float | None
+    """The same with it."""
     n_examples: int
     note: str = ""
 

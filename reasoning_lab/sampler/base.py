@@ -6,6 +6,7 @@ Three abstract classes: a Sampler draws an answer, an AnyPool draws several, a S
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from reasoning_lab.checks import require, require_count
 from reasoning_lab.engine.policy import Chain, Checkpoint, Coroutine, State
@@ -27,6 +28,16 @@ class Prompt:
     """Reads a chain for best-of-n and votes (text, answer); given by the caller, who knows tokenizer and benchmark."""
     encode: Callable[[str], tuple[int, ...]] | None = None
     """Token ids of a text that a sampler puts into an answer, without special tokens; given by the caller likewise."""
+
+
+class Words(NamedTuple):
+    """What is known of a model's tokens before anything is drawn."""
+
+    encode: Callable[[str], tuple[int, ...]]
+    """As Prompt.encode; ValueError for a text that the vocabulary lacks."""
+    stop_ids: frozenset[int]
+    n_ids: int
+    """Size of the tokenizer's vocabulary."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +99,18 @@ class Sampler(ABC):
         """The same sampler with a budget of decode tokens per problem; itself where it takes none."""
         return self
 
+    @property
+    def waits_for_cue(self) -> bool:
+        """Whether opening tokens that the run finds (stage=cue) are part of it."""
+        return False
+
+    def with_cue(self, cue: tuple[int, ...]) -> "Sampler":
+        """The same sampler with these opening tokens where it waits for some; else itself."""
+        return self
+
+    def check(self, words: Words) -> None:  # noqa: B027
+        """ValueError for a text of its own that can't be put into the model's answers; most have none."""
+
     @abstractmethod
     def sample(self, prompt: Prompt, resume: State | None = None) -> Coroutine[Sample]:
         """Draw one answer. `resume` is the state of a Checkpoint that this sampler yielded for the same prompt."""
@@ -125,6 +148,15 @@ class AnyPool(Sampler):
         """The same pool with this budget in place of its own size."""
         # Every pool is a dataclass, which its annotation here can't say.
         return replace(self, n=None, tokens_matched_to=None, budget=tokens)  # pyright: ignore[reportArgumentType]
+
+    @property
+    def waits_for_cue(self) -> bool:
+        """As the sampler of one candidate."""
+        return self.drawn_by().waits_for_cue
+
+    def check(self, words: Words) -> None:
+        """As the sampler of one candidate."""
+        self.drawn_by().check(words)
 
     @abstractmethod
     def drawn_by(self) -> Sampler:
@@ -203,6 +235,19 @@ class Selection(Sampler):
     def with_budget(self, tokens: float) -> "Selection":
         """The same choice from a pool with this budget."""
         return replace(self, pool=self.pool.with_budget(tokens))  # pyright: ignore[reportArgumentType]
+
+    @property
+    def waits_for_cue(self) -> bool:
+        """As the pool."""
+        return self.pool.waits_for_cue
+
+    def with_cue(self, cue: tuple[int, ...]) -> "Selection":
+        """The same choice from a pool of answers with this cue."""
+        return replace(self, pool=self.pool.with_cue(cue))  # pyright: ignore[reportArgumentType]
+
+    def check(self, words: Words) -> None:
+        """As the pool."""
+        self.pool.check(words)
 
     @abstractmethod
     def choose(self, candidates: Sequence[Candidate]) -> int:

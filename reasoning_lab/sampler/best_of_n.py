@@ -69,6 +69,15 @@ class PoolOf(AnyPool):
         """T of each candidate."""
         return self.sampler.max_new_tokens
 
+    @property
+    def inserts(self) -> bool:
+        """As the given sampler."""
+        return self.sampler.inserts
+
+    def with_cue(self, cue: tuple[int, ...]) -> "PoolOf":
+        """The same pool of answers with this cue."""
+        return replace(self, sampler=self.sampler.with_cue(cue))
+
     def drawn_by(self) -> Sampler:
         """The given sampler."""
         return self.sampler

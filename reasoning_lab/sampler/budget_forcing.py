@@ -1,12 +1,13 @@
 """Budget forcing: an answer made longer by "Wait" and cut short by "Final Answer:" (s1, Muennighoff et al. 2025,
 arXiv:2501.19393, section 3)."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from reasoning_lab.checks import require, require_count
 from reasoning_lab.engine.policy import Chain, Checkpoint, Coroutine, Request, State
-from reasoning_lab.sampler.base import Prompt, Sample, Sampler
+from reasoning_lab.sampler.base import Prompt, Sample, Sampler, Words
 
 
 @dataclass(frozen=True)
@@ -70,9 +71,15 @@ class BudgetForcing(Sampler):
     def inserts(self) -> bool:
         return True
 
+    def check(self, words: Words) -> None:
+        """ValueError for a text that the model can't write, a tag of several tokens, or a cap that is too short."""
+        self._thinking_cap(self._texts(words.encode, words.stop_ids))
+
     def sample(self, prompt: Prompt, resume: State | None = None) -> Coroutine[Sample]:
         """One request per stretch of thinking, and one for the answer."""
-        texts = self._texts(prompt)
+        if prompt.encode is None:
+            raise ValueError("BudgetForcing needs prompt.encode to put its texts into an answer.")
+        texts = self._texts(prompt.encode, prompt.stop_ids)
         cap = self._thinking_cap(texts)
         if resume is None:
             chain = yield self._request(prompt, Chain(prompt.ids), 0, (), cap, texts.ends, stretch=0)
@@ -101,18 +108,14 @@ class BudgetForcing(Sampler):
         """Of an answer that every wait makes as long again, up to max_new_tokens."""
         return min(float(self.max_new_tokens), (1 + self.n_waits) * mean_length)
 
-    def _texts(self, prompt: Prompt) -> "_Texts":
-        if prompt.encode is None:
-            raise ValueError("BudgetForcing needs prompt.encode to put its texts into an answer.")
-        wait, final, close = (
-            prompt.encode(text) if text else () for text in (self.wait, self.final_answer, self.think_close)
-        )
+    def _texts(self, encode: Callable[[str], tuple[int, ...]], stop_ids: frozenset[int]) -> "_Texts":
+        wait, final, close = (encode(text) if text else () for text in (self.wait, self.final_answer, self.think_close))
         if self.think_close is not None and len(close) != 1:
             raise ValueError(
                 f"think_close={self.think_close}: must be one token of the model, is {len(close)}; "
                 "set think_close=null for a model without such a tag."
             )
-        return _Texts(wait, (*close, *final), close[0] if close else None, prompt.stop_ids | set(close))
+        return _Texts(wait, (*close, *final), close[0] if close else None, stop_ids | set(close))
 
     def _thinking_cap(self, texts: "_Texts") -> int:
         """Tokens that may be drawn while thinking, so that all there can be fits into max_new_tokens."""

@@ -62,11 +62,13 @@ class Clustering(ABC):
 
     @abstractmethod
     def fit(
-        self, x: Float[Tensor, "m d"], mean: Float[Tensor, " width"], n_clusters: int, seed: int, device: str = "cpu"
-    ) -> Fit:
+        self, x: Float[Tensor, "m d"], mean: Float[Tensor, " width"], n_clusters: int, seed: int, device: str = "cpu",
+        problems: Int[Tensor, " m"] | None = None,
+    ) -> Fit:  # fmt: skip
         """Cluster raw activations, normalised by `mean` as in `clusters.Normaliser`; a function of its arguments alone.
 
-        Clusterings that train work on `device`, those of scikit-learn on the host; the fit is on the host.
+        Clusterings that train work on `device`, those of scikit-learn on the host; the fit is on the host. `problems`
+        numbers the problem of each sentence: one that splits the sentences splits by problem; None: each has its own.
         Raises ValueError for more clusters than sentences or a wrong width, FloatingPointError for a row that is not
         finite.
         """
@@ -78,9 +80,10 @@ class Clustering(ABC):
         sizes: Sequence[int],
         seed: int,
         device: str = "cpu",
+        problems: Int[Tensor, " m"] | None = None,
     ) -> dict[int, Fit]:
         """`fit` for every number of clusters."""
-        return {n: self.fit(x, mean, n, seed, device) for n in sizes}
+        return {n: self.fit(x, mean, n, seed, device, problems) for n in sizes}
 
 
 def check_data(x: Float[Tensor, "m d"], mean: Float[Tensor, " width"], sizes: Sequence[int]) -> None:
@@ -109,8 +112,9 @@ class SphericalKMeans(Clustering):
         require_count(self, "n_init", "max_iterations", *_given_components(self.n_components))
 
     def fit(
-        self, x: Float[Tensor, "m d"], mean: Float[Tensor, " width"], n_clusters: int, seed: int, device: str = "cpu"
-    ) -> Fit:
+        self, x: Float[Tensor, "m d"], mean: Float[Tensor, " width"], n_clusters: int, seed: int, device: str = "cpu",
+        problems: Int[Tensor, " m"] | None = None,
+    ) -> Fit:  # fmt: skip
         """As Clustering.fit."""
         from sklearn.cluster import KMeans
 
@@ -140,8 +144,9 @@ class Agglomerative(Clustering):
         require_one_of(Linkage, "linkage", self.linkage)
 
     def fit(
-        self, x: Float[Tensor, "m d"], mean: Float[Tensor, " width"], n_clusters: int, seed: int, device: str = "cpu"
-    ) -> Fit:
+        self, x: Float[Tensor, "m d"], mean: Float[Tensor, " width"], n_clusters: int, seed: int, device: str = "cpu",
+        problems: Int[Tensor, " m"] | None = None,
+    ) -> Fit:  # fmt: skip
         """As Clustering.fit."""
         from sklearn.cluster import AgglomerativeClustering
 
@@ -180,8 +185,9 @@ class GaussianMixture(Clustering):
         require(self.regularisation >= 0, "regularisation", self.regularisation, "at least 0", "1e-6 is usual")
 
     def fit(
-        self, x: Float[Tensor, "m d"], mean: Float[Tensor, " width"], n_clusters: int, seed: int, device: str = "cpu"
-    ) -> Fit:
+        self, x: Float[Tensor, "m d"], mean: Float[Tensor, " width"], n_clusters: int, seed: int, device: str = "cpu",
+        problems: Int[Tensor, " m"] | None = None,
+    ) -> Fit:  # fmt: skip
         """As Clustering.fit."""
         from sklearn.mixture import GaussianMixture as Mixture
 

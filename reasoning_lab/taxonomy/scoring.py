@@ -276,17 +276,18 @@ class JudgeAgreement(NamedTuple):
     """Cohen's kappa: (observed - chance agreement) / (1 - chance agreement); None where chance agreement is 1."""
 
 
-def judge_agreement(decisions: Sequence[Decision], labels: Sequence[int], truth: Sequence[str]) -> JudgeAgreement:
+def judge_agreement(
+    decisions: Sequence[Decision], stands_for: Mapping[int, str], truth: Sequence[str]
+) -> JudgeAgreement:  # fmt: skip
     """How far a judge that answers by a cluster's description agrees with ground truth (where a grammar gives it, as
     for the embedded pair).
 
-    A cluster stands for the true category that most of its sentences have (ties to the first by name); a sentence truly
+    A cluster stands for the true category that most of its clustered sentences have (`majority`); a sentence truly
     belongs if it has that category, wherever the clustering put it. So a judge is not blamed for the clustering's
-    errors, as it is in the consistency score. Arguments: per sentence its cluster and its true category.
+    errors, as it is in the consistency score. Arguments: what each cluster stands for, and per sentence its category.
     """
-    stands_for = majority(labels, truth)
     pairs = Counter(
-        (decision.answer, truth[decision.sentence] == stands_for[decision.category])
+        (decision.answer, truth[decision.sentence] == stands_for.get(decision.category))
         for decision in decisions
         if decision.answer is not None
     )
@@ -318,6 +319,7 @@ def estimate(
     naming: Naming,
     scoring: Scoring,
     seed: int,
+    heldout: Sequence[LabelledSentence] = (),
 ) -> Usage:
     """What naming and scoring will cost with this judge: the very questions, with stand-ins of the usual length for
     the titles that aren't known yet. Nothing is sent."""
@@ -333,4 +335,6 @@ def estimate(
     n_empty = sum(category is None for category in stand_ins)
     sets = [CategorySet(again, dry.name, stand_ins, 0, n_empty) for again in range(naming.n_repetitions)]
     score_taxonomy(dry, sets, sentences, scoring, seed)
+    if heldout:
+        score_taxonomy(dry, sets, heldout, scoring, seed)
     return dry.usage()

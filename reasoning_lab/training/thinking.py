@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reasoning_lab.benchmark.base import Finish
+from reasoning_lab.benchmark.base import Benchmark, Finish
 from reasoning_lab.checks import require
 from reasoning_lab.records import Grade, Problem
 from reasoning_lab.training.grpo import GRPOHyperparameters, Reward, train_grpo
@@ -25,8 +25,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ThinkingHyperparameters:
-    """What makes a thinking model of a base model, beside its problems."""
+    """What makes a thinking model of a base model."""
 
+    benchmark: Benchmark
+    """Whose problems it is trained on, by that benchmark's verdict; disjoint from those that arms are measured on."""
     cold_start: bool
     """Fine-tune on the base's own correct answers before GRPO."""
     temperature: float
@@ -42,8 +44,8 @@ class ThinkingHyperparameters:
         """Enough problems for a step; an error before anything is drawn or loaded."""
         if n_problems < self.grpo.prompts_per_step:
             raise ValueError(
-                f"benchmark.n_problems={n_problems}: a GRPO step takes {self.grpo.prompts_per_step} prompts; take more "
-                "problems, or lower training.grpo.prompts_per_step."
+                f"training.benchmark.n_problems={n_problems}: a GRPO step takes {self.grpo.prompts_per_step} prompts; "
+                "take more problems, or lower training.grpo.prompts_per_step."
             )
 
 

@@ -120,11 +120,11 @@ def of_each_kind() -> dict[str, Artifact[Any]]:
     """One artifact of each kind, all of the embedded pair."""
     hybrid = arms("experiment=hybrid", "benchmark.n_problems=4", "taxonomy.benchmark.n_problems=8")
     row, categories = hybrid.rows["random_positions"], hybrid.categories
-    assert categories is not None and hybrid.vectors is not None and row.drawn is not None
+    assert categories is not None and hybrid.vectors is not None and row.drawn is not None and hybrid.cue is not None
     found: list[Artifact[Any]] = [
         row.draws[0].completions, row.draws[0].grades, row.draws[0].scores, categories.traces, categories.activations,
-        categories.clusters, categories.naming, hybrid.vectors, row.drawn, Size(hybrid.pair.base),
-        Trajectories(row.draws[0].grades),
+        categories.clusters, categories.naming, hybrid.vectors, row.drawn, hybrid.cue.openings, hybrid.cue,
+        Size(hybrid.pair.base), Trajectories(row.draws[0].grades),
     ]  # fmt: skip
     return {each.kind: each for each in found if each is not None}
 

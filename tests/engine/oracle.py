@@ -244,7 +244,7 @@ class Reprefill:
                 finish = "cap"
             elif given is None and request.floor is not None:
                 r = sum(columns["log_z"][request.keep :])
-                if r - (math.log(len(tokens)) if request.floor_per_length else 0.0) < request.floor:
+                if r - (math.log(len(tokens) - len(inserted)) if request.floor_per_length else 0.0) < request.floor:
                     finish = "floor"
         return Chain(
             kept.prompt, tuple(tokens), **{name: tuple(values) for name, values in columns.items()},

@@ -9,12 +9,15 @@ import yaml
 from omegaconf import OmegaConf
 
 from reasoning_lab.artifacts.key import canonical_form
+from reasoning_lab.cue.search import CueSearch, NoCue
 from reasoning_lab.experiment import Experiment, Taxonomy
 from reasoning_lab.launch.compose import Composer, conf_dir, lab_root
 from reasoning_lab.launch.errors import ConfigError
 from reasoning_lab.launch.typed import _target as target
 from reasoning_lab.launch.typed import build
 from reasoning_lab.report.data import Published
+from reasoning_lab.sampler.ancestral import Temperature
+from reasoning_lab.sampler.cue import Cued
 from reasoning_lab.steering.coefficient import Candidates
 
 CONF = Path(conf_dir())
@@ -84,11 +87,16 @@ def test_every_sweep_composes_under_every_launcher(composer: Composer, option: s
 
 
 TARGETED = [pair for pair in menu(*GROUPS) if pair[0] not in ("arms", "experiment")]
+SIBLINGS = {"cue": "hendrycks_math"}
+"""Options of a group that have no class of their own are this one, with a few values changed."""
 
 
 @pytest.mark.parametrize(("group", "option"), TARGETED)
 def test_a_file_lists_every_field_and_no_other(group: str, option: str) -> None:
     data = yaml.safe_load((CONF / group / f"{option}.yaml").read_text())
+    if "_target_" not in data:
+        assert data["defaults"] == [SIBLINGS[group], "_self_"]
+        return
     known = {field.name for field in dataclasses.fields(target(data["_target_"], group)) if field.init}
     assert set(data) - {"_target_", "defaults"} == known
 
@@ -190,8 +198,8 @@ def test_the_benchmark_sets_every_length(composer: Composer) -> None:
 def test_the_main_job_has_the_arms_of_the_paper_and_their_baselines(composer: Composer) -> None:
     built = experiment(composer)
     assert list(built.arms) == [
-        "base", "low_temperature", "power", "greedy", "best_of_n", "best_of_n_low_temperature", "majority",
-        "majority_low_temperature", "power_karan2025", "grpo", "grpo_low_temperature", "thinking",
+        "base", "low_temperature", "power", "cue", "cued_power", "greedy", "best_of_n", "best_of_n_low_temperature",
+        "majority", "majority_low_temperature", "power_karan2025", "grpo", "grpo_low_temperature", "thinking",
         "thinking_low_temperature",
     ]  # fmt: skip
     assert built.benchmark.n_problems >= 200
@@ -202,6 +210,28 @@ def test_best_of_n_and_the_vote_choose_from_one_pool(composer: Composer) -> None
     arms = experiment(composer).arms
     assert arms["best_of_n"].sampler.pool == arms["majority"].sampler.pool
     assert arms["best_of_n_low_temperature"].sampler.pool == arms["majority_low_temperature"].sampler.pool
+
+
+def test_the_cue_of_a_benchmark_is_looked_for_on_its_training_side(composer: Composer) -> None:
+    """The option has the benchmark's name; a benchmark without one has none, and says so where an arm waits for it."""
+    for benchmark in options("benchmark"):
+        built = experiment(composer, f"benchmark={benchmark}", "arms=single")
+        assert isinstance(built.cue, CueSearch), benchmark
+        assert built.cue.benchmark.split == "train"
+        assert built.cue.benchmark.max_new_tokens == built.benchmark.max_new_tokens
+    assert isinstance(experiment(composer, "cue=none", "arms=single").cue, NoCue)
+    assert isinstance(experiment(composer, "benchmark=math500", "cue=gsm8k", "arms=single").cue, CueSearch)
+
+
+def test_power_and_hybrid_stand_beside_the_cue_and_on_top_of_it(composer: Composer) -> None:
+    for group in ("karan2025", "base_model", "karan2025_table1", "baselines"):
+        arms = experiment(composer, f"arms={group}").arms
+        assert arms["cue"].sampler == Cued(Temperature(192, 1.0))
+        assert arms["cued_power"].sampler == Cued(arms["power"].sampler)
+    for name in ("hybrid", "venhoff2025_math500_qwq-32b", "venhoff2026_math500_orz-7b"):
+        built = experiment(composer, f"experiment={name}")
+        assert built.arms["cue"].sampler == built.arms["cued_hybrid"].sampler == Cued(built.sampler)
+        assert built.arms["cued_hybrid"].steering == built.steering != built.arms["cue"].steering
 
 
 def test_a_whole_number_where_a_number_is_wanted_is_the_same_experiment(composer: Composer) -> None:

@@ -42,6 +42,8 @@ def shrunk(one: Any) -> Any:
         changed["pool"] = shrunk(one.pool)
     if "sampler" in known:
         changed["sampler"] = shrunk(one.sampler)
+    if "of" in known:
+        changed |= {"of": shrunk(one.of), "cue_ids": (2,)}
     if "budget" in known:
         changed |= {"n": None, "tokens_matched_to": None, "budget": 12.0}
     return replace(one, **changed)

@@ -236,9 +236,9 @@ def test_agreement_by_hand() -> None:
         Decision(0, 3, False, None),
     ]
     # said T F T T, true T F T F: observed 3/4, chance 3/4 * 1/2 + 1/4 * 1/2 = 1/2.
-    assert judge_agreement(asked, labels, truth) == (4, 1, 0.75, 0.5)
-    assert judge_agreement([], labels, truth) == (0, 0, None, None)
-    assert judge_agreement(asked[:1], labels, truth) == (1, 0, 1.0, None)
+    assert judge_agreement(asked, majority(labels, truth), truth) == (4, 1, 0.75, 0.5)
+    assert judge_agreement([], majority(labels, truth), truth) == (0, 0, None, None)
+    assert judge_agreement(asked[:1], majority(labels, truth), truth) == (1, 0, 1.0, None)
     assert majority([0, 0], ["b", "a"]) == {0: "a"}
 
 
@@ -249,7 +249,8 @@ def test_kappa_is_that_of_scikit_learn(pairs: list[tuple[bool, bool]]) -> None:
 
     # Two further sentences make "a" the majority of cluster 0; no decision is about them.
     truth = ["a" if true else "b" for _, true in pairs] + ["a"] * (len(pairs) + 1)
-    found = judge_agreement([Decision(0, n, True, said) for n, (said, _) in enumerate(pairs)], [0] * len(truth), truth)
+    told = [Decision(0, n, True, said) for n, (said, _) in enumerate(pairs)]
+    found = judge_agreement(told, majority([0] * len(truth), truth), truth)
     said, true = zip(*pairs, strict=True)
     if found.kappa is None:
         assert len({*said, *true}) == 1
@@ -273,7 +274,7 @@ def test_the_lexical_judge_tells_a_true_clustering_from_a_random_one() -> None:
         ]
         sets = name_categories(judge, some, traces, len(names), Naming(n_repetitions=2), 0)
         score = score_taxonomy(judge, sets, some, Scoring(), 0)
-        agreement = judge_agreement([d for run in score.decisions for d in run], labels, truth)
+        agreement = judge_agreement([d for run in score.decisions for d in run], majority(labels, truth), truth)
         final = score.spread("final").mean
         assert final is not None and agreement.kappa is not None
         return final, agreement.kappa

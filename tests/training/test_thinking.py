@@ -20,6 +20,7 @@ from reasoning_lab.training.thinking import ThinkingHyperparameters, graded, sav
 BASE = Path(reasoning_lab.__file__).parent / "model_pair" / "embedded" / "base"
 BENCHMARK = Arithmetic(n_problems=16, problem_seed=3, max_new_tokens=64, split="train")
 TINY = ThinkingHyperparameters(
+    BENCHMARK,
     True,
     0.7,
     SFTHyperparameters(epochs=1.0, batch=8),

@@ -9,7 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from reasoning_lab.artifacts.arms import Answers, ArmRow, Arms
+from reasoning_lab.artifacts.arms import Answers, ArmRow, Arms, describe
 from reasoning_lab.artifacts.base import Artifact, Context
 from reasoning_lab.artifacts.completions import Completions
 from reasoning_lab.artifacts.files import write_lines
@@ -24,6 +24,7 @@ from reasoning_lab.report.collect.provenance import of_report
 from reasoning_lab.report.collect.vectors import untrained_lines
 from reasoning_lab.report.data import ArmResult, Published, Report
 from reasoning_lab.report.export.lm_eval import LmEvalTask, write_lm_eval
+from reasoning_lab.report.views.cue import cue_words
 from reasoning_lab.sampler.power import Power
 
 HYBRID_QUESTION = "Does a base model that is steered where it matters reason as well as the thinking model?"
@@ -100,7 +101,7 @@ def _result(row: ArmRow, draws: Sequence[Answers], arms: Arms, context: Context)
         name=row.name,
         label=row.title,
         role=row.role,
-        sampler=row.sampler,
+        sampler=_sampler_words(draws[0].completions, context),
         completions=completions,
         grades=grades,
         matched_to=row.matched_to,
@@ -114,7 +115,14 @@ def _result(row: ArmRow, draws: Sequence[Answers], arms: Arms, context: Context)
         states=context.get(found) if (found := _trajectories(row)) is not None else (),
         own_size=context.get(Size(arms.pair.source(row.role))),
         thinking_size=context.get(Size(arms.pair.source("thinking"))) if row.is_steered else None,
+        note="" if draws[0].completions.cue is None else cue_words(context.get(draws[0].completions.cue)),
     )
+
+
+def _sampler_words(answers: Completions, context: Context) -> str:
+    """The sampler in one line, its cue as text."""
+    sampler, decode = answers.sampler, load_reader(answers.model).decode
+    return describe(sampler if answers.cue is None else sampler.with_cue(context.get(answers.cue).chosen.ids), decode)
 
 
 def needed_scores(arms: Arms) -> list[Scores]:

@@ -85,7 +85,7 @@ def _vector_views(arms: Arms, context: Context) -> tuple[VectorView, ...]:
     log = context.get(arms.vectors).log
     rows = [*([log.bias] if log.bias else []), *log.categories]
     return tuple(
-        VectorView(r.category, r.norm, r.heldout_without, r.heldout_with, r.n_train, vector_note(log, r)) for r in rows
+        VectorView(r.category, r.norm, r.test_without, r.test_with, r.n_train, vector_note(log, r)) for r in rows
     )
 
 

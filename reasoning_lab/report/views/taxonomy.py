@@ -74,9 +74,9 @@ def write_categories(view: TaxonomyView, out_dir: Path) -> None:
 
 
 def write_vectors(vectors: Sequence[VectorView], out_dir: Path) -> None:
-    """vectors.csv, norms and held-out losses; a hybrid without vectors has none."""
+    """vectors.csv, norms and test losses; a hybrid without vectors has none."""
     records: list[dict[str, Cell]] = [
-        {"category": v.category, "norm": v.norm, "heldout_without": v.loss_before, "heldout_with": v.loss_after,
+        {"category": v.category, "norm": v.norm, "test_without": v.loss_before, "test_with": v.loss_after,
          "n_train": v.n_examples, "note": v.note} for v in vectors
     ]  # fmt: skip
     if records:

@@ -132,6 +132,7 @@ class CategoryLog(Record):
     """Sentences (venhoff2026: positions) that passed the filters."""
     n_train: int
     n_heldout: int
+    """On whose loss the moment of training is picked."""
     skipped: str = ""
     """Why there is no vector; empty: there is one."""
     train_losses: tuple[float, ...] = ()
@@ -141,7 +142,13 @@ class CategoryLog(Record):
     heldout_without: float | None = None
     """Held-out loss without the vector; a frozen bias stays."""
     heldout_with: float | None = None
-    """Held-out loss with the vector that was kept."""
+    """Held-out loss with the vector that was kept: the least of those that it was picked by."""
+    n_test: int = 0
+    """Examples of further held-out problems, which picked nothing."""
+    test_without: float | None = None
+    """Their loss without the vector; None where there are none."""
+    test_with: float | None = None
+    """Their loss with it: what is reported."""
     best_step: int = 0
     """Steps after which the kept vector stood."""
     norm: float = 0.0

@@ -31,7 +31,7 @@ from reasoning_lab.steering.vectors.examples import (
     heldout_traces,
     sentence_example,
 )
-from reasoning_lab.steering.vectors.optimise import Packed, VectorTask, frozen, heldout_pairs, vector_dtype
+from reasoning_lab.steering.vectors.optimise import Packed, VectorTask, frozen, loss_pairs, vector_dtype
 from reasoning_lab.steering.vectors.streams import Streams, read_streams, residual_norm, tokens_of
 
 
@@ -74,12 +74,11 @@ class DiffOfMeans(VectorMethod):
             logs = [self._planned(task) for task in tasks]
             refuse_if_empty(logs)
             vectors = self._vectors(streams, examples, tasks, logs, length)
-            pairs = heldout_pairs(decoder, streams, Packed(examples, streams), tasks, vectors, None)
+            pairs = loss_pairs(
+                decoder, streams, Packed(examples, streams), {task.row: task.heldout for task in tasks}, vectors, None
+            )
         norms = vectors.norm(dim=1).tolist()
-        done = (
-            log if log.skipped else replace(log, heldout_without=pairs[c][0], heldout_with=pairs[c][1], norm=norms[c])
-            for c, log in enumerate(logs)
-        )
+        done = (log if log.skipped else _done(log, *pairs[c], norms[c]) for c, log in enumerate(logs))
         return VectorFit(VectorSet(layer, vectors), VectorLog(type(self).__name__, layer, length, 0.0, tuple(done)))
 
     def _planned(self, task: VectorTask) -> CategoryLog:
@@ -105,6 +104,14 @@ class DiffOfMeans(VectorMethod):
                 table[task.row] = mean(task.train) - overall
         directions = torch.nn.functional.normalize(table, dim=1)
         return (self.norm * length * directions).to(vector_dtype(streams.hidden.dtype))
+
+
+def _done(log: CategoryLog, without: float | None, given: float | None, norm: float) -> CategoryLog:
+    """Held-out sentences pick nothing here, so that all of them test."""
+    return replace(
+        log, heldout_without=without, heldout_with=given, n_test=log.n_heldout, test_without=without, test_with=given,
+        norm=norm,
+    )  # fmt: skip
 
 
 def _task(usable: Sequence[Sentence], kept_back: frozenset[int], category: int) -> VectorTask:

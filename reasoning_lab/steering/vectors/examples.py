@@ -163,6 +163,18 @@ def heldout_traces(traces: Sequence[LabelledTrace], used: Collection[int], share
     return frozenset(index for index in used if traces[index].prompt in kept_back)
 
 
+def selection_and_test(
+    traces: Sequence[LabelledTrace], heldout: Collection[int], seed: int
+) -> tuple[frozenset[int], frozenset[int]]:
+    """The held-out traces in two: those whose loss picks the moment of training, and those on which it is reported, for
+    the least of many losses flatters. Whole problems by a keyed draw, half each; of one problem nothing is reported."""
+    problems = sorted({traces[index].prompt for index in heldout})
+    problems.sort(key=lambda prompt: uniform(Key(seed, repr(prompt)), 0, "test"))
+    test = set(problems[: len(problems) // 2])
+    tested = frozenset(index for index in heldout if traces[index].prompt in test)
+    return frozenset(heldout) - tested, tested
+
+
 # --- choosing sentences (Venhoff et al. 2025) ------------------------------------------------------------------
 
 

@@ -6,7 +6,7 @@ positions alone through the layers above. All categories train in one batch: eac
 one category, to which its own vector is added, so a vector's gradient does not depend on the others.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import ceil, cos, pi
@@ -217,6 +217,9 @@ class VectorTask(NamedTuple):
     train: tuple[int, ...]
     """Indices of its examples."""
     heldout: tuple[int, ...]
+    """Those that pick its moment."""
+    test: tuple[int, ...] = ()
+    """Those on which it is reported."""
 
 
 @dataclass(frozen=True)
@@ -409,12 +412,13 @@ def _trained(course: _Training) -> Trained:
     return Trained(course.best[2], course.best[1], tuple(losses), tuple(course.heldout_losses))
 
 
-def heldout_pairs(
-    decoder: Decoder, streams: Streams, packed: Packed, tasks: Sequence[VectorTask], table: Float[Tensor, "n d"],
-    fixed: Float[Tensor, " d"] | None,
+def loss_pairs(
+    decoder: Decoder, streams: Streams, packed: Packed, examples: Mapping[int, Sequence[int]],
+    table: Float[Tensor, "n d"], fixed: Float[Tensor, " d"] | None,
 ) -> dict[int, tuple[float | None, float | None]]:  # fmt: skip
-    """Held-out loss by row of the table, without its vector (`fixed` stays) and with it."""
-    rows, n = [row for task in tasks for row in task.heldout], table.shape[0]
+    """Loss of each row's `examples` by row of the table, without its vector (`fixed` stays) and with it; None for a row
+    without examples."""
+    rows, n = [row for own in examples.values() for row in own], table.shape[0]
     adders = (from_table(torch.zeros_like(table), fixed), from_table(table, fixed))
     without, given = (mean_losses(decoder, streams, packed, rows, n, adder) for adder in adders)
-    return {task.row: (without[task.row], given[task.row]) for task in tasks}
+    return {row: (without[row], given[row]) for row in examples}

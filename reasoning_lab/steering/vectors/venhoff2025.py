@@ -33,6 +33,7 @@ from reasoning_lab.steering.vectors.examples import (
     by_trace,
     check_labels,
     heldout_traces,
+    selection_and_test,
     sentence_example,
     text_example,
 )
@@ -43,7 +44,7 @@ from reasoning_lab.steering.vectors.optimise import (
     Trained,
     VectorTask,
     frozen,
-    heldout_pairs,
+    loss_pairs,
     random_direction,
     train_table,
     vector_dtype,
@@ -60,7 +61,10 @@ class Chosen(NamedTuple):
 
     train: list[Sentence]
     heldout: list[Sentence]
+    """Pick the moment of training."""
     n_candidates: int
+    test: list[Sentence]
+    """Of other problems still: what the vector does is reported on them."""
 
 
 @final
@@ -82,7 +86,8 @@ class Venhoff2025(VectorMethod):
     n_train: int = 2048
     """Most sentences per category to train on, and most texts for the bias."""
     n_heldout: int = 512
-    """Most sentences per category, and texts for the bias, to hold out."""
+    """Most sentences per category, and texts for the bias, to hold out: on half of the held-out problems to pick the
+    moment of training, and as many on the other half to report on."""
     selection: Choice = "venhoff2025"
     """venhoff2025: of the 4n most active sentences the n of highest perplexity under the base model."""
     heldout: Split = "problems"
@@ -163,14 +168,15 @@ class Venhoff2025(VectorMethod):
 
     def _choose(
         self, decoder: Decoder, traces: Sequence[LabelledTrace], n_categories: int, seed: int, on_progress: Progress
-    ) -> tuple[list[Chosen], tuple[list[Example], list[Example]]]:
-        """Each category's sentences, and the bias's (training, held-out) texts."""
+    ) -> tuple[list[Chosen], tuple[list[Example], list[Example], list[Example]]]:
+        """Each category's sentences, and the bias's (training, held-out, test) texts."""
         usable = self.usable(decoder, traces, max(self.min_tokens, 2 if self.positions == "targets" else 1))
         own = by_trace(self.usable(decoder, traces, 1))
         kept_back = heldout_traces(traces, own, self.heldout_share, seed)
+        halves = selection_and_test(traces, kept_back, seed)
         losses = self._losses(decoder, traces, usable, on_progress) if self.selection == "venhoff2025" else {}
         chosen = [
-            self._choose_of([s for s in usable if s.category == category], kept_back, losses, traces, seed)
+            self._choose_of([s for s in usable if s.category == category], halves, losses, traces, seed)
             for category in range(n_categories)
         ]
 
@@ -179,7 +185,8 @@ class Venhoff2025(VectorMethod):
 
         first = [sentences[0] for sentences in own.values()]
         train = texts([s for s in first if s.trace not in kept_back], self.n_train)
-        return chosen, (train, texts([s for s in first if s.trace in kept_back], self.n_heldout))
+        selection, test = (texts([s for s in first if s.trace in half], self.n_heldout) for half in halves)
+        return chosen, (train, selection, test)
 
     def _losses(
         self, decoder: Decoder, traces: Sequence[LabelledTrace], usable: list[Sentence], on_progress: Progress
@@ -190,10 +197,12 @@ class Venhoff2025(VectorMethod):
         return {s: sum(read[s.trace].losses[s.first - 1 : s.last - 1]) / (s.last - s.first) for s in usable}
 
     def _choose_of(
-        self, candidates: list[Sentence], kept_back: frozenset[int], losses: Mapping[Sentence, float],
-        traces: Sequence[LabelledTrace], seed: int,
+        self, candidates: list[Sentence], halves: tuple[frozenset[int], frozenset[int]],
+        losses: Mapping[Sentence, float], traces: Sequence[LabelledTrace], seed: int,
     ) -> Chosen:  # fmt: skip
-        """Training and held-out sentences among one category's."""
+        """Training, held-out and test sentences among one category's. Those ranked after the training sentences are of
+        no problems of their own: they test where they pick nothing."""
+        kept_back = halves[0] | halves[1]
 
         def ranked(among: list[Sentence], n: int) -> list[Sentence]:
             if self.selection == "random":
@@ -202,11 +211,12 @@ class Venhoff2025(VectorMethod):
 
         if self.heldout == "problems":
             train = ranked([s for s in candidates if s.trace not in kept_back], self.n_train)
-            heldout = ranked([s for s in candidates if s.trace in kept_back], self.n_heldout)
-            return Chosen(train, heldout, len(candidates))
+            heldout, test = (ranked([s for s in candidates if s.trace in half], self.n_heldout) for half in halves)
+            return Chosen(train, heldout, len(candidates), test)
         both = ranked(candidates, self.n_train + self.n_heldout)
         cut = min(self.n_train, len(both) - round(self.heldout_share * len(both)))
-        return Chosen(both[:cut], both[cut : cut + self.n_heldout], len(candidates))
+        after = both[cut : cut + self.n_heldout]
+        return Chosen(both[:cut], after, len(candidates), after if self.select_on == "train" else [])
 
     def _planned(self, category: int, chosen: Chosen) -> CategoryLog:
         """The log before training: counts, and whether there will be any."""
@@ -216,7 +226,7 @@ class Venhoff2025(VectorMethod):
             skipped = f"{n_train} training sentences, below min_examples={self.min_examples}"
         elif not n_heldout and self.select_on == "heldout":
             skipped = "no held-out sentence to select on"
-        return CategoryLog(category, chosen.n_candidates, n_train, n_heldout, skipped)
+        return CategoryLog(category, chosen.n_candidates, n_train, n_heldout, skipped, n_test=len(chosen.test))
 
 
 class _Run:
@@ -224,7 +234,7 @@ class _Run:
 
     def __init__(
         self, method: Venhoff2025, decoder: Decoder, traces: Sequence[LabelledTrace], chosen: Sequence[Chosen],
-        texts: tuple[list[Example], list[Example]], logs: Sequence[CategoryLog], layer: int, seed: int,
+        texts: tuple[list[Example], list[Example], list[Example]], logs: Sequence[CategoryLog], layer: int, seed: int,
         on_progress: Progress,
     ) -> None:  # fmt: skip
         self.method, self.decoder, self.seed, self.on_progress = method, decoder, seed, on_progress
@@ -233,13 +243,14 @@ class _Run:
             (
                 [sentence_example(s, method.positions, log.category) for s in own.train],
                 [sentence_example(s, method.positions, log.category) for s in own.heldout],
+                [sentence_example(s, method.positions, log.category) for s in own.test],
             )
             for own, log in zip(chosen, logs, strict=True)
         ]
         pairs = zip(self.examples, logs, strict=True)
-        trained = [example for (train, heldout), log in pairs if not log.skipped for example in train + heldout]
+        trained = [example for parts, log in pairs if not log.skipped for part in parts for example in part]
         stops: dict[int, int] = {}
-        for example in [*trained, *(texts[0] + texts[1] if method.bias else [])]:
+        for example in [*trained, *(example for part in (texts if method.bias else ()) for example in part)]:
             stops[example.trace] = max(stops.get(example.trace, 0), example.stop + 1)
         at = layer - 1 if method.hook == "input" else layer
         tokens = tokens_of(decoder, traces, stops)
@@ -257,14 +268,15 @@ class _Run:
 
     def bias(self) -> tuple[Float[Tensor, " d"], CategoryLog]:
         """The bias vector, trained on whole texts."""
-        train, heldout = self.texts
-        log = CategoryLog(-1, len(train) + len(heldout), len(train), len(heldout))
+        train, heldout, test = self.texts
+        n = len(train) + len(heldout) + len(test)
+        log = CategoryLog(-1, n, len(train), len(heldout), n_test=len(test))
         if log.n_train < self.method.min_examples:
             raise ValueError(
                 f"the bias has {log.n_train} training texts, below min_examples={self.method.min_examples}; draw more "
                 "traces or set bias to false."
             )
-        table, logs = self._train("bias", [(train, heldout)], [log], None)
+        table, logs = self._train("bias", [self.texts], [log], None)
         return table[0], logs[0]
 
     def categories(self, bias: Float[Tensor, " d"] | None) -> tuple[Float[Tensor, "n d"], tuple[CategoryLog, ...]]:
@@ -272,16 +284,18 @@ class _Run:
         return self._train("category", self.examples, self.logs, bias)
 
     def _train(
-        self, name: str, examples: Sequence[tuple[list[Example], list[Example]]], logs: Sequence[CategoryLog],
-        fixed: Float[Tensor, " d"] | None,
+        self, name: str, examples: Sequence[tuple[list[Example], list[Example], list[Example]]],
+        logs: Sequence[CategoryLog], fixed: Float[Tensor, " d"] | None,
     ) -> tuple[Float[Tensor, "n d"], tuple[CategoryLog, ...]]:  # fmt: skip
         packed_examples: list[Example] = []
         tasks = []
-        for row, ((train, heldout), log) in enumerate(zip(examples, logs, strict=True)):
+        for row, (parts, log) in enumerate(zip(examples, logs, strict=True)):
             if not log.skipped:
-                first, border = len(packed_examples), len(packed_examples) + len(train)
-                packed_examples += train + heldout
-                tasks.append(VectorTask(row, tuple(range(first, border)), tuple(range(border, len(packed_examples)))))
+                numbered = []
+                for part in parts:
+                    numbered.append(tuple(range(len(packed_examples), len(packed_examples) + len(part))))
+                    packed_examples += part
+                tasks.append(VectorTask(row, *numbered))
         packed = Packed(packed_examples, self.streams)
         drawn = [random_direction(self.seed, f"{name} {row}", self.decoder.width) for row in range(len(logs))]
         stream = self.streams.hidden
@@ -292,15 +306,22 @@ class _Run:
         table = torch.zeros_like(start)
         for task, result in zip(tasks, trained, strict=True):
             table[task.row] = result.vector
-        pairs = heldout_pairs(self.decoder, self.streams, packed, tasks, table, fixed)
+        heldout, test = (
+            loss_pairs(self.decoder, self.streams, packed, examples, table, fixed)
+            for examples in ({t.row: t.heldout for t in tasks}, {t.row: t.test for t in tasks})
+        )
         by_row = {task.row: result for task, result in zip(tasks, trained, strict=True)}
         return table, tuple(
-            _done(log, by_row[row], *pairs[row]) if row in by_row else log for row, log in enumerate(logs)
+            _done(log, by_row[row], heldout[row], test[row]) if row in by_row else log for row, log in enumerate(logs)
         )
 
 
-def _done(log: CategoryLog, trained: Trained, without: float | None, given: float | None) -> CategoryLog:
+def _done(
+    log: CategoryLog, trained: Trained, heldout: tuple[float | None, float | None],
+    test: tuple[float | None, float | None],
+) -> CategoryLog:  # fmt: skip
     return replace(
-        log, train_losses=trained.train_losses, heldout_losses=trained.heldout_losses, heldout_without=without,
-        heldout_with=given, best_step=trained.best_step, norm=float(trained.vector.norm()),
+        log, train_losses=trained.train_losses, heldout_losses=trained.heldout_losses, heldout_without=heldout[0],
+        heldout_with=heldout[1], test_without=test[0], test_with=test[1], best_step=trained.best_step,
+        norm=float(trained.vector.norm()),
     )  # fmt: skip

@@ -34,6 +34,7 @@ from reasoning_lab.steering.vectors.examples import (
     disagreements,
     heldout_traces,
     sampled,
+    selection_and_test,
 )
 from reasoning_lab.steering.vectors.optimise import (
     NO_ROW,
@@ -118,7 +119,8 @@ class Venhoff2026(VectorMethod):
         check_labels(traces, n_categories)
         with frozen(decoder):
             picked, kept_back, counts = self._positions(decoder, traces, seed, on_progress)
-            logs = [self._planned(category, picked, kept_back, counts) for category in range(n_categories)]
+            halves = selection_and_test(traces, kept_back, seed)
+            logs = [self._planned(category, picked, halves, counts) for category in range(n_categories)]
             refuse_if_empty(logs)
             kept = {log.category for log in logs if not log.skipped}
             groups = {index: own for index in picked if (own := self._examples(index, picked[index], kept))}
@@ -129,7 +131,7 @@ class Venhoff2026(VectorMethod):
             of_norm = self.learning_rate_of_norm
             rate = float(self.learning_rate if of_norm is None else of_norm * norm)
             packed, rows = Packed(examples, streams), _rows(groups)
-            run = _Run(self, decoder, streams, packed, rows, traces, kept_back, logs, rate, seed)
+            run = _Run(self, decoder, streams, packed, rows, traces, halves, logs, rate, seed)
             best, done = run.train(on_progress)
         vector_set = VectorSet(layer, best["vectors"], mlp={name: t for name, t in best.items() if name != "vectors"})
         return VectorFit(vector_set, VectorLog(type(self).__name__, layer, norm, rate, done))
@@ -152,19 +154,19 @@ class Venhoff2026(VectorMethod):
         return picked, kept_back, counts
 
     def _planned(
-        self, category: int, picked: Mapping[int, tuple[tuple[int, int], ...]], kept_back: frozenset[int],
-        counts: Mapping[int, int],
+        self, category: int, picked: Mapping[int, tuple[tuple[int, int], ...]],
+        halves: tuple[frozenset[int], frozenset[int]], counts: Mapping[int, int],
     ) -> CategoryLog:  # fmt: skip
         """The log before training: counts, and whether there will be any."""
         n = {index: sum(c == category for _, c in positions) for index, positions in picked.items()}
-        n_heldout = sum(count for index, count in n.items() if index in kept_back)
-        n_train = sum(n.values()) - n_heldout
+        n_heldout, n_test = (sum(count for index, count in n.items() if index in half) for half in halves)
+        n_train = sum(n.values()) - n_heldout - n_test
         skipped = ""
         if n_train < self.min_examples:
             skipped = f"{n_train} training positions, below min_examples={self.min_examples}"
         elif not n_heldout:
             skipped = "no held-out position to select on"
-        return CategoryLog(category, counts.get(category, 0), n_train, n_heldout, skipped)
+        return CategoryLog(category, counts.get(category, 0), n_train, n_heldout, skipped, n_test=n_test)
 
     def _examples(self, trace: int, positions: Sequence[tuple[int, int]], kept: set[int]) -> list[Example]:
         """The trace's positions of trained categories, together or one by one."""
@@ -223,13 +225,16 @@ class _Run:
 
     def __init__(
         self, method: Venhoff2026, decoder: Decoder, streams: Streams, packed: Packed, rows: Mapping[int, list[int]],
-        traces: Sequence[LabelledTrace], kept_back: frozenset[int], logs: Sequence[CategoryLog], rate: float, seed: int,
+        traces: Sequence[LabelledTrace], halves: tuple[frozenset[int], frozenset[int]], logs: Sequence[CategoryLog],
+        rate: float, seed: int,
     ) -> None:  # fmt: skip
         self.method, self.decoder, self.streams, self.packed, self.logs = method, decoder, streams, packed, logs
         self.n, self.seed, self.rows = len(logs), seed, rows
-        self.train_traces = [index for index in rows if index not in kept_back]
+        self.train_traces = [index for index in rows if index not in halves[0] | halves[1]]
         self.names = {index: traces[index].name for index in self.train_traces}
-        self.heldout_rows = [row for index, own in rows.items() if index in kept_back for row in own]
+        self.heldout_rows, self.test_rows = (
+            [row for index, own in rows.items() if index in half for row in own] for half in halves
+        )
         mlp = initial_mlp(seed, decoder.width, method.hidden, self.n)
         start = {"vectors": torch.zeros(self.n, decoder.width), **mlp}
         placed = {name: t.to(streams.hidden.device, vector_dtype(streams.hidden.dtype)) for name, t in start.items()}
@@ -246,6 +251,7 @@ class _Run:
     def train(self, on_progress: Progress) -> tuple[dict[str, Tensor], tuple[CategoryLog, ...]]:
         """The weights of the best moment, the start included, and what happened."""
         best, waited, size = self._moment(), 0, self.method.batch
+        without = self._test(best.weights)
         for epoch in range(self.method.epochs):
             order = self._order(epoch)
             for first in range(0, len(order), size):
@@ -255,7 +261,13 @@ class _Run:
             best, waited = (now, 0) if now.loss < best.loss else (best, waited + 1)
             if waited == self.method.patience:
                 break
-        return best.weights, tuple(self._log(log, best) for log in self.logs)
+        given = self._test(best.weights)
+        return best.weights, tuple(self._log(log, best, without, given) for log in self.logs)
+
+    def _test(self, weights: dict[str, Tensor]) -> list[float | None]:
+        """Loss on the problems that pick nothing, by category."""
+        adder = scaled_vectors(weights)
+        return mean_losses(self.decoder, self.streams, self.packed, self.test_rows, self.n, adder)
 
     def _order(self, epoch: int) -> list[int]:
         keys = {index: Key(self.seed, name, step=epoch) for index, name in self.names.items()}
@@ -295,7 +307,9 @@ class _Run:
             self.heldout_losses[category].append((self.steps, loss))
         return _Best(sum(losses.values()) / len(losses), self.steps, weights)
 
-    def _log(self, log: CategoryLog, best: _Best) -> CategoryLog:
+    def _log(
+        self, log: CategoryLog, best: _Best, without: Sequence[float | None], given: Sequence[float | None]
+    ) -> CategoryLog:
         if log.skipped:
             return log
         heldout = self.heldout_losses[log.category]
@@ -303,5 +317,6 @@ class _Run:
         return replace(
             log, train_losses=tuple(self.train_losses[log.category]), heldout_losses=tuple(heldout),
             heldout_without=heldout[0][1], heldout_with=dict(heldout)[best.step], best_step=best.step,
+            test_without=without[log.category], test_with=given[log.category],
             norm=float(best.weights["vectors"][log.category].norm()),
         )  # fmt: skip

@@ -151,6 +151,8 @@ class Course:
 
 Cell = tuple[int, int, int]
 """Layer index, seed, number of latents."""
+Splits = dict[int, tuple[Tensor, Tensor]]
+"""By seed the rows to train on and those held out."""
 
 
 def fit_grid(
@@ -159,6 +161,7 @@ def fit_grid(
     means: Float[Tensor, "layer _"],
     sizes: Sequence[int],
     seeds: Sequence[int],
+    problems: Int[Tensor, " m"] | None = None,
 ) -> dict[Cell, Fit]:
     """Train an autoencoder for every layer, seed and size at once, on the raw activations of the same m sentences.
 
@@ -166,18 +169,23 @@ def fit_grid(
     batches depend on (seed, size) alone, an autoencoder that has stopped stands still, and one that has stopped in
     every group leaves the bank. Memory: the normalised activations once, and per latent and group some
     5 (2 d + batch size + rows of a validation chunk) numbers.
-    Errors: those of TopKHyperparameters.check; FloatingPointError where a loss is no longer finite.
+    `problems` numbers each sentence's problem, none of which is on both sides of the validation split.
+    Errors: those of TopKHyperparameters.check; ValueError for several seeds with problems, whose splits differ in size;
+    FloatingPointError where a loss is no longer finite.
     """
     sizes, seeds = list(dict.fromkeys(sizes)), list(dict.fromkeys(seeds))
     for layer in range(len(x)):
-        sae.check(x[layer], means[layer], sizes)
+        sae.check(x[layer], means[layer], sizes, problems)
     if not seeds:
         raise ValueError("seeds is empty: name at least one.")
+    if problems is not None and len(seeds) > 1:
+        raise ValueError(f"seeds={seeds}: splits by problem differ in size; fit one seed at a time.")
+    splits = {seed: data_split(x.shape[1], sae.validation_fraction, seed, problems) for seed in seeds}
     layers = [normalised_rows(x[layer], means[layer]) for layer in range(len(x))]
     u = torch.stack([rows for _, rows in layers])
     cells = [[(layer, seed, n) for n in sizes] for layer in range(len(x)) for seed in seeds]
     courses = {cell: Course(sae) for group in cells for cell in group}
-    _train(sae, u, cells, courses)
+    _train(sae, u, cells, courses, splits)
     return {
         cell: fit_of(sae, layers[cell[0]][0], u[cell[0]], p.weights, p.losses, p.validation_losses, p.best_epoch)
         for cell, p in courses.items()
@@ -185,13 +193,14 @@ def fit_grid(
 
 
 def _train(
-    sae: TopKHyperparameters, u: Float[Tensor, "layer m d"], cells: list[list[Cell]], courses: dict[Cell, Course]
-) -> None:
+    sae: TopKHyperparameters, u: Float[Tensor, "layer m d"], cells: list[list[Cell]], courses: dict[Cell, Course],
+    splits: Splits,
+) -> None:  # fmt: skip
     """Epochs until every cell has stopped; groups and sizes that are done leave the bank."""
     bank = _initial_bank(sae, u, cells)
     for epoch in range(sae.max_epochs):
-        losses = _epoch(bank, u, cells, epoch)
-        held_out = _validation(bank, u, cells)
+        losses = _epoch(bank, u, cells, epoch, splits)
+        held_out = _validation(bank, u, cells, splits)
         for g, group in enumerate(cells):
             for s, cell in enumerate(group):
                 if not bank.live[g, s]:
@@ -221,12 +230,14 @@ def _initial_bank(sae: TopKHyperparameters, u: Float[Tensor, "layer m d"], cells
     return Bank(layout, flat, rates, sae)
 
 
-def _epoch(bank: Bank, u: Float[Tensor, "layer m d"], cells: list[list[Cell]], epoch: int) -> list[list[float]]:
+def _epoch(
+    bank: Bank, u: Float[Tensor, "layer m d"], cells: list[list[Cell]], epoch: int, splits: Splits
+) -> list[list[float]]:
     """A pass over the training sentences: mean loss per group and autoencoder."""
     revives = bank.sae.auxiliary_weight > 0
     total, fired = bank.flat.new_zeros(bank.live.shape), bank.flat.new_zeros(len(cells), bank.layout.n)
     n_batches = 0
-    for batch in _batches(bank.sae, u, cells, epoch):
+    for batch in _batches(bank.sae, u, cells, epoch, splits):
         losses, used = bank.step(batch)
         total += losses
         n_batches += 1
@@ -238,12 +249,12 @@ def _epoch(bank: Bank, u: Float[Tensor, "layer m d"], cells: list[list[Cell]], e
 
 
 def _batches(
-    sae: TopKHyperparameters, u: Float[Tensor, "layer m d"], cells: list[list[Cell]], epoch: int
+    sae: TopKHyperparameters, u: Float[Tensor, "layer m d"], cells: list[list[Cell]], epoch: int, splits: Splits
 ) -> Iterator[SentenceBatch]:
     """The epoch's batches of every group, side by side."""
     orders = {}
     for seed in {group[0][1] for group in cells}:
-        rows = data_split(u.shape[1], sae.validation_fraction, seed)[0]
+        rows = splits[seed][0]
         orders[seed] = [rows[order] for order in batch_orders(len(rows), sae.batch_size, seed, epoch)]
     for i in range(len(next(iter(orders.values())))):
         yield _gathered(u, [(group[0][0], orders[group[0][1]][i]) for group in cells])
@@ -255,10 +266,11 @@ def _gathered(u: Float[Tensor, "layer m d"], rows: Sequence[tuple[int, Int[Tenso
     return SentenceBatch(u.flatten(0, 1).index_select(0, where.flatten().to(u.device)).view(*where.shape, -1))
 
 
-def _validation(bank: Bank, u: Float[Tensor, "layer m d"], cells: list[list[Cell]]) -> list[list[float]] | None:
+def _validation(
+    bank: Bank, u: Float[Tensor, "layer m d"], cells: list[list[Cell]], splits: Splits
+) -> list[list[float]] | None:
     """FVU of the sentences held out; None if there are none."""
-    fraction = bank.sae.validation_fraction
-    rows = [(group[0][0], data_split(u.shape[1], fraction, group[0][1])[1]) for group in cells]
+    rows = [(group[0][0], splits[group[0][1]][1]) for group in cells]
     n_rows = len(rows[0][1])
     if n_rows == 0:
         return None

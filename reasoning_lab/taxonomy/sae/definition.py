@@ -68,12 +68,15 @@ class TopKHyperparameters:
         """Learning rate of an autoencoder with so many latents."""
         return 2e-4 / (n_latents / 2**14) ** 0.5 if self.learning_rate is None else self.learning_rate
 
-    def check(self, x: Float[Tensor, "m d"], mean: Float[Tensor, " width"], sizes: Sequence[int]) -> None:
+    def check(
+        self, x: Float[Tensor, "m d"], mean: Float[Tensor, " width"], sizes: Sequence[int],
+        problems: Int[Tensor, " m"] | None = None,
+    ) -> None:  # fmt: skip
         """The errors that can be known before training."""
         check_data(x, mean, sizes)
         for n in sizes:
             require(self.k <= n, "k", self.k, f"at most n_clusters={n}", "lower it")
-        n_train, n_held_out = (len(rows) for rows in data_split(len(x), self.validation_fraction, 0))
+        n_train, n_held_out = (len(rows) for rows in data_split(len(x), self.validation_fraction, 0, problems))
         if n_train < 2 or n_held_out < 2 * (self.validation_fraction > 0):
             raise ValueError(
                 f"validation_fraction={self.validation_fraction} parts {len(x)} sentences into {n_train} for training "
@@ -94,11 +97,22 @@ def initial_encoder(n_latents: int, d: int, seed: int) -> Float[Tensor, "n d"]:
     return (torch.rand(n_latents, d, generator=_stream("init", seed, n_latents), dtype=torch.float64) * 2 - 1) * d**-0.5
 
 
-def data_split(m: int, fraction: float, seed: int) -> tuple[Int[Tensor, " train"], Int[Tensor, " validation"]]:
-    """Rows to train on and rows held out, a function of (seed, m, fraction)."""
+def data_split(
+    m: int, fraction: float, seed: int, problems: Int[Tensor, " m"] | None = None
+) -> tuple[Int[Tensor, " train"], Int[Tensor, " validation"]]:
+    """Rows to train on and rows held out, a function of (seed, m, fraction, problems).
+
+    `problems` numbers the problem of each row: as many whole problems are held out as come nearest to `fraction` of
+    them, for sentences about one problem resemble each other. None: every row is a problem of its own.
+    """
     shuffled = torch.randperm(m, generator=_stream("split", seed))
-    n_held_out = round(m * fraction)
-    return shuffled[n_held_out:], shuffled[:n_held_out]
+    if problems is None:
+        n_held_out = round(m * fraction)
+        return shuffled[n_held_out:], shuffled[:n_held_out]
+    known = problems.cpu().unique()
+    order = torch.randperm(len(known), generator=_stream("split of problems", seed))
+    is_held_out = torch.isin(problems.cpu()[shuffled], known[order[: round(len(known) * fraction)]])
+    return shuffled[~is_held_out], shuffled[is_held_out]
 
 
 def batch_orders(m: int, batch_size: int, seed: int, epoch: int) -> list[Int[Tensor, " b"]]:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import final
 
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from reasoning_lab.taxonomy.clusterings import Clustering, Fit
@@ -18,10 +18,11 @@ class TopKSAE(TopKHyperparameters, Clustering):
     """A Top-K sparse autoencoder, whose latents are the clusters."""
 
     def fit(
-        self, x: Float[Tensor, "m d"], mean: Float[Tensor, " width"], n_clusters: int, seed: int, device: str = "cpu"
-    ) -> Fit:
+        self, x: Float[Tensor, "m d"], mean: Float[Tensor, " width"], n_clusters: int, seed: int, device: str = "cpu",
+        problems: Int[Tensor, " m"] | None = None,
+    ) -> Fit:  # fmt: skip
         """A bank of one."""
-        return self.fit_bank(x, mean, [n_clusters], seed, device)[n_clusters]
+        return self.fit_bank(x, mean, [n_clusters], seed, device, problems)[n_clusters]
 
     def fit_bank(
         self,
@@ -30,7 +31,8 @@ class TopKSAE(TopKHyperparameters, Clustering):
         sizes: Sequence[int],
         seed: int,
         device: str = "cpu",
+        problems: Int[Tensor, " m"] | None = None,
     ) -> dict[int, Fit]:
         """All sizes trained together on the device, see `bank.fit_grid`; the fits are on the host."""
-        fits = fit_grid(self, x.to(device)[None], mean.to(device)[None], sizes, [seed])
+        fits = fit_grid(self, x.to(device)[None], mean.to(device)[None], sizes, [seed], problems)
         return {n: replace(fit, clusters=fit.clusters.to("cpu")) for (_, _, n), fit in fits.items()}

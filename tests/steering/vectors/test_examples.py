@@ -17,6 +17,7 @@ from reasoning_lab.steering.vectors.examples import (
     disagreements,
     heldout_traces,
     sampled,
+    selection_and_test,
     sentence_example,
     text_example,
     token_categories,
@@ -158,3 +159,15 @@ def test_sampled_positions(categories, most, seed):
     assert set(kept) <= set(positions)
     for category in range(3):
         assert sum(c == category for _, c in kept) == min(most, categories.count(category))
+
+
+def test_what_picks_the_moment_and_what_reports_on_it_share_no_problem() -> None:
+    """Both chains of a problem are on one side, whatever the order of the traces."""
+    traces = toy_traces(7, chains=2)
+    held = heldout_traces(traces, range(14), 0.6, 0)
+    selection, test = selection_and_test(traces, held, 0)
+    assert selection | test == held and not selection & test
+    assert not {traces[i].prompt for i in selection} & {traces[i].prompt for i in test}
+    assert len({traces[i].prompt for i in test}) == len({traces[i].prompt for i in held}) // 2 == 2
+    one = heldout_traces(traces, range(14), 0.01, 0)
+    assert selection_and_test(traces, one, 0) == (one, frozenset())

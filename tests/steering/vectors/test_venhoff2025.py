@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reasoning_lab.steering.vectors.examples import by_trace, heldout_traces, usable_sentences
+from reasoning_lab.steering.vectors.examples import by_trace, heldout_traces, selection_and_test, usable_sentences
 from reasoning_lab.steering.vectors.optimise import Packed, from_table, mean_losses, random_direction
 from reasoning_lab.steering.vectors.venhoff2025 import Venhoff2025, _Run
 from tests.steering.toy import CONTEXT, WIDTH, toy_decoder, toy_traces, trace
@@ -43,17 +43,18 @@ def losses_by_policy(traces, usable):
 @torch.no_grad()
 def test_active_then_surprising():
     """Of the 4n most active sentences of a category the n of highest perplexity; both sides chosen alike."""
-    traces = toy_traces(4, chains=2)
+    traces = toy_traces(8, chains=2)
     usable = usable_sentences(traces, 1, False, CONTEXT)
     losses = losses_by_policy(traces, usable)
-    found, _ = chosen(traces, n_train=2, n_heldout=1)
-    held = heldout_traces(traces, range(len(traces)), 0.2, 0)
-    for category, (train, heldout, n_candidates) in enumerate(found):
+    found, _ = chosen(traces, n_train=2, n_heldout=1, heldout_share=0.5)
+    held = heldout_traces(traces, range(len(traces)), 0.5, 0)
+    selection, tested = selection_and_test(traces, held, 0)
+    for category, (train, heldout, n_candidates, test) in enumerate(found):
         own = [s for s in usable if s.category == category]
         assert n_candidates == len(own)
-        for side, n in ((train, 2), (heldout, 1)):
+        for side, n, of in ((train, 2, set(range(len(traces))) - held), (heldout, 1, selection), (test, 1, tested)):
             assert len(side) == n
-            among = [s for s in own if (s.trace in held) == (side is heldout)]
+            among = [s for s in own if s.trace in of]
             active = sorted(among, key=lambda s: -s.score)[: 4 * n]
             assert side == sorted(active, key=lambda s: -losses[s])[:n]
 
@@ -62,10 +63,12 @@ def test_ranked_after_is_the_authors_split():
     """Held-out sentences are the less surprising ones of the same ranking (B9)."""
     traces = toy_traces(4)
     losses = losses_by_policy(traces, usable_sentences(traces, 1, False, CONTEXT))
-    for train, heldout, _ in chosen(traces, n_train=4, n_heldout=2, heldout="ranked_after")[0]:
+    for train, heldout, _, test in chosen(traces, n_train=4, n_heldout=2, heldout="ranked_after")[0]:
         assert (len(train), len(heldout)) == (4, 2)
         assert min(losses[s] for s in train) >= max(losses[s] for s in heldout)
-    for train, heldout, n in chosen(traces, heldout="ranked_after", n_train=99)[0]:
+        assert test == [], "what picked the moment can't test it"
+    for train, heldout, n, test in chosen(traces, heldout="ranked_after", n_train=99, select_on="train")[0]:
+        assert test == heldout
         assert len(train) + len(heldout) == n
         assert len(heldout) == min(6, round(0.2 * n))
 
@@ -76,25 +79,26 @@ def test_ranked_after_is_the_authors_split():
     st.integers(1, 9), st.integers(1, 9),
 )  # fmt: skip
 def test_held_out_is_never_trained_on(seed, selection, heldout, n_train, n_heldout):
-    traces = toy_traces(5, seed=seed)
+    traces = toy_traces(10, seed=seed)
     ways = {"selection": selection, "heldout": heldout, "n_train": n_train, "n_heldout": n_heldout}
     found, texts = chosen(traces, seed=seed, **ways)
-    sides = [{s for c in found for s in c.train}, {s for c in found for s in c.heldout}]
-    assert not sides[0] & sides[1]
+    sides = [{s for c in found for s in of(c)} for of in (lambda c: c.train, lambda c: c.heldout, lambda c: c.test)]
     problems = [{traces[s.trace].prompt for s in side} for side in sides]
     texts_of = [{traces[e.trace].prompt for e in side} for side in texts]
-    assert not texts_of[0] & texts_of[1]
-    if heldout == "problems":
-        assert not (problems[0] | texts_of[0]) & (problems[1] | texts_of[1])
-    assert all(len(c.train) <= n_train and len(c.heldout) <= n_heldout for c in found)
+    for one, other in ((0, 1), (0, 2), (1, 2)):
+        assert not sides[one] & sides[other]
+        assert not texts_of[one] & texts_of[other]
+        if heldout == "problems":
+            assert not (problems[one] | texts_of[one]) & (problems[other] | texts_of[other])
+    assert all(len(c.train) <= n_train and max(len(c.heldout), len(c.test)) <= n_heldout for c in found)
 
 
 def test_texts_are_whole():
     traces = toy_traces(4)
-    _, (train, heldout) = chosen(traces, min_tokens=4)
+    _, (train, heldout, test) = chosen(traces, min_tokens=4, heldout_share=0.5)
     whole = by_trace(usable_sentences(traces, 1, False, CONTEXT))
-    assert {e.trace for e in train + heldout} == set(whole)
-    for example in train + heldout:
+    assert {e.trace for e in train + heldout + test} == set(whole)
+    for example in train + heldout + test:
         offset = len(traces[example.trace].prompt)
         assert [p + 1 for p, _ in example.scored] == list(range(offset, len(traces[example.trace].tokens)))
 
@@ -114,6 +118,8 @@ def test_vectors_and_log():
         assert one.heldout_with == min(loss for _, loss in one.heldout_losses)
         assert one.heldout_with < one.heldout_without
         assert 0 < one.n_heldout <= 6
+        assert 0 < one.n_test <= 6 and one.test_with < one.test_without
+        assert one.test_with not in [loss for _, loss in one.heldout_losses], "other problems, another loss"
 
 
 def test_a_fit_is_a_function_of_its_seed():
@@ -141,7 +147,7 @@ def test_the_bias_is_trained_first_and_added():
     picked, texts = method._choose(decoder, traces, 3, 0, lambda *_: None)
     logs = [method._planned(c, own) for c, own in enumerate(picked)]
     run = _Run(method, decoder, traces, picked, texts, logs, LAYER, 0, lambda *_: None)
-    for category, (_, heldout) in enumerate(run.examples):
+    for category, (_, heldout, _test) in enumerate(run.examples):
         packed = Packed(heldout, run.streams)
         adder = from_table(torch.zeros(3, WIDTH, dtype=torch.float64), bias)
         expected = mean_losses(decoder, run.streams, packed, range(len(heldout)), 3, adder)[category]

@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from reasoning_lab.engine.rng import Key, uniform
 from reasoning_lab.steering.vectors.base import coefficients
-from reasoning_lab.steering.vectors.examples import heldout_traces
+from reasoning_lab.steering.vectors.examples import heldout_traces, selection_and_test
 from reasoning_lab.steering.vectors.venhoff2026 import Venhoff2026, initial_mlp
 from tests.steering.teacher_forced import teacher_forced_logits
 from tests.steering.toy import WIDTH, toy_decoder, toy_traces
@@ -120,14 +120,23 @@ def test_held_out_losses_are_of_the_kept_weights(memory):
     assert kept.mlp is not None
     positions, held, _ = SMALL._positions(toy_decoder(), traces, 0, lambda *_: None)
     with torch.no_grad():
-        own = [(traces[i], positions[i]) for i in held if i in positions]
-        losses = [pair for t, at in own for pair in slow_losses(t, at, kept.vectors, kept.mlp, memory)]
+        losses, tested = (
+            [
+                pair
+                for i in sorted(half & positions.keys())
+                for pair in slow_losses(traces[i], positions[i], kept.vectors, kept.mlp, memory)
+            ]
+            for half in selection_and_test(traces, held, 0)
+        )
     per_step = [dict(one.heldout_losses) for one in log.categories]
     balanced = {step: sum(losses[step] for losses in per_step) / 3 for step in per_step[0]}
     for one in log.categories:
         expected = torch.stack([loss for c, loss in losses if c == one.category]).mean().item()
         assert one.heldout_with == pytest.approx(expected, abs=1e-9)
         assert one.n_heldout == sum(c == one.category for c, _ in losses)
+        on_test = torch.stack([loss for c, loss in tested if c == one.category]).mean().item()
+        assert one.test_with == pytest.approx(on_test, abs=1e-9)
+        assert one.n_test == sum(c == one.category for c, _ in tested)
         assert balanced[one.best_step] == min(balanced.values())
         assert one.heldout_without == dict(one.heldout_losses)[0]
     assert sum(one.heldout_with for one in log.categories) < sum(one.heldout_without for one in log.categories)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from reasoning_lab.taxonomy.agreement import agreement
 from reasoning_lab.taxonomy.clusters import TopKClusters
+from reasoning_lab.taxonomy.sae.bank import fit_grid
 from reasoning_lab.taxonomy.sae.definition import data_split, initial_encoder
 from reasoning_lab.taxonomy.sae.topk import TopKSAE
 from tests.taxonomy.sae.plain import batch_loss, fit_alone, largest
@@ -225,3 +226,30 @@ def test_bad_data_is_refused_before_training() -> None:
     x[7, 2] = math.nan
     with pytest.raises(FloatingPointError, match="row 7 of the activations"):
         TopKSAE().fit(x, torch.zeros(5, dtype=torch.float64), 3, 0)
+
+
+def test_a_split_by_problem_parts_no_problem_and_one_by_sentence_would() -> None:
+    problems = torch.arange(20).repeat_interleave(7)[torch.randperm(140, generator=torch.Generator().manual_seed(0))]
+    train, held = data_split(140, 0.25, 3, problems)
+    assert sorted([*train.tolist(), *held.tolist()]) == list(range(140))
+    assert not set(problems[train].tolist()) & set(problems[held].tolist())
+    assert len(held) == 5 * 7
+    by_sentence = data_split(140, 0.25, 3)
+    assert set(problems[by_sentence[0]].tolist()) & set(problems[by_sentence[1]].tolist())
+    assert torch.equal(data_split(140, 0.25, 3, problems)[1], held)
+    assert not torch.equal(data_split(140, 0.25, 4, problems)[1], held)
+
+
+def test_training_stops_on_problems_that_it_was_not_trained_on() -> None:
+    """The validation loss is that of the whole problems held out."""
+    x, _ = planted(120, 6, 3, noise=1.5)
+    mean, problems = x.mean(0), torch.arange(12).repeat_interleave(10)
+    sae = TopKSAE(2, 0.1, 16, 60, 4, "validation", 0.25)
+    fit = sae.fit(x, mean, 6, seed=5, problems=problems)
+    held_out = x[data_split(120, 0.25, 5, problems)[1]]
+    u = (held_out - mean) / (held_out - mean).norm(dim=1, keepdim=True)
+    w = fit.clusters.tensors()
+    loss = written_out(u, w["encoder"], w["encoder_bias"], w["decoder"], w["decoder_bias"], 2)
+    assert fit.validation == pytest.approx(float(loss), rel=1e-9)
+    with pytest.raises(ValueError, match=r"seeds=\[0, 1\]: splits by problem differ in size"):
+        fit_grid(sae, x[None], mean[None], [3], [0, 1], problems)

@@ -264,6 +264,8 @@ def _checked(experiment: Experiment) -> Experiment:
         raise ValueError("steering: a steered model's vectors belong to a run; set steering=none in overrides.")
     if (matched := experiment.sampler.matched_to) is not None:
         raise ValueError(f"tokens_matched_to={matched}: there is no other arm here; set n or budget in overrides.")
+    if experiment.sampler.waits_for_cue:
+        raise ValueError("sampler.cue=null: no cue is looked for here; find one by stage=cue and set it in overrides.")
     return experiment
 
 

@@ -177,3 +177,8 @@ def test_a_mistake_is_named_before_anything_is_drawn(greedy: LabLM, tmp_path: Pa
         greedy.apply_chat_template([{"role": "user", "content": "x"}])
     with pytest.raises(ConfigError, match=r"tokens_matched_to=main.*n or budget"):
         LabLM(overrides(tmp_path, "sampler=best_of_n sampler.pool.n=null sampler.pool.tokens_matched_to=main"))
+
+
+def test_a_cue_that_is_to_be_found_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"sampler.cue=null: no cue is looked for here"):
+        LabLM(overrides(tmp_path, "sampler=cue"))

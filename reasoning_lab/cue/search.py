@@ -186,7 +186,7 @@ def _next_laws(
     rows: int,
     capacity: int,
     counts: Counts,
-) -> dict[tuple[int, ...], Laws]:
+) -> Mapping[tuple[int, ...], Laws]:
     """By opening and problem the law of the next token, of its most probable tokens."""
     tasks = [((opening, problem), _peek(prompts[problem], opening)) for problem in prompts for opening in openings]
     laws: dict[tuple[int, ...], dict[str, dict[int, float]]] = {opening: {} for opening in openings}

@@ -9,7 +9,7 @@ from importlib.metadata import version as version_of
 from pathlib import Path
 from typing import Any
 
-VERSIONS_OF = ("reasoning_lab", "torch", "transformers", "numpy", "hydra-core", "omegaconf", "wandb", "math-verify")
+VERSIONS_OF = ("reasoning_lab", "torch", "transformers", "numpy", "hydra-core", "omegaconf", "wandb", "mpmath")
 """Distributions named in every row."""
 
 

@@ -200,7 +200,7 @@ class _Reader:
             ruled_out = _RULED_OUT.search(text, max(mention.start() - 40, 0), mention.start())
             if letter not in self.letters or ruled_out or _CALLED_WRONG.match(text, mention.end()):
                 continue
-            if _is_conditional(text, mention.start()):
+            if _is_conditional(text, mention.start()) or _PROVIDED.match(text, mention.end()):
                 continue
             letters, end = [letter], mention.end()
             while another := _ANOTHER.match(text, end):  # (A) or (D) is no choice
@@ -254,17 +254,19 @@ _CONCLUDED = re.compile(
     r"|\sis\s(?:therefore\s|thus\s|clearly\s)?(?:the\s)?(?:correct|right|best|only|answer)\b"
     r"|,\s(?!and\b|or\b))"
 )
-_REACH = r"(?:(?!,\s(?:but|so|thus|however|hence|therefore)\b)[^.!?;\n])*$"
-_CONDITIONAL = re.compile(
-    r"\b(?:would|could|might|may|wouldn['’]t|suppose|supposing|assume|assuming|unless|whether)\b" + _REACH + "|"
-    r"(?:^|[.!?;:\n]|\b(?:but|and|so|now|then|even|only)\b,?)\s*(?:if|had|were)\b" + _REACH,
+_CLAUSE_END = re.compile(r"[.!?;\n]|,\s(?:but|so|thus|however|hence|therefore)\b", re.IGNORECASE)
+_CONDITION = re.compile(
+    r"\b(?:would|could|might|may|wouldn['’]t|suppose|supposing|assume|assuming|unless|whether)\b"
+    r"|(?:^\W*|[:,]\s|\b(?:but|and|so|now|then|even|only)\b,?\s)(?:if|had|were)\b",
     re.IGNORECASE,
 )
 
 
 def _is_conditional(text: str, at: int) -> bool:
-    """Whether what is said at a place holds only under a condition that the sentence names before it."""
-    return _CONDITIONAL.search(text, max(0, at - 200), at) is not None
+    """Whether what is said at a place holds only under a condition that its clause names before it."""
+    before = text[max(0, at - 200) : at]
+    start = max((end.end() for end in _CLAUSE_END.finditer(before)), default=0)
+    return _CONDITION.search(before[start:]) is not None
 
 
 def _phrase_at(text: str, start: int) -> str:

@@ -14,6 +14,7 @@ r"""Are two answers, read as trees, equal? Decided by their types.
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from fractions import Fraction
+from typing import Any
 
 import mpmath
 
@@ -270,10 +271,13 @@ def _ratios(gold: Sequence[Node], answer: Sequence[Node]) -> bool:
     if _in_order(gold, answer):
         return True
     pairs = list(zip(gold, answer, strict=True))
-    if any(values.exact(node) in (None, 0) for pair in pairs for node in pair):
-        return False
-    (left, right), *others = [(values.exact(a), values.exact(b)) for a, b in pairs]
-    return all(left * b == right * a for a, b in others)  # pyright: ignore[reportOptionalOperand] -- None is left out
+    quotients = [_quotient(a, b) for a, b in pairs]
+    return quotients[0] is not None and all(quotient == quotients[0] for quotient in quotients)
+
+
+def _quotient(left: Node, right: Node) -> Fraction | None:
+    above, below = values.exact(left), values.exact(right)
+    return above / below if above and below else None
 
 
 # --- relations ------------------------------------------------------------------------------------------------
@@ -479,7 +483,7 @@ class RealSet:
 
 def _at(bound: Bound) -> Fraction | str:
     """Bounds within rounding of each other are one: their first 20 digits."""
-    return bound[0] if isinstance(bound[0], Fraction) else mpmath.nstr(bound[0], 20)
+    return bound[0] if isinstance(bound[0], Fraction) else str(mpmath.nstr(bound[0], 20))
 
 
 def _before(low: Bound, high: Bound) -> bool:
@@ -488,7 +492,7 @@ def _before(low: Bound, high: Bound) -> bool:
     return bool(_number(low) < _number(high))
 
 
-def _number(bound: Bound) -> "mpmath.mpf":
+def _number(bound: Bound) -> Any:
     number = bound[0]
     return mpmath.mpf(number.numerator) / number.denominator if isinstance(number, Fraction) else number
 

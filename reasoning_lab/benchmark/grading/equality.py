@@ -1,14 +1,14 @@
 """Are two mathematical answers equal? Decided by the cheapest means that can, and never by waiting.
 
-In this order: the same text; the same normal form; the same exact number, where 50% is 0.5 and also 50, for the
-gold answers of MATH leave the sign out (two different integers end it here); math-verify in a worker process.
-Answers that would keep it busy for ever are told by their looks (`magnitude.py`). A comparison that takes more than
-the limit of CPU time is ended, and `timeout` is then the verdict, not "wrong".
+In this order: the same text; the same letter of a choice or the same words; the same exact number; both read as trees
+(`reading.py`) and compared by their types (`comparison.py`) in a worker process. What would keep it busy for ever is
+told by its looks (`magnitude.py`) or before it is computed (`values.py`). A comparison that takes more than the limit
+of CPU time is ended, and `timeout` is then the verdict, not "wrong". What can't be read is `ungradable`, unless it is
+written as the gold is.
 
 Departures from the grader of Karan & Du's code (PRM800K's: a normal form, then whether sympy's difference is 0, in the
-same process): it can be killed; unreduced fractions are accepted; sets and matrices are compared as such. What
-math-verify accepts is accepted: x=5 for 5, 1,2 for 2,1, 52 for 52_8, and decimals that agree with the gold to
-six places.
+same process): it can be killed; unreduced fractions are accepted; sets, matrices, relations and words that have a
+value are compared as such; a letter is a unit nowhere.
 """
 
 import json

@@ -185,7 +185,7 @@ def last_hashes(text: str) -> str | None:
     said = _unmarked(marked[-1])
     found = formulas(said)
     if re.search(r"(?<!\\)\b[A-Za-z]{2,}", said) and found:
-        return _usable(_stated(said))
+        return _usable(_stated(said) or "")
     return _usable(said)
 
 
@@ -215,7 +215,8 @@ def last_answer_is(text: str) -> str | None:
         said = _sentence_from(text, start)
         if match.group(2):
             said = said.split("</answer>")[0]
-        if stated := _usable(_stated(said) or _words(said)):
+        stated = _usable(_stated(said) or _words(said))
+        if stated:
             return stated
     return None
 

@@ -282,7 +282,7 @@ _AFTER = re.compile(
 _NEGATED = re.compile(
     rf"(?:\b(?:{'|'.join(sorted(NEGATIONS - {'no', 'nor'}))}|rather than|instead of|other than)\b|n['’]t)"
     r"(?:\s+(?:be|equal|equals|to|equal to|simply|just|exactly|really|actually))?[\s$\\(\[*]{0,4}(?:\\(?:boxed|"
-    r"fbox)\s?\{)?$",
+    r"fbox)\s?\{?)?$",
     re.IGNORECASE,
 )
 

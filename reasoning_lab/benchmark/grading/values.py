@@ -128,7 +128,7 @@ _EXACT: dict[str, Callable[..., Fraction | None]] = {
     "degree": lambda a: a,
     "quantity": lambda a: a,
     "bracketed": lambda a: a,
-    "abs": abs,
+    "abs": lambda a: abs(a),
     "root": lambda a, n: _exact_root(a, 1 / n) if n > 0 and n.denominator == 1 else None,
 }
 

@@ -20,8 +20,8 @@ def cue_words(found: FoundCue) -> str:
     return (
         f"The cue {chosen.text!r} has the least answer entropy of {len(found.candidates)} openings, "
         f"{chosen.entropy:.2f} nats against {without.entropy:.2f} without one ({found.n_samples} answers to each of "
-        f"{found.n_problems} training problems, no gold answer looked at); finding it drew {found.tokens:,} tokens, "
-        "once."
+        f"{found.n_problems} training problems, no gold answer looked at); finding it drew {found.tokens:,} decode "
+        "tokens, once."
     )
 
 

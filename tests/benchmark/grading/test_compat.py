@@ -39,6 +39,22 @@ CORRECT, WRONG = "correct", "wrong"
         ("90^\\circ", "90", CORRECT, CORRECT),
         ("10,\\!080", "10080", CORRECT, CORRECT),
         ("52_8", "52_9", WRONG, WRONG),
+        ("\\text{east}", "(\\text{east})", WRONG, CORRECT),  # a word in brackets is not compared
+        ("c", "(c)", CORRECT, CORRECT),
+        ("1 \\pm \\sqrt{2}", "1 \\mp \\sqrt{2}", WRONG, CORRECT),
+        ("\\begin{pmatrix} 1 \\\\ 2 \\end{pmatrix}", "\\begin{bmatrix}1\\\\2\\end{bmatrix}", CORRECT, CORRECT),
+        ("\\begin{pmatrix} 1 \\\\ 2 \\end{pmatrix}", "\\begin{pmatrix} 12 \\end{pmatrix}", WRONG, WRONG),
+        ("1000", "1,000.0", CORRECT, CORRECT),
+        ("(8,-2)", "(8.0, -2.0)", CORRECT, CORRECT),
+        ("(\\frac{1}{2},2)", "(0.5,2)", CORRECT, CORRECT),
+        ("\\frac{270}{7}", "\\frac{270}7", CORRECT, CORRECT),
+        ("2\\pi", "2π", WRONG, CORRECT),  # their code knows the character only after a macro
+        ("\\frac{\\pi}{2}", "\\frac{π}{2}", CORRECT, CORRECT),
+        ("2\\alpha+1", "1+2\\alpha", CORRECT, CORRECT),
+        ("\\sin x + 1", "1 + \\sin x", WRONG, CORRECT),  # its letters count as unknowns
+        ("\\sqrt[3]{2}", "\\sqrt{2}", CORRECT, WRONG),  # the index is lost
+        ("52_8", "528", CORRECT, WRONG),  # Python reads the underscore within digits away
+        ("3", "3 million", WRONG, WRONG),
         ("\\begin{pmatrix} 1/5 \\\\ 2 \\end{pmatrix}", "\\begin{pmatrix} 0.2 \\\\ 2 \\end{pmatrix}", WRONG, CORRECT),
     ],
 )

@@ -3,13 +3,14 @@
 from fractions import Fraction
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reasoning_lab.benchmark.grading.normal_form import canonical_answer, exact_number, normal_form, states_number
 
 
 @given(st.integers(-(10**9), 10**9), st.integers(1, 10**6))
+@settings(deadline=None)
 def test_every_way_of_writing_a_fraction_has_its_value(above: int, below: int) -> None:
     value = Fraction(above, below)
     sign = "-" if above < 0 else ""
@@ -19,12 +20,14 @@ def test_every_way_of_writing_a_fraction_has_its_value(above: int, below: int) -
 
 
 @given(st.decimals(allow_nan=False, allow_infinity=False, min_value=-(10**6), max_value=10**6, places=4))
+@settings(deadline=None)
 def test_every_way_of_writing_a_decimal_has_its_value(value: object) -> None:
     for text in (f"{value:f}", f"{value:,f}", f"\\${value:f}", f"{value:f}\\text{{ cm}}^2", f"{value:f}^\\circ"):
         assert exact_number(text) == Fraction(f"{value:f}")
 
 
 @given(st.text(max_size=50))
+@settings(deadline=None)
 def test_any_text_has_a_normal_form(text: str) -> None:
     normal_form(text)
     exact_number(text)

@@ -17,6 +17,7 @@ from reasoning_lab.artifacts.scores import Scores
 from reasoning_lab.artifacts.sizes import Size
 from reasoning_lab.artifacts.trajectories import Trajectories
 from reasoning_lab.benchmark.base import Benchmark
+from reasoning_lab.model_pair.pair import Role
 from reasoning_lab.model_pair.reader import load_reader
 from reasoning_lab.records import Completion, Grade, Problem
 from reasoning_lab.report.collect.judges import judge_costs
@@ -77,7 +78,13 @@ def _trajectories(row: ArmRow) -> Trajectories | None:
 def shown(arms: Arms) -> list[Artifact[Any]]:
     """The artifacts that `collect_report` reads."""
     answers = (made for each in arms.answers() for made in (each.completions, each.grades))
-    return [*answers, *needed_scores(arms), *needed_trajectories(arms)]
+    sizes = (Size(arms.pair.source(role)) for row in arms.rows.values() for role in _roles(row))
+    return [*answers, *needed_scores(arms), *needed_trajectories(arms), *dict.fromkeys(sizes)]
+
+
+def _roles(row: ArmRow) -> tuple[Role, ...]:
+    """Of the models that an arm's answers pass through: the one that writes, and the one that steers it."""
+    return (row.role, "thinking") if row.is_steered else (row.role,)
 
 
 def _asked(arms: Arms) -> Completions:
@@ -97,6 +104,7 @@ def _result(row: ArmRow, draws: Sequence[Answers], arms: Arms, context: Context)
     """One row: the draws of a random control are further chains of its one arm."""
     completions, grades = _numbered(draws, context)
     rates = _behaviours(arms.problems.benchmark, completions)
+    sizes = [context.get(Size(arms.pair.source(role))) for role in _roles(row)]
     return ArmResult(
         name=row.name,
         label=row.title,
@@ -113,8 +121,8 @@ def _result(row: ArmRow, draws: Sequence[Answers], arms: Arms, context: Context)
         backtracks=rates.get("backtrack"),
         scored=[score for draw in draws for score in context.get(draw.scores)] if _is_scored(row, arms) else None,
         states=context.get(found) if (found := _trajectories(row)) is not None else (),
-        own_size=context.get(Size(arms.pair.source(row.role))),
-        thinking_size=context.get(Size(arms.pair.source("thinking"))) if row.is_steered else None,
+        own_size=sizes[0],
+        thinking_size=sizes[1] if row.is_steered else None,
         note="" if draws[0].completions.cue is None else cue_words(context.get(draws[0].completions.cue)),
     )
 

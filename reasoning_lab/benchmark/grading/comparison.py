@@ -330,7 +330,7 @@ def _proportional(gold: Node, parts: Sequence[Node]) -> bool:
     ours, theirs = (Node("add", (left, Node("neg", (right,)))) for left, right in (gold.parts, parts))
     names = values.symbols(ours) | values.symbols(theirs)
     factor = None
-    for point in values.points(names) if names else ():
+    for point in values.evaluation_points(names) if names else ():
         try:
             left, right = values.value(ours, point), values.value(theirs, point)
         except (values.Undefined, ZeroDivisionError):

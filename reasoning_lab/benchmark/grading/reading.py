@@ -114,7 +114,7 @@ def plain_text(text: str) -> str:
     """A text without layout, case, article and the marks around it."""
     text = " ".join(_MACROS.sub(" ", text).split()).strip(" .,;:!?'").casefold()
     text = re.sub(r"(?<=[(\[]) | (?=[)\].,;:!?])", "", text)
-    return re.sub(r"^\(([^()]+)\)$", r"\1", re.sub(r"^(?:an?|the) (?=\w{3})", "", text))
+    return re.sub(r"^\(([^()]{2,})\)$", r"\1", re.sub(r"^(?:an?|the) (?=\w{3})", "", text))
 
 
 class _Parser:

@@ -154,7 +154,7 @@ def symbols(node: Node) -> frozenset[str]:
     return frozenset().union(*(symbols(part) for part in node.parts))
 
 
-def points(names: frozenset[str]) -> list[Point]:
+def evaluation_points(names: frozenset[str]) -> list[Point]:
     """Points of general position, the same for a name everywhere: half of them positive, half of both signs."""
     return [{name: _coordinate(name, n) for name in names} for n in range(N_POINTS if names else 1)]
 
@@ -341,7 +341,7 @@ def agree(left: Node, right: Node) -> bool:
     if ours is not None and theirs is not None:
         return ours == theirs
     n_agreed = 0
-    for n, point in enumerate(points(symbols(left) | symbols(right))):
+    for n, point in enumerate(evaluation_points(symbols(left) | symbols(right))):
         found, missing = _value_or_none(left, point), _value_or_none(right, point)
         if found is None or missing is None:
             if (found is None) != (missing is None):

@@ -180,5 +180,5 @@ def test_a_mistake_is_named_before_anything_is_drawn(greedy: LabLM, tmp_path: Pa
 
 
 def test_a_cue_that_is_to_be_found_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"sampler.cue=null: no cue is looked for here"):
+    with pytest.raises(ValueError, match=r"sampler.cue=null: no cue is looked for here"):
         LabLM(overrides(tmp_path, "sampler=cue"))

@@ -103,7 +103,7 @@ def sharpening_tax(
     reach = [_reach(matrix.mean(0), unseen_share(n, level)) for matrix in matrices]
     low, high = reach[0][0] - reach[1][1], reach[0][1] - reach[1][0]
     widened = Interval(tax, max(-1.0, min(interval.low, low)), min(1.0, max(interval.high, high)))
-    return Paired(widened, _exchange_p(*matrices, tax, seed), n, "exchanges")
+    return Paired(widened, _exchange_p(matrices[0], matrices[1], tax, seed), n, "exchanges")
 
 
 def _exchange_p(first: Floats, second: Floats, tax: float, seed: int) -> float:

@@ -3,10 +3,10 @@
 import math
 
 import numpy as np
-from scipy import optimize, special, stats
+from scipy import special, stats
 
 from reasoning_lab.statistics.comparison import Compared
-from reasoning_lab.statistics.intervals import LEVEL, Floats, Interval, unseen_share
+from reasoning_lab.statistics.intervals import LEVEL, Floats, Interval, root, unseen_share
 from reasoning_lab.statistics.outcomes import ArmOutcomes, Outcomes, each_draw, means_by_draw
 
 UNBOUNDED = 10.0
@@ -87,8 +87,8 @@ def _given_passed(g: float, d: float, spread: Floats, passed: float, level: floa
     if not len(accepted):
         return math.inf, -math.inf
     first, last = int(accepted[0]), int(accepted[-1])
-    low = -math.inf if first == 0 else float(optimize.brentq(surplus, GRID[first - 1], GRID[first]))
-    high = math.inf if last == len(GRID) - 1 else float(optimize.brentq(surplus, GRID[last], GRID[last + 1]))
+    low = -math.inf if first == 0 else root(surplus, float(GRID[first - 1]), float(GRID[first]))
+    high = math.inf if last == len(GRID) - 1 else root(surplus, float(GRID[last]), float(GRID[last + 1]))
     return low, high
 
 

@@ -12,6 +12,7 @@ Pearson 1934), and differ by as much as the bounds of a value allow; no interval
 little it makes an interval cover more than it says.
 """
 
+from collections.abc import Callable
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -43,6 +44,11 @@ class Interval(NamedTuple):
     def excludes_zero(self) -> bool:
         """Whether zero lies strictly outside."""
         return self.low > 0 or self.high < 0
+
+
+def root(f: Callable[[float], float], a: float, b: float) -> float:
+    """Where f, of opposite signs at a and b, is zero."""
+    return float(optimize.root_scalar(f, bracket=(a, b), method="brentq").root)
 
 
 def unseen_share(n: int, level: float = LEVEL) -> float:
@@ -122,8 +128,8 @@ def binomial_interval(n_correct: int, n: int, level: float = LEVEL) -> Interval:
     def below(p: float) -> float:
         return float(stats.binom.cdf(n_correct - 1, n, p) + stats.binom.pmf(n_correct, n, p) / 2) - tail
 
-    low = 0.0 if n_correct == 0 else float(optimize.brentq(above, 0.0, share))
-    high = 1.0 if n_correct == n else float(optimize.brentq(below, share, 1.0))
+    low = 0.0 if n_correct == 0 else root(above, 0.0, share)
+    high = 1.0 if n_correct == n else root(below, share, 1.0)
     return guarded(Interval(share, low, high), (0.0, 1.0), n, level)
 
 

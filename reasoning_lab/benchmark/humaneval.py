@@ -135,6 +135,7 @@ class HumanEval(RowBenchmark):
             _VERDICTS.get(outcome, "wrong"),
             program.code,
             f"{program.rule}, {outcome}, {sandbox.level}",
+            program.rule,
         )
 
     def sandbox(self) -> CheckedSandbox:

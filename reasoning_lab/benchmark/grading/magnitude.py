@@ -72,7 +72,7 @@ def _is_large_tower(numerals: list[str]) -> bool:
 
 
 def _is_large_factorial(numeral: str, marks: int) -> bool:
-    """Whether n!, or (n!)! and so on, is beyond the bound; math-verify reads n!! as (n!)!."""
+    """Whether n!, or (n!)! and so on, is beyond the bound; n!! is read as (n!)! where a bound is asked for."""
     value = int(numeral)
     for _ in range(marks):
         if value > MAX_FACTORIAL:

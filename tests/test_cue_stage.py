@@ -78,7 +78,7 @@ def test_rows_say_the_cue_and_its_cost(finished: Path) -> None:
     for name in ("cue", "cued_power"):
         arm = report.arm(name)
         assert arm.sampler.startswith(f"cue: {found.chosen.text!r}, then ")
-        assert f"finding it drew {found.tokens:,} tokens, once" in arm.note
+        assert f"finding it drew {found.tokens:,} decode tokens, once" in arm.note
         assert "3 training problems, no gold answer looked at" in arm.note
         for answer in arm.completions:
             assert answer.ids[: len(found.chosen.ids)] == found.chosen.ids
@@ -142,7 +142,7 @@ def test_what_changes_the_cue_changes_its_key() -> None:
 
 def test_a_cue_given_by_hand_is_forced_and_nothing_is_looked_for(tmp_path: Path) -> None:
     given = experiment("arms.cue.sampler.cue=' We'", "cue=none", "stage=completions", "~arms.low_temperature")
-    with pytest.raises(ValueError, match=r"' We': this model's vocabulary lacks a part of it, or writes it as"):
+    with pytest.raises(ValueError, match=r"' Zx': this model's vocabulary lacks a part of it, or writes it as"):
         staged(experiment("arms.cue.sampler.cue=' Zx'", "cue=none", "stage=completions"), tmp_path)
     assert not (tmp_path / "artifacts/completions").exists()
     staged(given, tmp_path)

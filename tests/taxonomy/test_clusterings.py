@@ -68,7 +68,7 @@ def test_planted_clusters_are_found_and_seeds_reproduce_them(name: str) -> None:
     x, mean, truth = data()
     fit = EVERY[name].fit(x, mean, 5, seed=0)
     clusters = fit.clusters
-    assert agreement(clusters.labels(x).tolist(), truth, list(range(len(x))), draws=10).ari.value > 0.95
+    assert agreement(clusters.labels(x).tolist(), truth, list(range(len(x))), resamples=10).ari.value > 0.95
     assert (clusters.n_clusters, fit.n_dead) == (5, 0)
     assert torch.equal(EVERY[name].fit(x, mean, 5, seed=0).clusters.centres, clusters.centres)
 
@@ -174,7 +174,7 @@ def test_agglomerative_is_the_tree_that_scipy_cuts() -> None:
     x, mean, _ = data()
     found = Agglomerative().fit(x, mean, 5, 0).clusters.labels(x).tolist()
     tree = fcluster(linkage(Normaliser(mean)(x).numpy(), "ward"), 5, "maxclust").tolist()
-    assert agreement(found, tree, list(range(300)), draws=10).ari.value == pytest.approx(1.0)
+    assert agreement(found, tree, list(range(300)), resamples=10).ari.value == pytest.approx(1.0)
 
 
 def test_reducing_to_every_component_changes_nothing_but_the_centre() -> None:
@@ -182,7 +182,7 @@ def test_reducing_to_every_component_changes_nothing_but_the_centre() -> None:
     x, mean, _ = data()
     whole = GaussianMixture("full", n_init=1).fit(x, mean, 5, 0).clusters.labels(x).tolist()
     turned = GaussianMixture("full", n_init=1, n_components=12).fit(x, mean, 5, 0).clusters.labels(x).tolist()
-    assert agreement(whole, turned, list(range(300)), draws=10).ari.value > 0.99
+    assert agreement(whole, turned, list(range(300)), resamples=10).ari.value > 0.99
 
 
 # --- refusals ---------------------------------------------------------------------------------------------------------

@@ -144,7 +144,7 @@ def test_order_of_sentences_does_not_matter_where_a_batch_holds_them_all() -> No
 def test_planted_clusters_are_found() -> None:
     x, truth = planted(600, 16, 5)
     clusters = TopKSAE(k=1, batch_size=64).fit(x, x.mean(0), 5, seed=2).clusters
-    found = agreement(clusters.labels(x).tolist(), truth, list(range(600)), draws=10)
+    found = agreement(clusters.labels(x).tolist(), truth, list(range(600)), resamples=10)
     assert found.ari.value > 0.98
 
 

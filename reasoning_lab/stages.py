@@ -305,7 +305,9 @@ def thinking_stage(run: Run) -> Metrics:
     prompts = {problem.id: reader.render(benchmark.prompt(problem)) for problem in problems}
     log = train_thinking(model, tokenizer, prompts, problems, graded(benchmark.grade), right, training)
     save_model(model, tokenizer, run.folder / "thinking", getattr(torch, pair.dtype))
-    write_trained_on(run.folder / "thinking", problems)
+    # What the base was trained on, the thinking model was trained on too.
+    earlier = (each for name, of_role in trained_on(pair).items() if ".base." in name for each in of_role)
+    write_trained_on(run.folder / "thinking", [*earlier, *problems])
     run.print(f"Trained: {run.folder / 'thinking'}; set model_pair.thinking.path to it.")
     return {"reward/first": log["reward"][0], "reward/last": log["reward"][-1], "cold_start": float(len(right))}
 

@@ -155,7 +155,8 @@ class RowBenchmark(Benchmark):
     @property
     def id_space(self) -> str:
         """The class with its file or data set: many rows are named by their place in it."""
-        return f"{super().id_space} {self.path or self.hub_id} {self.hub_config if self.path is None else None}"
+        where = self.path or f"{self.hub_id} {self.hub_config} {self.split}"
+        return f"{super().id_space} {where}"
 
     @property
     def is_local(self) -> bool:

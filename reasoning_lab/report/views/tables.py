@@ -31,7 +31,7 @@ class Column(Generic[R]):
     wraps: bool = True
     left: bool = False
     clear: Callable[[R], bool] | None = None
-    """Whether the row's interval in this column excludes zero."""
+    """Whether the row's difference in this column is clear."""
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ def variety_chart(passk: list[PassSummary], inks: Inks) -> Chart:
     caption = (
         f"pass@k: the probability that at least one of k answers is correct, estimated without bias from "
         f"{passk[0].n_samples} answers to each of {first.n_problems} problems as 1 − C(n−c, k) / C(n, k), c of n "
-        "correct. Bands: 95 % bootstrap over problems, for each k by itself. A curve that starts high and stays flat "
+        "correct. Bands: 95 % intervals over problems, for each k by itself. A curve that starts high and stays flat "
         "has traded variety for certainty."
     )
     alt = "; ".join(

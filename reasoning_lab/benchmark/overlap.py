@@ -36,8 +36,8 @@ class _Asked(NamedTuple):
 
 
 def same_form(text: str) -> str:
-    """The form in which two copies of a text are equal: compatible and invisible characters, kinds of quotes and dashes,
-    dollars, layout and case do not count, nor a "Question:" in front or a mark at the end."""
+    """The form in which two copies of a text are equal: compatible and invisible characters, kinds of quotes and
+    dashes, dollars, layout and case do not count, nor a "Question:" in front or a mark at the end."""
     plain = normalize("NFKC", text).translate(_ALIKE)
     shown = "".join(sign for sign in plain if not sign.isspace() and category(sign) != "Cf")
     return _FRAME.sub("", shown.casefold())

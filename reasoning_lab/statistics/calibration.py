@@ -17,6 +17,10 @@ from reasoning_lab.statistics.intervals import (
     weighted_share_interval,
 )
 
+UNSEEN = (-0.25, 1.0)
+"""Expected confidence - correctness of a problem: with answers' probabilities p_k, the right one's q, it is
+sum_k p_k^2 - q, at least q^2 - q >= -1/4, and 1 where one wrong answer always comes."""
+
 
 class Bin(NamedTuple):
     """One bin of a reliability diagram."""
@@ -128,8 +132,8 @@ def calibration(
     n-1 samples that give the same answer. Leaving the sample itself out makes this an unbiased estimate of the
     probability that the arm gives that answer to that problem: with it, even a lone answer would claim 1/n.
 
-    Overconfidence is therefore unbiased; a kind of problem that was never seen is given the mean confidence, and may be
-    right or wrong (`weighted_share_interval`). The calibration error (Guo et al. 2017, eq. 3, equal-width bins) is not
+    Overconfidence is therefore unbiased; a kind of problem that was never seen may be anywhere in UNSEEN
+    (`weighted_share_interval`). The calibration error (Guo et al. 2017, eq. 3, equal-width bins) is not
     unbiased: a vote of n-1 is a noisy confidence, which flattens the diagram, and |.| turns noise into error. Compare
     errors only between arms with the same n and the same problems. Its percentile interval would miss a small true
     error nearly always, so the ends are built apart, with d_b the gap of bin b and * a resample:
@@ -149,7 +153,7 @@ def calibration(
     gap_resampled = (weights @ gaps) / (weights @ totals)[:, None]
     filled = sums.n.sum(0) > 0
     of_bins = sums.confidence.sum(0)[filled] / sums.n.sum(0)[filled]
-    over = weighted_share_interval(gaps.sum(1), totals, (confidence - 1.0, confidence), level, resamples, seed)
+    over = weighted_share_interval(gaps.sum(1), totals, UNSEEN, level, resamples, seed)
     return Calibration(
         bins=tuple(_bin(sums, b, level, resamples, seed) for b in range(n_bins)),
         error=_absolute(over)

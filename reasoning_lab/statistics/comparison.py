@@ -23,11 +23,13 @@ from reasoning_lab.statistics.intervals import (
 )
 from reasoning_lab.statistics.outcomes import ArmOutcomes, each_draw, is_single, means_by_draw
 
+FEW_DRAWS = 3
+"""So few draws often agree by chance, and Satterthwaite's df then forgets that they are few: they have df draws - 1."""
 FLIPS = 20_000
 """Random sign flips where the exact distribution has too many values."""
 MOST_SUMS = 200_000
 """Values that an exact distribution may have."""
-TestName = Literal["McNemar", "sign flips", "exchanges", "t"]
+TestName = Literal["McNemar", "sign flips", "exchanges", "t and sign flips"]
 
 
 class Paired(NamedTuple):
@@ -49,6 +51,11 @@ class Compared(NamedTuple):
     """The p corrected for `n_comparisons` (Holm 1979)."""
     n_comparisons: int
     test: TestName
+
+    def reversed(self) -> "Compared":
+        """The same comparison as b - a."""
+        value, low, high = self.difference
+        return self._replace(difference=Interval(-value, -high, -low))
 
     @property
     def is_clear(self) -> bool:
@@ -75,20 +82,29 @@ def paired_difference(
     """Accuracy of a minus accuracy of b over the same problems.
 
     The interval is a bootstrap over problems of the per-problem differences of means, and the p McNemar's exact one,
-    or with several samples a problem that of all sign flips. For arms of several draws both are Student's, problems
-    and draws being random (`crossed_interval`). ValueError when the problem ids differ.
+    or with several samples a problem that of all sign flips. For arms of several draws the interval is Student's,
+    problems and draws being random (`crossed_interval`), and the p the larger of Student's and that of sign flips, for
+    a control that is drawn again must not turn a difference clear that the exact test rejects. ValueError when the
+    problem ids differ.
     """
     order = list(each_draw(a)[0])
     means_a, means_b = means_by_draw(a, order), means_by_draw(b, order)
     if means_a.shape[1] > 1 or means_b.shape[1] > 1:
-        return Paired(*crossed_interval(means_a, means_b, (-1.0, 1.0), level), len(order), "t")
+        interval, p_value = crossed_interval(means_a, means_b, (-1.0, 1.0), level)
+        units = lcm(means_a.shape[1], means_b.shape[1]) * lcm(*_sample_counts(a), *_sample_counts(b))
+        flipped = sign_flip_p(means_a.mean(1) - means_b.mean(1), units, seed)
+        return Paired(interval, max(p_value, flipped), len(order), "t and sign flips")
     differences = means_a[:, 0] - means_b[:, 0]
     interval = mean_interval(differences, (-1.0, 1.0), level, resamples, seed)
     if is_single(a) and is_single(b):
         p_value = mcnemar(int(np.sum(differences > 0)), int(np.sum(differences < 0)))
         return Paired(interval, p_value, len(order), "McNemar")
-    counts = {len(samples) for arm in (a, b) for samples in each_draw(arm)[0].values()}
-    return Paired(interval, sign_flip_p(differences, lcm(*counts), seed), len(order), "sign flips")
+    units = lcm(*_sample_counts(a), *_sample_counts(b))
+    return Paired(interval, sign_flip_p(differences, units, seed), len(order), "sign flips")
+
+
+def _sample_counts(arm: ArmOutcomes) -> set[int]:
+    return {len(samples) for draw in each_draw(arm) for samples in draw.values()}
 
 
 # --- tests ----------------------------------------------------------------------------------------------------------
@@ -182,6 +198,8 @@ def crossed_interval(a: Floats, b: Floats, bounds: tuple[float, float], level: f
         return guarded(Interval(mean, mean, mean), bounds, n, level), 1.0 if mean == 0 else 0.0
     square = whole - twice if whole > twice else whole
     df = square**2 / sum(variance**2 / free for variance, free in parts)
+    fewest = min(arm.shape[1] for arm in (a, b) if arm.shape[1] > 1)
+    df = df if fewest > FEW_DRAWS else fewest - 1
     error = float(np.sqrt(square))
     half = float(stats.t.ppf((1 + level) / 2, df)) * error
     p_value = float(2 * stats.t.sf(abs(mean) / error, df))

@@ -3,12 +3,15 @@
 import json
 from pathlib import Path
 
+import pytest
+
 from reasoning_lab.benchmark.arithmetic import Arithmetic
 from reasoning_lab.benchmark.base import problems_of
 from reasoning_lab.benchmark.jsonl import Jsonl
 from reasoning_lab.benchmark.overlap import same_form, shared_problems
 from reasoning_lab.launch.compose import Composer
 from reasoning_lab.launch.typed import build
+from reasoning_lab.records import Problem
 
 
 def jsonl(path: Path, rows: list[dict[str, object]], **more: object) -> Jsonl:
@@ -61,3 +64,28 @@ def test_arithmetic_is_the_same_in_other_words() -> None:
     heldout = Arithmetic(n_problems=200, problem_seed=777, split="heldout", max_new_tokens=64)
     assert len(shared_problems(train.load(), again.load(), train.id_space == again.id_space)) == 50
     assert shared_problems(train.load(), heldout.load(), train.id_space == heldout.id_space) == []
+
+
+LETTERED = "Which is a prime?\n\nA) 4\nB) 6\nC) 7\nD) 9"
+
+
+@pytest.mark.parametrize(
+    ("other", "is_one"),
+    [
+        ("Which is a prime?\n\nA) 7\nB) 9\nC) 4\nD) 6", True),
+        ("Which is a prime?\n(A) 4\n(B) 6\n(C) 7", True),
+        ("Which is a prime?", True),
+        ("Question: Which is\u200b a prime", True),
+        ("Which is a prime?\n\nA) 10\nB) 11\nC) 12\nD) 14", False),
+        ("Which is no prime?\n\nA) 4\nB) 6\nC) 7\nD) 9", False),
+    ],
+)
+def test_options_are_read_off_the_text(other: str, is_one: bool) -> None:
+    """A record of a problem keeps its text alone; a stem that many questions share needs the options."""
+    found = shared_problems([Problem("a", LETTERED, "C")], [Problem("b", other, "A")], False)
+    assert bool(found) == is_one
+
+
+def test_a_digit_of_the_question_is_no_option() -> None:
+    first, second = (f"How many subgroups has a cyclic group of order {n}?\n\nA) 1\nB) 2\nC) 3\nD) 4" for n in (3, 4))
+    assert not shared_problems([Problem("a", first, "B")], [Problem("b", second, "C")], False)

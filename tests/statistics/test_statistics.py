@@ -181,7 +181,7 @@ def test_calibration_of_a_perfect_arm_and_of_a_surely_wrong_one() -> None:
     right = told(st.calibration({str(i): [("7", True)] * 4 for i in range(30)}))
     assert right.error.value == 0 and right.overconfidence.value == 0 and right.accuracy == 1
     wrong = told(st.calibration({str(i): [("7", False)] * 4 for i in range(30)}))
-    assert wrong.error.value == 1 and wrong.overconfidence.value == 1 and wrong.error.low > 0.88
+    assert wrong.error.value == 1 and wrong.overconfidence.value == 1 and wrong.error.low > 0.85
     assert sum(b.n for b in wrong.bins) == wrong.n_answers == 120
     last = wrong.bins[-1]
     assert (last.n, last.n_problems, last.confidence, last.accuracy.value) == (120, 30, 1, 0)

@@ -173,10 +173,12 @@ def method_words(report: Report, rows: list[ArmSummary]) -> str:
         *(["random controls: Student's t, problems and draws both random"] if has_draws else []),
     ]
     test = "McNemar" + ("; sign flips of problems for arms with several answers" if has_samples else "")
+    test += "; the larger p of sign flips and Student's t for random controls" if has_draws else ""
     return (
         f"{'; '.join(said)}. No interval here is shorter than what a kind of problem that never occurred could change. "
         f"“Clearly” and bold: the interval excludes zero, and the exact test ({test}) has p ≤ .05 after Holm's "
-        f"correction for the report's {n} comparisons."
+        f"correction for the report's {n} comparison{'' if n == 1 else 's'} of accuracies; pass@k, confidence and "
+        "signs of sharpening are families of their own."
     )
 
 

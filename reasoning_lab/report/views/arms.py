@@ -108,10 +108,12 @@ def compare(report: Report) -> dict[tuple[str, str], st.Compared]:
     """
     others = [arm.name for arm in report.arms]
     pairs = [(name, report.base) for name in others if name != report.base]
-    pairs += [(report.studied, name) for name in others if name not in (report.studied, report.base)]
+    if report.studied != report.base:
+        pairs += [(report.studied, name) for name in others if name not in (report.studied, report.base)]
     results = {arm.name: arm.outcomes for arm in report.arms}
     compared = st.compare_all([st.paired_difference(results[a], results[b], seed=report.seed) for a, b in pairs])
-    return dict(zip(pairs, compared, strict=True))
+    found = dict(zip(pairs, compared, strict=True))
+    return found | {(b, a): each.reversed() for (a, b), each in found.items()}
 
 
 def _summarise(
@@ -186,7 +188,7 @@ def interval_of(compared: st.Compared | None) -> st.Interval | None:
 def gap_recovered_by(report: Report, rows: list[ArmSummary], name: str) -> st.Interval | None:
     """Share of the gap from base to reference that the arm closes; None without reference or clear gap, and for the
     two that span it."""
-    if report.reference is None or name in (report.base, report.reference):
+    if report.reference in (None, report.base) or name in (report.base, report.reference):
         return None
     gap = next(row.difference for row in rows if row.name == report.reference)
     assert gap is not None, "the reference is not the base"
@@ -194,23 +196,35 @@ def gap_recovered_by(report: Report, rows: list[ArmSummary], name: str) -> st.In
     return st.gap_recovered(report.arm(name).outcomes, base, reference, gap)
 
 
-def strongest_rival(report: Report, rows: list[ArmSummary]) -> ArmSummary | None:
-    """The most accurate other way to the studied arm's answers at its cost; None where none was tried.
+def rivals_of(report: Report, rows: list[ArmSummary]) -> list[ArmSummary]:
+    """The other ways to the studied arm's answers at its cost, the most accurate first.
 
     A rival is an arm of the same model, and no null control, whose budget was matched to the studied arm's tokens (a
-    matched pool may exceed them by a part of its last candidate) or which draws no more. Of a hybrid every such arm is
-    a rival, steered or not: what steers it is the question.
+    matched pool may exceed them by a part of its last candidate) or which draws no more. Of a hybrid every arm but
+    base, reference and nulls is a rival, of whatever model: what steers it is the question.
     """
     studied = next(row for row in rows if row.name == report.studied)
-    rivals = []
+    found = []
     for row in rows:
         arm = report.arm(row.name)
-        if row.name in (report.studied, report.base) or arm.is_null or row.role != studied.role:
+        if row.name in (report.studied, report.base) or arm.is_null:
             continue
         is_affordable = row.decode_tokens <= studied.decode_tokens and not arm.is_steered
-        if arm.matched_to == report.studied or is_affordable or report.is_steered:
-            rivals.append(row)
-    return max(rivals, key=lambda row: row.accuracy.value, default=None)
+        at_its_cost = row.role == studied.role and (arm.matched_to == report.studied or is_affordable)
+        if row.name != report.reference if report.is_steered else at_its_cost:
+            found.append(row)
+    return sorted(found, key=lambda row: -row.accuracy.value)
+
+
+def strongest_rival(report: Report, rows: list[ArmSummary]) -> ArmSummary | None:
+    """The most accurate of the rivals that the studied arm clearly loses to, else of all; None without rivals."""
+    found = rivals_of(report, rows)
+    return next((row for row in found if loses_to(row)), next(iter(found), None))
+
+
+def loses_to(row: ArmSummary) -> bool:
+    """Whether the studied arm is clearly below the arm."""
+    return row.lead is not None and row.lead.is_clear and row.lead.difference.value < 0
 
 
 # --- metrics --------------------------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 import math
 
 from reasoning_lab.report.data import HybridReport
-from reasoning_lab.report.views.arms import ArmSummary
+from reasoning_lab.report.views.arms import ArmSummary, loses_to
 from reasoning_lab.report.views.cost_words import cost_sentence
 from reasoning_lab.report.words import NOTHING, capital, decimal, percent, points, related_to, tested
 from reasoning_lab.statistics import Interval
@@ -56,9 +56,9 @@ def _bounded(x: float) -> str:
 
 def _recovery(hybrid: ArmSummary, base: ArmSummary, thinking: ArmSummary) -> str:
     recovered, gain = hybrid.recovered, hybrid.difference
-    if recovered is None:
-        return no_gap(thinking)
     assert gain is not None, "the hybrid is not the base"
+    if recovered is None:
+        return f"{hybrid.label}: {related_to(gain, base.label)} ({tested(gain)}); {no_gap(thinking)}"
     if not gain.is_clear or not recovered.excludes_zero:
         return f"{hybrid.label} does not clearly recover any of the gap ({gap_words(recovered)} %)"
     if gain.difference.value < 0:
@@ -94,7 +94,12 @@ def _nulls(hybrid: ArmSummary, beaten: list[ArmSummary], rest: list[ArmSummary])
     if not rest:
         return f"Paired differences to the null controls, points: {_listed(beaten)}."
     above = f"clearly above {_listed(beaten)}" if beaten else "clearly above none of the null controls"
-    return f"{hybrid.label} is {above}; not clearly above {_listed(rest)}: what it recovers may be theirs."
+    parts = [above]
+    if lost := [row for row in rest if loses_to(row)]:
+        parts.append(f"clearly below {_listed(lost)}")
+    if level := [row for row in rest if not loses_to(row)]:
+        parts.append(f"not clearly different from {_listed(level)}")
+    return f"{capital(hybrid.label)} is {'; '.join(parts)}: what it recovers may be theirs."
 
 
 def _listed(rows: list[ArmSummary]) -> str:

@@ -64,14 +64,16 @@ class Convergence:
     """At the end of each rung."""
     last: tuple[Milestone, ...]
     """After 0, 1, ... N steps of the last rung: what a ladder that stops there returns."""
+    moved_late: st.Interval
+    """Share of all chains whose text a proposal of the second half of the last rung changed."""
     change: st.Interval | None
     """Accuracy after all steps of the last rung minus accuracy after half of them, paired by problem."""
 
     @property
     def is_settled(self) -> bool:
-        """Whether it may be said that more steps change nothing that counts: most chains surely moved on the last rung,
-        and the whole interval of the change over its second half lies within +-MARGIN."""
-        moves, change = self.rungs[-1].chains_moved.low > MOST, self.change
+        """Whether it may be said that more steps change nothing that counts: most of all chains surely moved in the
+        second half of the last rung, and the whole interval of the change over it lies within +-MARGIN."""
+        moves, change = self.moved_late.low > MOST, self.change
         return moves and change is not None and change.low >= -MARGIN and change.high <= MARGIN
 
 
@@ -101,8 +103,13 @@ def _convergence(arm: ArmResult, seed: int) -> Convergence:
         tuple(_rungs(chains, seed)),
         tuple(_places(paths, ends, n_steps)),
         tuple(_places(paths, steps, n_steps)),
+        st.binomial_interval(sum(_moved_late(chain, last, n_steps // 2) for chain in chains), len(chains)),
         _change(paths, steps, seed),
     )
+
+
+def _moved_late(chain: Completion, rung: int, half: int) -> bool:
+    return any(move.moved for move in chain.moves if move.rung == rung and move.step > half)
 
 
 def _paths(states: Iterable[ChainState]) -> list[dict[At, ChainState]]:

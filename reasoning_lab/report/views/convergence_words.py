@@ -52,8 +52,11 @@ def _claim(given: Convergence) -> str:
     reasons = []
     if not (given.change.low >= -MARGIN and given.change.high <= MARGIN):
         reasons.append(f"{over}, an interval that reaches beyond ±{margin}")
-    if given.rungs[-1].chains_moved.low <= MOST:
-        reasons.append("too few chains moved for little change to mean that they have arrived")
+    if given.moved_late.low <= MOST:
+        reasons.append(
+            f"{percent_sentence(given.moved_late)} of all chains moved in that half, too few for little change to mean "
+            "that they have arrived"
+        )
     return f"Not shown to have converged: {'; '.join(reasons)}."
 
 

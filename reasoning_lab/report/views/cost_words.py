@@ -40,7 +40,7 @@ def forward_words(row: ArmSummary) -> str:
 
 def cost_sentence(studied: ArmSummary, base: ArmSummary) -> str:
     """What an answer of the studied arm costs, beside one of the base arm."""
-    factor = studied.decode_tokens / base.decode_tokens
+    factor = studied.decode_tokens / max(base.decode_tokens, 1e-9)
     said = f"one answer of {studied.label} draws {thousands(studied.decode_tokens)} tokens, {factor:.1f} times the "
     said += f"decode tokens of {base.label} ({thousands(base.decode_tokens)})"
     if studied.flops_over_base is not None:

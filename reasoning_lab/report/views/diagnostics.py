@@ -36,7 +36,8 @@ def diagnose(report: Report) -> Diagnostics | None:
         return None
     base = by[report.base]
     taxes = [_tax(report, base, arm) for arm in report.passk if arm.name != report.base]
-    slope = st.sharpening_slope(_chances(base), seed=report.seed) if base.is_plain else None
+    is_told = base.is_plain and len(base.outcomes[0]) > 1
+    slope = st.sharpening_slope(_chances(base), seed=report.seed) if is_told else None
     samples = min(map(len, base.outcomes[0].values()))
     return Diagnostics(base.label, slope, len(base.outcomes[0]), samples, tuple(tax for tax in taxes if tax))
 

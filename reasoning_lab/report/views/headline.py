@@ -10,11 +10,13 @@ from reasoning_lab.report.views.arms import (
     ArmSummary,
     PassSummary,
     gap_recovered_by,
+    loses_to,
+    rivals_of,
     strongest_rival,
 )
 from reasoning_lab.report.views.cost_words import cost_sentence
 from reasoning_lab.report.views.diagnostics import Diagnostics, diagnostics_words
-from reasoning_lab.report.words import capital, percent_sentence, related_to, relation, tested, thousands
+from reasoning_lab.report.words import capital, percent_sentence, points, related_to, relation, tested, thousands
 
 
 class Headline(NamedTuple):
@@ -32,7 +34,7 @@ def arms_headline(
     studied, base = by_name[report.studied], by_name[report.base]
     reference = by_name[report.reference] if report.reference and report.reference != report.studied else None
     rival = strongest_rival(report, rows)
-    sentences = [*_accuracy(report, rows, studied, base, reference), *_rival(report, studied, rival)]
+    sentences = [*_accuracy(report, rows, studied, base, reference), *_rival(report, rows, studied, rival)]
     sentences += [cost_sentence(studied, base), *_variety(report, passk), *_sureness(report, passk)]
     sentences += diagnostics_words(diagnostics) if diagnostics else []
     return Headline(_verdict(report, studied, base, reference, rival), tuple(map(capital, sentences)))
@@ -42,11 +44,13 @@ def _verdict(
     report: Report, studied: ArmSummary, base: ArmSummary, reference: ArmSummary | None, rival: ArmSummary | None
 ) -> str:
     """The relations to base, strongest rival and reference, in a phrase; a loss to the rival comes first."""
-    if studied.name == base.name:
-        return f"{studied.label}: {studied.accuracy.value:.1%} correct."
-    against = [(base.lead, base.label)]
+    against = [(base.lead, base.label)] if base.lead is not None else []
+    if not against:
+        against = [(row.lead, row.label) for row in (rival, reference) if row is not None]
+        related = [related_to(lead, label) for lead, label in against if lead is not None]
+        return capital("; ".join([f"{studied.label}: {studied.accuracy.value:.1%} correct", *related])) + "."
     if rival is not None:
-        against.append((rival.lead, f"{_rival_kind(report, rival)} ({rival.label})"))
+        against.append((rival.lead, f"{_rival_kind(report, rival)} ({rival.label}{_overshoot(studied, rival)})"))
     if reference is not None and reference.name not in (base.name, rival.name if rival else None):
         against.append((reference.lead, reference.label))
     related = [(relation(lead), related_to(lead, label)) for lead, label in against if lead is not None]
@@ -67,14 +71,21 @@ def _rival_kind(report: Report, rival: ArmSummary) -> str:
     return f"its strongest rival at {'its' if is_matched else 'no more'} decode tokens"
 
 
+def _overshoot(studied: ArmSummary, rival: ArmSummary) -> str:
+    """How much more a rival draws, where that is more than a rounding."""
+    times = rival.decode_tokens / max(studied.decode_tokens, 1e-9)
+    return f", × {times:.2f} of them" if times > 1.05 else ""
+
+
 def _accuracy(
     report: Report, rows: list[ArmSummary], studied: ArmSummary, base: ArmSummary, reference: ArmSummary | None
 ) -> list[str]:
     n = studied.n_problems
     if base.lead is None:
-        return [f"{studied.label} answers {percent_sentence(studied.accuracy)} of {n} problems correctly."]
-    said = [f"{studied.label} answers {percent_sentence(studied.accuracy)} of {n} problems correctly; {base.label}: "
-            f"{percent_sentence(base.accuracy)}. Paired by problem: {relation(base.lead)} "
+        said = [f"{studied.label} answers {percent_sentence(studied.accuracy)} of {n} problems correctly."]
+    else:
+        said = [f"{studied.label} answers {percent_sentence(studied.accuracy)} of {n} problems correctly; "
+            f"{base.label}: {percent_sentence(base.accuracy)}. Paired by problem: {relation(base.lead)} "
             f"({tested(base.lead)})."]  # fmt: skip
     if reference is None or reference.lead is None:
         return said
@@ -99,19 +110,23 @@ def _not_ruled_out(interval: st.Interval) -> str:
     return f"neither a deficit of {low:.1f} points nor a lead of {high:.1f} is ruled out"
 
 
-def _rival(report: Report, studied: ArmSummary, rival: ArmSummary | None) -> list[str]:
-    """The strongest rival: without it an accuracy bought with tokens says little."""
+def _rival(report: Report, rows: list[ArmSummary], studied: ArmSummary, rival: ArmSummary | None) -> list[str]:
+    """The strongest rival, without which an accuracy bought with tokens says little, and every other that wins."""
     if rival is None or rival.lead is None:
         return []
     among = (
         "of the other arms that are no null control" if report.is_steered
         else "of the other ways to sample the same model that are matched to its tokens or draw no more"
     )  # fmt: skip
-    times = rival.decode_tokens / studied.decode_tokens
-    return [f"{among}, {rival.label} does best: {percent_sentence(rival.accuracy)} with "
+    times = rival.decode_tokens / max(studied.decode_tokens, 1e-9)
+    does = "is the most accurate that clearly beats it" if loses_to(rival) else "does best"
+    said = [f"{among}, {rival.label} {does}: {percent_sentence(rival.accuracy)} with "
             f"{thousands(rival.decode_tokens)} decode tokens an answer, {times:.2f} times its own. "
             f"{capital(studied.label)} against it: {relation(rival.lead)} ({tested(rival.lead)}; picking the best "
             "flatters it)."]  # fmt: skip
+    others = [row for row in rivals_of(report, rows) if row is not rival and loses_to(row)]
+    lost = [f"{row.label} ({points(row.lead.difference)} points)" for row in others if row.lead]
+    return [*said, *([f"{studied.label} is also clearly below {', '.join(lost)}."] if lost else [])]
 
 
 def _variety(report: Report, passk: list[PassSummary]) -> list[str]:

@@ -35,7 +35,7 @@ def test_the_headline_is_decided_by_intervals_and_names_every_rival(
     said = controls_headline(made, control_rows(made))
     assert "Hybrid recovers 66.7 [" in said[0]
     assert all(part in said[0] for part in words), said[0]
-    assert ("not clearly above null_a" in " ".join(said)) == (null[0] == "c")
+    assert ("not clearly different from null_a" in " ".join(said)) == (null[0] == "c")
 
 
 def test_the_headline_gives_the_draws_of_random_controls(given: HybridReport) -> None:

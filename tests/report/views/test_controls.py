@@ -30,7 +30,7 @@ def test_rows_by_hand() -> None:
     assert lead.p_value == 1.0, "four problems each way"
     base = rows["base"].lead
     assert base is not None and base.p_value == pytest.approx(2 * 0.5**8), "McNemar: 8 against 0"
-    assert rows["null_a"].lead is not None and rows["null_a"].lead.test == "t", "its draws are random"
+    assert rows["null_a"].lead is not None and rows["null_a"].lead.test == "t and sign flips", "its draws are random"
     assert rows["hybrid"].steered is not None and rows["hybrid"].steered.value == 0.5 and rows["base"].steered is None
     assert rows["hybrid"].length == 2 and rows["hybrid"].checks == 0.5 and rows["hybrid"].backtracks is None
 

@@ -92,12 +92,12 @@ def test_many_chains_that_moved_and_changed_nothing_that_counts_are_settled() ->
 @pytest.mark.parametrize(
     ("given", "reason"),
     [
-        (alike(400, n_moved=40), "too few chains moved"),
-        (alike(400, n_moved=0), "too few chains moved"),
-        (alike(400, n_moved=210), "too few chains moved"),
+        (alike(400, n_moved=40), "too few"),
+        (alike(400, n_moved=0), "too few"),
+        (alike(400, n_moved=210), "too few"),
         (alike(60, n_moved=60), "reaches beyond ±2 points"),
         (alike(400, n_moved=400, n_won=40), "reaches beyond ±2 points"),
-        (alike(60, n_moved=6), "reaches beyond ±2 points; too few chains moved"),
+        (alike(60, n_moved=6), "reaches beyond ±2 points; 10.0 %"),
     ],
 )
 def test_stuck_chains_few_problems_and_changes_are_not_shown_to_have_converged(given: Report, reason: str) -> None:

@@ -65,7 +65,8 @@ def test_a_matched_rival_is_a_rival_whatever_its_pool_overshoots(report: Report)
     matched = _won(report, rows, completions=dear, matched_to="power")
     verdict = arms_headline(matched, summarise(matched), []).verdict
     assert verdict == (
-        "Clearly below its strongest rival at its decode tokens (vote of 16, T = 1); clearly above base, T = 1."
+        "Clearly below its strongest rival at its decode tokens (vote of 16, T = 1, × 3.00 of them); clearly above "
+        "base, T = 1."
     ), "an arm that loses to its matched rival is no winner"
     unmatched = _won(report, rows, completions=dear)
     assert strongest_rival(unmatched, summarise(unmatched)) is None, "it draws more, and was not matched"
@@ -94,3 +95,32 @@ def test_a_cheaper_better_rival_is_named(report: Report) -> None:
     made = _outcome(report, "vote_16", "power", 25)
     said = " ".join(arms_headline(made, summarise(made), []).sentences)
     assert "Power α = 4 against it: clearly below (−62.5 points" in said
+
+
+def test_a_rival_that_clearly_wins_is_named_though_another_is_more_accurate(report: Report) -> None:
+    """30:19 is no clear loss, 9:0 is: the verdict names the second."""
+    made = _won(report, {"base": 0, "power": 20, "vote_16": 29, "best_of_16": 30})
+    arms = {arm.name: arm for arm in made.arms}
+    luckier = {*made.problem_ids[:5], *made.problem_ids[12 : 12 + 25]}
+    grades = [replace(g, verdict="correct" if g.problem in luckier else "wrong") for g in arms["best_of_16"].grades]
+    made = replace(made, arms=[replace(a, grades=grades) if a.name == "best_of_16" else a for a in made.arms
+                               if a.name in ("base", "power", "vote_16", "best_of_16")])  # fmt: skip
+    rows = summarise(made)
+    best = max(rows, key=lambda row: row.accuracy.value)
+    assert best.name == "best_of_16" and best.lead is not None and not best.lead.is_clear
+    assert arms_headline(made, rows, []).verdict.startswith(
+        "Clearly below its strongest rival at no more decode tokens (vote"
+    )
+
+
+def test_the_base_studied_by_itself_is_held_against_rival_and_reference(report: Report) -> None:
+    made = _won(replace(report, studied="base"), {"base": 5, "greedy": 30})
+    made = replace(made, arms=[arm for arm in made.arms if arm.name in ("base", "greedy")])
+    assert arms_headline(made, summarise(made), []).verdict.startswith(
+        "Base, T = 1: 12.5% correct; clearly below base, greedy"
+    )
+
+
+def test_a_base_that_is_the_reference_too_has_no_gap(report: Report) -> None:
+    made = replace(report, base="grpo", reference="grpo")
+    assert "gap" not in " ".join(arms_headline(made, summarise(made), []).sentences)

@@ -223,8 +223,9 @@ def last_answer_is(text: str) -> str | None:
 
 _SENTENCE_END = re.compile(r"[.!?](?=\s|\*|$)|\n(?=\s*\n)|\n(?!\s*[\\$])")
 _REASON = re.compile(
-    r"[,;]?\s*\(?\b(?:because|since|as(?! well)|where|for (?:all|every|any|each|some|which)|when|whenever|if|"
-    r"so that|given|"
+    r"[,;]?\s*\(?\b(?:because|since|(?<!expressed )(?<!written )(?<!given )as(?! well| an? )|where|"
+    r"for (?:all|every|any|each|some|which)|when|whenever|if|"
+    r"so that(?!['’]s\b|\s+(?:is|means|leaves|makes|gives|comes|equals|will|would)\b)|given|"
     r"assuming|provided|using|due to|which (?:is why|matches|agrees|was)|so it|and not|but not|rather than|"
     r"instead of)\b",
     re.IGNORECASE,
@@ -233,16 +234,17 @@ _CONCLUSION = re.compile(
     r"\b(?:so|thus|hence|therefore|then|it follows|implies|showing|leaving|gives|yields|we|i|there|the|must|answer)\b",
     re.IGNORECASE,
 )
-_STATING = re.compile(
-    r"(?:\b(?:is|are|was|were|be|equals?|equal to|get|gets|have|has|had|obtain|gives?|yields?|find|makes?|needs?|"
+_DETERMINERS = r"[\s$*\\(]*(?:(?:just|only|exactly|a|the|total|of|about|simply|up|to)\s+){0,3}$"
+_STATING_VERB = re.compile(
+    r"\b(?:is|are|was|were|be|equals?|equal to|get|gets|have|has|had|obtain|gives?|yields?|find|makes?|needs?|"
     r"leaves?|"
     r"becomes?|contains?|costs?|total of|only|exactly|takes?|or|(?:simplif|reduc|com|amount|sum|add|evaluat|lead|"
     r"convert|round|"
     r"increas|decreas|chang|gr[eo]w|fall|fell|correspond|factor|expand|equivalent|turn|ris|drop|boil)\w*(?: up|"
-    r" down| out)? to)\b"
-    r"|[:=,(])[\s$*\\(]*(?:(?:just|only|exactly|a|the|total|of|about|simply|up|to)\s+){0,3}$",
+    rf" down| out)? to|(?:can|will|would|could|must|should|did) [a-z]+)\b{_DETERMINERS}",
     re.IGNORECASE,
 )
+_STATING_MARK = re.compile(rf"[:=,(]{_DETERMINERS}", re.IGNORECASE)
 _HANGING = re.compile(
     r"\b(?:of|in|from|between|for|to|by|with|on|at|as|than|below|above|under|over|mod|modulo|per|through|into|"
     r"among|within|"
@@ -267,7 +269,7 @@ def _sentence_from(text: str, start: int) -> str:
 def _stated(said: str) -> str | None:
     """The formula or number that a sentence states; those that commas, and, or join are one list."""
     found = [formula for formula in formulas(said) if not is_negated(said, formula.start)]
-    found = _before_reason(said, found)
+    found = _up_to_result(said, _before_reason(said, found))
     return _together(said, _without_hanging(said, found)) if found else None
 
 
@@ -290,9 +292,49 @@ def _bare(said: str, found: list[Formula], start: int) -> str:
     return said[start:]
 
 
+# A number, with its currency and with units that no digit follows.
+_AMOUNT = r"(?:\\?[$€£])?\s?[-−]?\d[\d,]*(?:\.\d+)?(?:\.{3})?\s?(?:\\?%|(?:st|nd|rd|th|[a-zA-Z]{1,3})\b)?"
+_ONE_AMOUNT = re.compile(rf"\s*{_AMOUNT}[\s.,]*")
+_ARITHMETIC = re.compile(rf"(?=[^=]*\d)(?:[^=\\A-Za-z]|\\[A-Za-z]+|(?<=\d)\s?[A-Za-z]{{1,3}}(?![A-Za-z])|(?<=[\d) ])x(?=[\d( ]))+"
+                         rf"(?:=[^=]*)*=\s*{_AMOUNT}[\s.,]*")  # fmt: skip
+_CONCLUDING = re.compile(
+    r"\b(?:so|thus|hence|therefore|then|means?|round\w*|leav\w+|or|but|i\.e)\b|[→⇒]", re.IGNORECASE
+)
+_RATE = re.compile(r"\bwhich (?:is|are|was|were)\b[^.]{0,10}$", re.IGNORECASE)
+_PER = re.compile(r"[\s)$]*[a-z]+(?: [a-z]+)? (?:per|each|every|apiece)\b|\s*(?:per|each|every|apiece)\b", re.IGNORECASE)
+
+
+def _is_result(said: str, formula: Formula) -> bool:
+    """Whether a calculation leads to it: 4 + 5 = 9, or the 7 of 12 eggs - 5 eggs = 7; no equation with unknowns."""
+    if _ARITHMETIC.fullmatch(formula.text):
+        return True
+    sign = re.search(r"([^=\s])[^=\n]{0,60}=\s*$", said[max(0, formula.start - 80) : formula.start])
+    led = sign is not None and re.search(r"\d\s*[A-Za-z ()]*=\s*$", said[: formula.start]) is not None
+    return led and _ONE_AMOUNT.fullmatch(formula.text) is not None
+
+
+def _up_to_result(said: str, found: list[Formula]) -> list[Formula]:
+    """Up to the last result of a calculation: of "so 4 + 5 = 9 points in 40 minutes" the 9 is stated."""
+    at = next((index for index in reversed(range(len(found))) if _is_result(said, found[index])), None)
+    if at is None or any(not _is_aside(said, found[at], later) for later in found[at + 1 :]):
+        return found
+    return found[: at + 1]
+
+
+def _is_aside(said: str, result: Formula, later: Formula) -> bool:
+    """Whether a number after a result is no more than its circumstance: no other result, and nothing concluded."""
+    if not _ONE_AMOUNT.fullmatch(later.text) or _CONCLUDING.search(said, result.end, later.start):
+        return False
+    if _RATE.search(said, max(0, later.start - 40), later.start) and _PER.match(said, later.end):
+        return True
+    return _STATING_VERB.search(said, max(result.end, later.start - 60), later.start) is None
+
+
 def _without_hanging(said: str, found: list[Formula]) -> list[Formula]:
     """Without the last formulas if they hang on a preposition and one before them is stated: there are 8 in 1 to 20."""
     left = list(found)
+    if _is_result(said, found[-1]):
+        return found
     while len(left) > 1 and (_is_range(said, left) or (_hangs(said, left[-1]) and not _is_joined(said, left))):
         left.pop()
     return left if left and (len(left) == len(found) or _is_stated(said, left[-1])) else found
@@ -305,7 +347,8 @@ def _hangs(said: str, formula: Formula) -> bool:
 
 
 def _is_stated(said: str, formula: Formula) -> bool:
-    return _STATING.search(said, max(0, formula.start - 60), formula.start) is not None
+    start = max(0, formula.start - 60)
+    return any(stating.search(said, start, formula.start) for stating in (_STATING_VERB, _STATING_MARK))
 
 
 def _is_range(said: str, found: list[Formula]) -> bool:
@@ -329,7 +372,7 @@ _AND = re.compile(r"\s*(?:,\s*(?:and|or)?|;|and|or|to|through)\s*", re.IGNORECAS
 
 def _together(said: str, found: list[Formula]) -> str:
     """The last formula with those that a comma, "and" or "or" joins to it, and the words that change it."""
-    group = [with_words(said, found[-1])]
+    group = [_result_without_units(said, found[-1]) or with_words(said, found[-1])]
     marks: list[str] = []
     for formula in reversed(found[:-1]):
         worded = with_words(said, formula)
@@ -348,6 +391,18 @@ def _together(said: str, found: list[Formula]) -> str:
     for mark, formula in zip(marks, group[1:], strict=True):
         joined.append(f"{' ' if mark.isalpha() else ''}{mark} {_unmarked(formula.text)}")
     return "".join(joined)
+
+
+_UNIT = re.compile(r"(?<=\d)\s?(?:[gmlhsGMLHS]|kg|km|cm|mm|mg|ml|mL|lb|oz|ft|hr|h|min|yd|mi)(?![A-Za-z^])|/\s?[a-z]{3,}\b")
+_DOZEN = re.compile(r"\s*dozens?\b", re.IGNORECASE)
+
+
+def _result_without_units(said: str, formula: Formula) -> Formula | None:
+    """A calculation without its units, of 10g / 2 = 5g and 84/12 = 7 dozen; None of anything else."""
+    if not _is_result(said, formula):
+        return None
+    plain = _UNIT.sub("", formula.text) if re.search(r"[-+*/x×÷·].*=", formula.text) else formula.text
+    return formula._replace(text=plain) if plain != formula.text or _DOZEN.match(said, formula.end) else None
 
 
 _SOLVED = re.compile(r"\s*(?:[A-Za-z](?:_\{?\w{1,3}\}?)?|\([^()=]*\))\s*=")

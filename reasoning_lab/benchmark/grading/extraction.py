@@ -226,19 +226,20 @@ _REASON = re.compile(
     r"[,;]?\s*\(?\b(?:because|since|(?<!expressed )(?<!written )(?<!given )as(?! well| an? )|where|"
     r"for (?:all|every|any|each|some|which)|when|whenever|if|"
     r"so that(?!['’]s\b|\s+(?:is|means|leaves|makes|gives|comes|equals|will|would)\b)|given|"
-    r"assuming|provided|using|due to|which (?:is why|matches|agrees|was)|so it|and not|but not|rather than|"
+    r"assuming|provided|using|due to|which (?:is why|matches|agrees|was)|"
+    r"so it(?! (?:will|would|takes?|costs?)\b|['’]s \$?\d)|and not|but not|rather than|"
     r"instead of)\b",
     re.IGNORECASE,
 )
+_SETTING = re.compile(r"[,;]?\s*\(?(?:as|if|when|whenever)\b", re.IGNORECASE)
 _CONCLUSION = re.compile(
     r"\b(?:so|thus|hence|therefore|then|it follows|implies|showing|leaving|gives|yields|we|i|there|the|must|answer)\b",
     re.IGNORECASE,
 )
 _DETERMINERS = r"[\s$*\\(]*(?:(?:just|only|exactly|a|the|total|of|about|simply|up|to)\s+){0,3}$"
 _STATING_VERB = re.compile(
-    r"\b(?:is|are|was|were|be|equals?|equal to|get|gets|have|has|had|obtain|gives?|yields?|find|makes?|needs?|"
-    r"leaves?|"
-    r"becomes?|contains?|costs?|total of|only|exactly|takes?|or|(?:simplif|reduc|com|amount|sum|add|evaluat|lead|"
+    r"\b(?:is|are|was|were|be|equals?|equal to|get|gets|have|has|had|obtain|gives?|yields?|find|makes?|need(?:s|ed)?|"
+    r"leaves?|becomes?|contains?|costs?|total of|only|exactly|takes?|took|or|(?:simplif|reduc|com|amount|sum|add|evaluat|lead|"
     r"convert|round|"
     r"increas|decreas|chang|gr[eo]w|fall|fell|correspond|factor|expand|equivalent|turn|ris|drop|boil)\w*(?: up|"
     rf" down| out)? to|(?:can|will|would|could|must|should|did) [a-z]+)\b{_DETERMINERS}",
@@ -278,8 +279,10 @@ def _before_reason(said: str, found: list[Formula]) -> list[Formula]:
     for reason in _REASON.finditer(said):
         earlier = [formula for formula in found if formula.end <= reason.start()]
         inside = any(formula.start <= reason.start() < formula.end for formula in found)
-        # A clause at the beginning, or one that a conclusion follows, is no end.
-        if earlier and not inside and not _CONCLUSION.search(_bare(said, found, reason.end())):
+        # A clause at the beginning, or one that a conclusion or its result follows, is no end.
+        later = [formula for formula in found if formula.start >= reason.end()]
+        concludes = _SETTING.match(reason.group()) and any(_is_result(said, formula) for formula in later)
+        if earlier and not inside and not concludes and not _CONCLUSION.search(_bare(said, found, reason.end())):
             return earlier
     return found
 
@@ -293,14 +296,15 @@ def _bare(said: str, found: list[Formula], start: int) -> str:
 
 
 # A number, with its currency and with units that no digit follows.
-_AMOUNT = r"(?:\\?[$€£])?\s?[-−]?\d[\d,]*(?:\.\d+)?(?:\.{3})?\s?(?:\\?%|(?:st|nd|rd|th|[a-zA-Z]{1,3})\b)?"
+_AMOUNT = r"(?:\\?[$€£])?\s?[-−]?\d[\d,]*(?:\.\d+|/\d+)?(?:\.{3})?\s?(?:\\?%|(?:st|nd|rd|th|[a-zA-Z]{1,3})\b)?"
 _ONE_AMOUNT = re.compile(rf"\s*{_AMOUNT}[\s.,]*")
-_ARITHMETIC = re.compile(rf"(?=[^=]*\d)(?:[^=\\A-Za-z]|\\[A-Za-z]+|(?<=\d)\s?[A-Za-z]{{1,3}}(?![A-Za-z])|(?<=[\d) ])x(?=[\d( ]))+"
+_ARITHMETIC = re.compile(rf"(?=[^=]*\d)(?:[^=\\A-Za-z]|\\[A-Za-z]+|(?<=\d)\s?(?:/\s?[a-z]+|[A-Za-z]{{1,3}})(?![A-Za-z])|(?<=[\d) ])x(?=[\d( ]))+"
                          rf"(?:=[^=]*)*=\s*{_AMOUNT}[\s.,]*")  # fmt: skip
 _CONCLUDING = re.compile(
     r"\b(?:so|thus|hence|therefore|then|means?|round\w*|leav\w+|or|but|i\.e)\b|[→⇒]", re.IGNORECASE
 )
 _RATE = re.compile(r"\bwhich (?:is|are|was|were)\b[^.]{0,10}$", re.IGNORECASE)
+_PURPOSE = re.compile(r"\bto (?:be|have|get|make|reach|cost|find|take)\s[\s$]*$", re.IGNORECASE)
 _PER = re.compile(r"[\s)$]*[a-z]+(?: [a-z]+)? (?:per|each|every|apiece)\b|\s*(?:per|each|every|apiece)\b", re.IGNORECASE)
 
 
@@ -325,6 +329,8 @@ def _is_aside(said: str, result: Formula, later: Formula) -> bool:
     """Whether a number after a result is no more than its circumstance: no other result, and nothing concluded."""
     if not _ONE_AMOUNT.fullmatch(later.text) or _CONCLUDING.search(said, result.end, later.start):
         return False
+    if _PURPOSE.search(said, result.end, later.start):
+        return True
     if _RATE.search(said, max(0, later.start - 40), later.start) and _PER.match(said, later.end):
         return True
     return _STATING_VERB.search(said, max(result.end, later.start - 60), later.start) is None
@@ -335,7 +341,9 @@ def _without_hanging(said: str, found: list[Formula]) -> list[Formula]:
     left = list(found)
     if _is_result(said, found[-1]):
         return found
-    while len(left) > 1 and (_is_range(said, left) or (_hangs(said, left[-1]) and not _is_joined(said, left))):
+    while len(left) > 1 and left[-2].delimited >= left[-1].delimited and (
+        _is_range(said, left) or (_hangs(said, left[-1]) and not _is_joined(said, left))
+    ):
         left.pop()
     return left if left and (len(left) == len(found) or _is_stated(said, left[-1])) else found
 
@@ -402,6 +410,8 @@ def _result_without_units(said: str, formula: Formula) -> Formula | None:
     if not _is_result(said, formula):
         return None
     plain = _UNIT.sub("", formula.text) if re.search(r"[-+*/x×÷·].*=", formula.text) else formula.text
+    if single := re.fullmatch(rf"{_AMOUNT}\s*=\s*({_AMOUNT})", plain):  # of 16 feet * 2 = 32
+        plain = single.group(1)
     return formula._replace(text=plain) if plain != formula.text or _DOZEN.match(said, formula.end) else None
 
 

@@ -263,15 +263,58 @@ def _sentence_from(text: str, start: int) -> str:
     inside = [(formula.start, formula.end) for formula in formulas(window)]
     for end in _SENTENCE_END.finditer(window):
         if end.start() > 0 and not any(a <= end.start() < b for a, b in inside):
-            return window[: end.start()]
+            return window[: end.end() if window[end.start() - 1] == "!" else end.start()]
     return window
 
 
 def _stated(said: str) -> str | None:
     """The formula or number that a sentence states; those that commas, and, or join are one list."""
     found = [formula for formula in formulas(said) if not is_negated(said, formula.start)]
+    found = _operated(said, _without_approximation(said, found))
     found = _up_to_result(said, _before_reason(said, found))
     return _together(said, _without_hanging(said, found)) if found else None
+
+
+_ROUGHLY = re.compile(
+    r"\s*(?:\(|,\s*(?:or|which is)?|or)\s*(?:about|approximately|approx\.?|roughly|around|nearly|≈)[\s$\\(]*"
+)
+
+
+def _without_approximation(said: str, found: list[Formula]) -> list[Formula]:
+    """Without a last formula that only tells what an exact one before it is about: 1/3 (about 0.33)."""
+    if len(found) < 2 or re.search(r"\.\d", found[-2].text):
+        return found
+    return found[:-1] if _ROUGHLY.fullmatch(said[found[-2].end : found[-1].start]) else found
+
+
+_OPERATIONS = {
+    "plus": "+", "minus": "-", "times": "*", "multiplied by": "*", "over": "/", "divided by": "/", "out of": "/",
+    "to the power of": "^", "raised to the power of": "^",
+}  # fmt: skip
+_OPERATION = re.compile(rf"[\s$]*({'|'.join((*_OPERATIONS, 'choose'))})[\s$]*", re.IGNORECASE)
+_UNITS_TWICE = re.compile(
+    r"\s*(?:years?|weeks?|days?|hours?|hrs?|minutes?|feet|foot|ft|yards?|pounds?|lbs?|dollars?)\s*,?\s*(?:and\s+)?", re.IGNORECASE
+)
+_SMALLER = re.compile(
+    r"\s*(?:months?|weeks?|days?|hours?|minutes?|mins?|seconds?|inch(?:es)?|feet|ounces?|oz|cents?)\b", re.IGNORECASE
+)
+
+
+def _operated(said: str, found: list[Formula]) -> list[Formula]:
+    """With the numbers that words of calculation, or a unit of larger and of smaller, make one: 3 over 5, 2 hours 5 minutes."""
+    joined: list[Formula] = []
+    for formula in found:
+        before = joined[-1] if joined else None
+        between = said[before.end : formula.start] if before else ""
+        if before and (operation := _OPERATION.fullmatch(between)):
+            sign = _OPERATIONS.get(operation.group(1).casefold())
+            text = f"{before.text} {sign} {formula.text}" if sign else rf"\binom{{{before.text}}}{{{formula.text}}}"
+            joined[-1] = Formula(before.start, formula.end, text, delimited=False)
+        elif before and _UNITS_TWICE.fullmatch(between) and (smaller := _SMALLER.match(said, formula.end)):
+            joined[-1] = Formula(before.start, smaller.end(), said[before.start : smaller.end()], delimited=False)
+        else:
+            joined.append(formula)
+    return joined
 
 
 def _before_reason(said: str, found: list[Formula]) -> list[Formula]:
@@ -375,7 +418,7 @@ def _is_joined(said: str, found: list[Formula]) -> bool:
 
 
 _JOINED = re.compile(r"[\s$)\\]*(?:,?\s*(?:and|to|through)|,)[\s$(\\]*")
-_AND = re.compile(r"\s*(?:,\s*(?:and|or)?|;|and|or|to|through)\s*", re.IGNORECASE)
+_AND = re.compile(r"\s*(?:,\s*(?:and|or)?|;|and|or|to|through)(?:\s+(?:maybe|perhaps|possibly))?\s*", re.IGNORECASE)
 
 
 def _together(said: str, found: list[Formula]) -> str:
@@ -392,9 +435,10 @@ def _together(said: str, found: list[Formula]) -> str:
         if between.strip() == "," and not in_list:
             break
         group.insert(0, worded)
-        marks.insert(0, between.strip().casefold())
+        marks.insert(0, _HEDGE.sub("or", between.strip().casefold()))
     if len(group) == 1:
-        return _unmarked(group[0].text)
+        factorial = group[0].text.endswith("!") and said.startswith(".", group[0].end)
+        return group[0].text.strip("$ ") if factorial else _unmarked(group[0].text)
     joined = [_unmarked(group[0].text)]
     for mark, formula in zip(marks, group[1:], strict=True):
         joined.append(f"{' ' if mark.isalpha() else ''}{mark} {_unmarked(formula.text)}")
@@ -410,7 +454,7 @@ def _result_without_units(said: str, formula: Formula) -> Formula | None:
     if not _is_result(said, formula):
         return None
     plain = _UNIT.sub("", formula.text) if re.search(r"[-+*/x×÷·].*=", formula.text) else formula.text
-    if single := re.fullmatch(rf"{_AMOUNT}\s*=\s*({_AMOUNT})", plain):  # of 16 feet * 2 = 32
+    if single := re.fullmatch(rf"[$\d.,%\s]+=\s*({_AMOUNT})", plain):  # of 16 feet * 2 = 32
         plain = single.group(1)
     return formula._replace(text=plain) if plain != formula.text or _DOZEN.match(said, formula.end) else None
 
@@ -425,6 +469,7 @@ def _alike(one: str, other: str) -> bool:
     return _SOLVED.match(one) is not None and (_SOLVED.match(other) is not None or "=" not in other)
 
 
+_HEDGE = re.compile(r".*(?:maybe|perhaps|possibly)", re.DOTALL)
 _OBJECT = re.compile(r"^\s+[a-z]{2,15}(?=\s+(?:and|or)\s)")
 """A word between a number and "and": 18 apples and 5 pears."""
 
@@ -456,6 +501,8 @@ def last_number(text: str) -> str | None:
     sentences = _sentences(tail)
     # What is remarked afterwards counts where nothing else is said.
     for sentence in (*(s for s in reversed(sentences) if not _REMARK.match(s)), *reversed(sentences)):
+        if sentence.rstrip().endswith("?"):  # asked, not stated
+            continue
         if stated := _stated(sentence) or _in_words(sentence):
             return _usable(stated)
     return None

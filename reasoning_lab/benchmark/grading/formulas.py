@@ -70,7 +70,7 @@ def last_row(content: str) -> str:
     rows = [row for row in _ROW_END.split(content) if row.replace("&", "").strip(" \n.,;")]
     if not rows:
         return ""
-    row = rows[-1].replace("&", " ").strip(" \n.,;")
+    row = re.sub(r"^(?:[ \n,;]|\.(?!\d))+", "", rows[-1].replace("&", " ")).rstrip(" \n.,;")
     return re.sub(r"^\s*=\s*", "", row)
 
 
@@ -86,7 +86,7 @@ _PIECE = re.compile(
     r"|(?P<times>(?<=[\d)%])[ ]?x[ ]?(?=[$€£]?\d))"
     r"|(?P<letters>[A-Za-z]+(?:['’][A-Za-z]+)?)"
     r"|(?P<relation><=|>=|!=|[=<>≤≥≈≠])"
-    r"|(?P<operator>[-+*/^_!:|±√π∞°−–·×÷²³½¼¾%])"
+    r"|(?P<operator>[-+*/^_!:|±√∛∜π∞°−–·×÷²³¹⁰⁴⁵⁶⁷⁸⁹⁻⁺₀₁₂₃₄₅₆₇₈₉½¼¾%])"
     r"|(?P<bracket>[()\[\]{}])"
     r"|(?P<comma>,)"
     r"|(?P<space>[ \t]+)"
@@ -225,7 +225,8 @@ def _formula(text: str, run: _Run) -> list[Formula]:
         run.pop_last()
     first = 0
     while first < len(run) and (
-        run[first].kind in ("space", "comma", "relation")
+        run[first].kind in ("space", "comma")
+        or (run[first].kind == "relation" and not _is_bound(text, run[first]))
         or run[first].text in _LOOSE_AT_START
         or (run[first].text in ("-", "–", "−") and _is_hyphen(text, run, first))
     ):
@@ -258,6 +259,11 @@ def _is_hyphen(text: str, run: _Run, first: int) -> bool:
     )
 
 
+def _is_bound(text: str, sign: _Piece) -> bool:
+    """Whether a sign that leads a formula makes a bound of it: ≥ 5; no arrow, tag or quotation mark of Markdown."""
+    return sign.text in ("≥", "≤", ">=", "<=", "≠", "!=") and text[max(0, sign.start - 1) : sign.start] not in ("=", "-")
+
+
 def _unbalanced(text: str) -> bool:
     return any(text.count(a) != text.count(b) for a, b in ("()", "[]", "{}")) and not re.fullmatch(
         r"[\[(][^\[\]()]*,[^\[\]()]*[\])]", text
@@ -269,18 +275,18 @@ def _unbalanced(text: str) -> bool:
 _BEFORE = re.compile(
     rf"(?:\b(minus|negative|half(?: of)?(?: a)?|(?:one|two|three|a|four|five) (?:{'|'.join(PARTS)}) of|"
     rf"{'|'.join(TIMES)}"
-    r"|square root of|at least|at most|more than|less than|fewer than|greater than|between)|(?<![\w)}])([-−]))"
+    r"|(?:square|cube|fourth|fifth) root of|(?:reciprocal|square|cube|opposite|inverse|factorial|logarithm) of|at least|at most|more than|less than|fewer than|greater than|between)|(?<![\w)}])([-−]))"
     r"[\s$\\(\[*]{0,4}$",
     re.IGNORECASE,
 )
 _AFTER = re.compile(
     rf"[\s$\\)\]*]{{0,4}}(?:\b({'|'.join((*SCALES, *PARTS))}|percent|pct|[ap]\.?m\b\.?|squared|cubed|"
-    rf"factorial)(?![A-Za-z])"
+    rf"factorial|tens|(?:degrees? )?below zero)(?![A-Za-z])"
     r"|(\\?%)|(?:\(?(?:in )?base[- ](\w+)\)?)|(_\s?(?:\{[^{}]{1,20}\}|\w)))",
     re.IGNORECASE,
 )
 _NEGATED = re.compile(
-    rf"(?:\b(?:{'|'.join(sorted(NEGATIONS - {'no', 'nor'}))}|rather than|instead of|other than)\b|n['’]t)"
+    rf"(?:\b(?:{'|'.join(sorted(NEGATIONS - {'no', 'nor'}))}|rather than|instead of|other than|different from|unequal to)\b|n['’]t)"
     r"(?:\s+(?:be|equal|equals|to|equal to|simply|just|exactly|really|actually))?[\s$\\(\[*]{0,4}(?:\\(?:boxed|"
     r"fbox)\s?\{?)?$",
     re.IGNORECASE,

@@ -55,16 +55,18 @@ def extract_answer(text: str, complete: bool = True) -> Answer | None:
 
 _THOUGHT = re.compile(r"<(/?)(?:think|thinking)>")
 
+_END_OF_TURN = re.compile(r"(?:(?:</s>|<eos>|<end_of_turn>|<\|[a-z_]{1,30}\|>)\s{0,8}){1,8}\Z")
+
 
 def after_thinking(text: str) -> str:
-    """What follows the last ``</think>``, up to a ``<think>`` that is never closed."""
+    """What follows the last ``</think>``, up to a ``<think>`` that is never closed or a token that ends a turn."""
     start, opened = 0, None
     for tag in _THOUGHT.finditer(text):
         if tag.group(1):
             start, opened = tag.end(), None
         elif opened is None:
             opened = tag.start()
-    return text[start:opened]
+    return _END_OF_TURN.sub("", text[start:opened])
 
 
 def _usable(content: str) -> str | None:

@@ -43,14 +43,25 @@ def extract_answer(text: str, complete: bool = True) -> Answer | None:
     """The answer and the rule that found it, or None.
 
     `complete`: whether the text ended by itself. In one cut off at the cap, the last number is where the thought
-    broke off, so that only the marked answers count.
+    broke off, so that only the marked answers count, and none that touches the end: of 125 the 1 may be there.
     """
     text = after_thinking(text)
+    if not complete:
+        text = _without_broken_end(text)
     rules = _RULES if complete else _RULES[:-1]
     for rule, find in rules:
         if stated := find(text):
             return Answer(stated, rule)
     return None
+
+
+_BROKEN = re.compile(r"(?:\S{1,50}\s?[-+*/=^]\s?){0,5}\S{0,100}[\w\\{(\[^_+*/=<-]\Z")
+
+
+def _without_broken_end(text: str) -> str:
+    """The text without the word or formula within which it broke off."""
+    broken = _BROKEN.search(text, max(0, len(text) - 100))
+    return text[: broken.start()] if broken else text
 
 
 _THOUGHT = re.compile(r"<(/?)(?:think|thinking)>")
@@ -490,7 +501,8 @@ def _unmarked(said: str) -> str:
 
 # --- 4. last number -------------------------------------------------------------------------------------------
 
-_DRAWING = re.compile(r"\[asy\].*?\[/asy\]|```.*?```", re.DOTALL)
+_DRAWING = re.compile(r"\[asy\]|```")
+_DRAWN = {"[asy]": "[/asy]", "```": "```"}
 _REMARK = re.compile(r"[\s(\[*]*(?:Note|Notice|Recall|Remark|Observe)\b")
 _TAIL = 4000
 """How far back the last formula is looked for at first [characters]."""
@@ -498,7 +510,7 @@ _TAIL = 4000
 
 def last_number(text: str) -> str | None:
     """The last formula or number of the text, as it is written."""
-    text = _DRAWING.sub(" ", text).rstrip()
+    text = _without_drawings(text).rstrip()
     tail = text[-_TAIL:]
     sentences = _sentences(tail)
     # What is remarked afterwards counts where nothing else is said.
@@ -508,6 +520,23 @@ def last_number(text: str) -> str | None:
         if stated := _stated(sentence) or _in_words(sentence):
             return _usable(stated)
     return None
+
+
+def _without_drawings(text: str) -> str:
+    """The text without closed drawings and blocks of code."""
+    kept: list[str] = []
+    at, unclosed = 0, set[str]()
+    for mark in _DRAWING.finditer(text):
+        kind = mark.group()
+        if mark.start() < at or kind in unclosed:
+            continue
+        end = text.find(_DRAWN[kind], mark.end())
+        if end < 0:  # nor is any later one closed
+            unclosed.add(kind)
+            continue
+        kept.append(text[at : mark.start()])
+        at = end + len(_DRAWN[kind])
+    return " ".join([*kept, text[at:]])
 
 
 _WORDED = re.compile(

@@ -197,6 +197,8 @@ class _Reader:
         return self.of_option(line)
 
     def first_letter(self, text: str) -> str | None:
+        if (given := _GIVEN_FIRST.match(text.strip())) and given.group(1) in self.letters:
+            return given.group(1)
         listed = [line.group(1) for line in map(_LISTED.match, text.strip().splitlines()[:200]) if line]
         first = _LISTED.match(text.strip())
         if first is None or first.group(1) not in self.letters or first.group(1) == "I":
@@ -232,7 +234,7 @@ _CUE = re.compile(
     r"(?:\b(?:is|must\sbe|should\sbe|has\sto\sbe|will\sbe)\b(?:\s(?:most\s)?(?:likely|probably|therefore|thus|clearly|hence))?"
     r"\s{0,3}:?|[:=→])"
     r"|<answer>\s{0,3}"
-    r"|\b(?:correct|right|best|final|remaining)\s(?:option|choice|letter)\s{0,3}(?:is\b\s{0,3}:?|:)"
+    r"|\b(?:correct|right|best|final|remaining)\s(?:option|choice|letter|one)\s{0,3}(?:is\b\s{0,3}:?|:)"
     r"|\b(?:choose|pick|select|go\swith|going\swith)\b",
     re.IGNORECASE,
 )
@@ -315,6 +317,7 @@ def _phrase_at(text: str, start: int) -> str:
 
 _LETTER_LINE = re.compile(r"^[ \t>#*_`$\"“”']{0,10}(?:[(\[]([A-Ja-j])[)\]]|([A-Ja-j]))[ \t*_`$.\"“”']{0,10}$", re.MULTILINE)
 _LISTED = re.compile(r"[ \t>#*_`-]{0,10}\(?([A-J])(?:\)|[.:](?=\s|\*))[*_`]{0,2}\s*(?=\S)")
+_GIVEN_FIRST = re.compile(r"\W{0,4}([A-J])\W{0,4}\s(?:because|since)\b")
 _MENTION = re.compile(r"(?<![\w)])\(([A-J])\)|\b(?:option|choice|Option|Choice)\s\(?([A-J])\b\)?")
 _CALLED_WRONG = re.compile(
     r"\s?(?:is|are|was|can|could|does|do|would|must)\b[^.\n]{0,30}?"

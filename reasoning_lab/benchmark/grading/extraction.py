@@ -55,7 +55,9 @@ def extract_answer(text: str, complete: bool = True) -> Answer | None:
     return None
 
 
-_BROKEN = re.compile(r"(?:\S{1,50}\s?[-+*/=^]\s?){0,5}\S{0,100}[\w\\{(\[^_+*/=<-]\Z")
+_BROKEN = re.compile(
+    r"(?:(?:\S{1,50}\s?[-+*/=^]\s?){1,5}(?:\S{0,100}[\w\\{(\[^_<])?|\S{0,100}[\w\\{(\[^_+*/=<-])\Z"
+)
 
 
 def _without_broken_end(text: str) -> str:
@@ -324,7 +326,10 @@ def _operated(said: str, found: list[Formula]) -> list[Formula]:
             text = f"{before.text} {sign} {formula.text}" if sign else rf"\binom{{{before.text}}}{{{formula.text}}}"
             joined[-1] = Formula(before.start, formula.end, text, delimited=False)
         elif before and _UNITS_TWICE.fullmatch(between) and (smaller := _SMALLER.match(said, formula.end)):
-            joined[-1] = Formula(before.start, smaller.end(), said[before.start : smaller.end()], delimited=False)
+            text = said[before.start : smaller.end()]
+            if money := re.fullmatch(r"(\d+) dollars? and (\d{1,2}) cents?", text):
+                text = f"{money.group(1)}.{money.group(2):0>2}"
+            joined[-1] = Formula(before.start, smaller.end(), text, delimited=False)
         else:
             joined.append(formula)
     return joined
@@ -503,7 +508,7 @@ def _unmarked(said: str) -> str:
 
 _DRAWING = re.compile(r"\[asy\]|```")
 _DRAWN = {"[asy]": "[/asy]", "```": "```"}
-_REMARK = re.compile(r"[\s(\[*]*(?:Note|Notice|Recall|Remark|Observe)\b")
+_REMARK = re.compile(r"[\s(\[*]*(?:Note|Notice|Recall|Remark|Observe|Let me know|Feel free|I hope)\b")
 _TAIL = 4000
 """How far back the last formula is looked for at first [characters]."""
 

@@ -86,7 +86,7 @@ _PIECE = re.compile(
     r"|(?P<times>(?<=[\d)%])[ ]?x[ ]?(?=[$€£]?\d))"
     r"|(?P<letters>[A-Za-z]+(?:['’][A-Za-z]+)?)"
     r"|(?P<relation><=|>=|!=|[=<>≤≥≈≠])"
-    r"|(?P<operator>[-+*/^_!:|±√∛∜π∞°−–·×÷²³¹⁰⁴⁵⁶⁷⁸⁹⁻⁺₀₁₂₃₄₅₆₇₈₉½¼¾%])"
+    r"|(?P<operator>[-+*/^_!:|±√∛∜π∞°−–·×÷∪∩²³¹⁰⁴⁵⁶⁷⁸⁹⁻⁺₀₁₂₃₄₅₆₇₈₉½¼¾%])"
     r"|(?P<bracket>[()\[\]{}])"
     r"|(?P<comma>,)"
     r"|(?P<space>[ \t]+)"
@@ -207,10 +207,18 @@ def _bridges(pieces: list[_Piece], index: int, run: _Run) -> bool:
     if after.kind == "operator" and after.text in "-–−":
         follower = pieces[index + 2] if index + 2 < len(pieces) else None
         return follower is not None and (follower.kind == "space" or before.kind in _JOINING)
+    rest = "".join(piece.text for piece in pieces[index + 1 : index + 4])
+    if before.kind == "number" and re.match(r": \d", rest):  # 4 : 3
+        return True
+    if before.text == ":" and len(run) > 1 and run[-2].kind == "space":
+        return after.kind == "number"
+    if before.kind == "function" and before.text != "pi":
+        return after.kind in ("number", "function") or after.text in "√π"
+    if after.text == "pi":
+        return before.kind == "number"
     if (before.kind in _JOINING and before.text not in "!%°:") or (after.kind in _JOINING and after.text not in ":!|"):
         return after.kind != "letters" or len(after.text) == 1 or before.kind in _JOINING
     if before.kind == "number" and after.kind == "number":
-        rest = "".join(piece.text for piece in pieces[index + 1 : index + 4])
         return re.match(r"\d+/\d", rest) is not None
     if before.kind in ("macro", "bracket") or after.kind == "macro":
         return (after.kind in ("macro", "number", "bracket") and before.kind != "bracket") or after.kind == "macro"
@@ -221,13 +229,18 @@ def _bridges(pieces: list[_Piece], index: int, run: _Run) -> bool:
 
 def _formula(text: str, run: _Run) -> list[Formula]:
     """The run without loose ends; none where it holds no value."""
+    bars = [piece for piece in run if piece.text == "|"]
+    bars = bars if run and run[-1].text == "|" else []
     while run and (run[-1].kind in ("space", "comma", "relation") or run[-1].text in _LOOSE_AT_END or _is_loose(run)):
         run.pop_last()
-    first = 0
+    first, magnitude = 0, False
+    if bars and run and run[0].text == "|" and run[0].end < bars[-1].start and len(bars) % 2 == 0:  # |−7|
+        magnitude = run[1].kind != "space"
+        run.extend([] if run[-1] is bars[-1] or not magnitude else [bars[-1]])
     while first < len(run) and (
         run[first].kind in ("space", "comma")
         or (run[first].kind == "relation" and not _is_bound(text, run[first]))
-        or run[first].text in _LOOSE_AT_START
+        or (run[first].text in _LOOSE_AT_START and not magnitude)
         or (run[first].text in ("-", "–", "−") and _is_hyphen(text, run, first))
     ):
         first += 1
@@ -279,9 +292,14 @@ _BEFORE = re.compile(
     r"[\s$\\(\[*]{0,4}$",
     re.IGNORECASE,
 )
+_APPLIED = {
+    "cube root of": r"\sqrt[3]{{{}}}", "square of": "({})^2", "cube of": "({})^3", "reciprocal of": "1/({})",
+    "opposite of": "-({})",
+}  # fmt: skip
+"""What words before a value make of it."""
 _AFTER = re.compile(
     rf"[\s$\\)\]*]{{0,4}}(?:\b({'|'.join((*SCALES, *PARTS))}|percent|pct|[ap]\.?m\b\.?|squared|cubed|"
-    rf"factorial|tens|(?:degrees? )?below zero)(?![A-Za-z])"
+    rf"factorial|tens|of (?:a|one) percent|(?:degrees? )?below zero)(?![A-Za-z])"
     r"|(\\?%)|(?:\(?(?:in )?base[- ](\w+)\)?)|(_\s?(?:\{[^{}]{1,20}\}|\w)))",
     re.IGNORECASE,
 )
@@ -292,9 +310,17 @@ _NEGATED = re.compile(
     re.IGNORECASE,
 )
 
+_DENIED = re.compile(
+    r"[-−\d.,/]{1,20}[\s$)*]{0,4}(?:is|are)(?:n['’]t|\s+not)\s+(?:the\s+)?(?:right\s+|correct\s+|final\s+)?"
+    r"(?:answers?|correct|right|possible|valid)\b",
+    re.IGNORECASE,
+)
+
 
 def is_negated(text: str, start: int) -> bool:
-    """Whether "not" stands right before a place of the text."""
+    """Whether "not" stands right before a place of the text, or "is not the answer" after the number there."""
+    if _DENIED.match(text, start):
+        return True
     return _NEGATED.search(text, max(0, start - 40), start) is not None
 
 
@@ -304,7 +330,11 @@ def with_words(text: str, formula: Formula) -> Formula:
     before = _BEFORE.search(text, max(0, formula.start - 40), formula.start)
     after = _AFTER.match(text, formula.end)
     if before:
-        said = f"{before.group(1) or '-'} {said}" if before.group(1) else f"-{said}"
+        word = (before.group(1) or "").casefold()
+        if word in _APPLIED:
+            said = _APPLIED[word].format(said)
+        else:
+            said = f"{before.group(1)} {said}" if word else f"-{said}"
         start = before.start()
     if after:
         word, sign, base, index = after.groups()

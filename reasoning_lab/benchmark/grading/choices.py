@@ -5,14 +5,16 @@ The rules, in the order in which they are tried; within each, the last place in 
 1. boxed           ``\boxed{C}``, ``\boxed{\text{(C)}}``, ``\boxed{C) 5 m/s}``; or a box that holds one option's text
 2. answer is       "the answer is (C)", "Answer: C", ``"answer": "C"``, ``<answer>C</answer>``, "I choose option C",
                    "(C) is correct"; or one option's text after "the answer is"
-3. conclusion      "Thus C.", "It's C", "most likely C", "by elimination, (C)": a letter that ends its sentence
+3. conclusion      "Thus C.", "It's C", "most likely C", "by elimination, (C)": a letter that ends its sentence;
+                   "C is correct" at the very end, if no other letter is called so
 4. letter line     a line with a letter alone: "C", "(C)", "**C**", "#### C"
 5. option line     the last line is one option's text, with or without its letter
-6. first letter    the text begins with "C)", "C." or "C:"
+6. first letter    the text begins with "C)", "C.", "C:" or "C because"
 7. last mention    the last "(C)" or "option C" that is not called wrong or ruled out there
 
 What a thinking model wrote before ``</think>`` is not looked at. A conditional ("would be C", "if so, then C") is no
-answer by rules 2, 3 and 7.
+answer by rules 2, 3 and 7, nor is one that is refused ("don't choose C", "the wrong answer is C"); one that is
+corrected afterwards ("wait, no: it's D") gives way to the correction.
 
 The English article "a" and the pronoun "I" are never letters: in running text A and I count only in brackets, before
 punctuation or before words such as "because". Small letters count in boxes and brackets, and b to h, j at the end of a

@@ -10,7 +10,9 @@ What a thinking model wrote before ``</think>`` is not looked at. The rules, in 
 4. last number  of a text that ended by itself: the last formula or number, as a whole, of its last sentence with one
 
 A formula is taken whole (`formulas.py`): a fraction, a tuple, a power, a relation, never a number out of it. What is
-negated ("not 5", "rather than 5") states nothing. The order follows common practice (Hendrycks et al. 2021 for boxes,
+negated ("not 5", "rather than 5") or asked ("is it 5?") states nothing. The result of a calculation outranks the bare
+numbers that follow it in its sentence: of "so 4 + 5 = 9 points in 40 minutes" the 9 is stated. Two numbers that words
+of calculation join are one: 3 over 5. The order follows common practice (Hendrycks et al. 2021 for boxes,
 Cobbe et al. 2021 for hashes). Unlike Karan & Du's code, the text is the completion alone: theirs falls back to the box
 in the prompt where the answer has none.
 

@@ -165,7 +165,7 @@ class _Reader:
         return self._called_correct(text) or letters
 
     def _called_correct(self, text: str) -> str | None:
-        """The letter of "B is correct" at the end of the text, if no other letter is called so: no list of statements."""
+        """The letter of "B is correct" at the end of the text, if no other letter is called so."""
         plain = _MARKUP.sub("", text).rstrip(" .!\n")
         called = list(_CALLED_CORRECT.finditer(plain))
         if not called or called[-1].end() < len(plain) or _is_conditional(plain, called[-1].start()):
@@ -294,7 +294,9 @@ _CONCLUDED = re.compile(
 _CALLED_CORRECT = re.compile(
     r"(?<!\w)(?<!(?i:and|int|ent|.or)\s)(?:\(([A-J])\)|\[?([A-J])\]?)\s(?:(?:is|must\sbe)\s(?:also\s)?(?:correct|right|left)|remains)\b"
 )
-_CORRECTED = re.compile(r"\b(?:actually|wait|no|correction|sorry|oops|scratch\sthat|on\ssecond\sthought)\b", re.IGNORECASE)
+_CORRECTED = re.compile(
+    r"\b(?:actually|wait|no|correction|sorry|oops|scratch\sthat|on\ssecond\sthought)\b", re.IGNORECASE
+)
 _CLAUSE_END = re.compile(r"[.!?;\n]|,\s(?:but|so|thus|however|hence|therefore)\b", re.IGNORECASE)
 _CONDITION = re.compile(
     r"\b(?:would|could|might|may|wouldn['’]t|suppose|supposing|assume|assuming|unless|whether)\b"
@@ -317,7 +319,9 @@ def _phrase_at(text: str, start: int) -> str:
     return line[:lead] + line[lead:].split("\n", 1)[0]
 
 
-_LETTER_LINE = re.compile(r"^[ \t>#*_`$\"“”']{0,10}(?:[(\[]([A-Ja-j])[)\]]|([A-Ja-j]))[ \t*_`$.\"“”']{0,10}$", re.MULTILINE)
+_LETTER_LINE = re.compile(
+    r"^[ \t>#*_`$\"“”']{0,10}(?:[(\[]([A-Ja-j])[)\]]|([A-Ja-j]))[ \t*_`$.\"“”']{0,10}$", re.MULTILINE
+)
 _LISTED = re.compile(r"[ \t>#*_`-]{0,10}\(?([A-J])(?:\)|[.:](?=\s|\*))[*_`]{0,2}\s*(?=\S)")
 _GIVEN_FIRST = re.compile(r"\W{0,4}([A-J])\W{0,4}\s(?:because|since)\b")
 _MENTION = re.compile(r"(?<![\w)])\(([A-J])\)|\b(?:option|choice|Option|Choice)\s\(?([A-J])\b\)?")

@@ -57,9 +57,7 @@ def extract_answer(text: str, complete: bool = True) -> Answer | None:
     return None
 
 
-_BROKEN = re.compile(
-    r"(?:(?:\S{1,50}\s?[-+*/=^]\s?){1,5}(?:\S{0,100}[\w\\{(\[^_<])?|\S{0,100}[\w\\{(\[^_+*/=<-])\Z"
-)
+_BROKEN = re.compile(r"(?:(?:\S{1,50}\s?[-+*/=^]\s?){1,5}(?:\S{0,100}[\w\\{(\[^_<])?|\S{0,100}[\w\\{(\[^_+*/=<-])\Z")
 
 
 def _without_broken_end(text: str) -> str:
@@ -256,8 +254,8 @@ _CONCLUSION = re.compile(
 _DETERMINERS = r"[\s$*\\(]*(?:(?:just|only|exactly|a|the|total|of|about|simply|up|to)\s+){0,3}$"
 _STATING_VERB = re.compile(
     r"\b(?:is|are|was|were|be|equals?|equal to|get|gets|have|has|had|obtain|gives?|yields?|find|makes?|need(?:s|ed)?|"
-    r"leaves?|becomes?|contains?|costs?|total of|only|exactly|takes?|took|or|(?:simplif|reduc|com|amount|sum|add|evaluat|lead|"
-    r"convert|round|"
+    r"leaves?|becomes?|contains?|costs?|total of|only|exactly|takes?|took|or|"
+    r"(?:simplif|reduc|com|amount|sum|add|evaluat|lead|convert|round|"
     r"increas|decreas|chang|gr[eo]w|fall|fell|correspond|factor|expand|equivalent|turn|ris|drop|boil)\w*(?: up|"
     rf" down| out)? to|(?:can|will|would|could|must|should|did) [a-z]+)\b{_DETERMINERS}",
     re.IGNORECASE,
@@ -310,7 +308,8 @@ _OPERATIONS = {
 }  # fmt: skip
 _OPERATION = re.compile(rf"[\s$]*({'|'.join((*_OPERATIONS, 'choose'))})[\s$]*", re.IGNORECASE)
 _UNITS_TWICE = re.compile(
-    r"\s*(?:years?|weeks?|days?|hours?|hrs?|minutes?|feet|foot|ft|yards?|pounds?|lbs?|dollars?)\s*,?\s*(?:and\s+)?", re.IGNORECASE
+    r"\s*(?:years?|weeks?|days?|hours?|hrs?|minutes?|feet|foot|ft|yards?|pounds?|lbs?|dollars?)\s*,?\s*(?:and\s+)?",
+    re.IGNORECASE,
 )
 _SMALLER = re.compile(
     r"\s*(?:months?|weeks?|days?|hours?|minutes?|mins?|seconds?|inch(?:es)?|feet|ounces?|oz|cents?)\b", re.IGNORECASE
@@ -318,7 +317,7 @@ _SMALLER = re.compile(
 
 
 def _operated(said: str, found: list[Formula]) -> list[Formula]:
-    """With the numbers that words of calculation, or a unit of larger and of smaller, make one: 3 over 5, 2 hours 5 minutes."""
+    """With the numbers that words of calculation, or two units, make one: 3 over 5, 2 hours 5 minutes."""
     joined: list[Formula] = []
     for formula in found:
         before = joined[-1] if joined else None
@@ -339,12 +338,12 @@ def _operated(said: str, found: list[Formula]) -> list[Formula]:
 
 def _before_reason(said: str, found: list[Formula]) -> list[Formula]:
     """Without the formulas of a clause that gives a reason or a range at the sentence's end: 5 because 2 + 3 = 5."""
+    last_result = max((formula.start for formula in found if _is_result(said, formula)), default=-1)
     for reason in _REASON.finditer(said):
         earlier = [formula for formula in found if formula.end <= reason.start()]
         inside = any(formula.start <= reason.start() < formula.end for formula in found)
         # A clause at the beginning, or one that a conclusion or its result follows, is no end.
-        later = [formula for formula in found if formula.start >= reason.end()]
-        concludes = _SETTING.match(reason.group()) and any(_is_result(said, formula) for formula in later)
+        concludes = _SETTING.match(reason.group()) and last_result >= reason.end()
         if earlier and not inside and not concludes and not _CONCLUSION.search(_bare(said, found, reason.end())):
             return earlier
     return found
@@ -361,23 +360,28 @@ def _bare(said: str, found: list[Formula], start: int) -> str:
 # A number, with its currency and with units that no digit follows.
 _AMOUNT = r"(?:\\?[$€£])?\s?[-−]?\d[\d,]*(?:\.\d+|/\d+)?(?:\.{3})?\s?(?:\\?%|(?:st|nd|rd|th|[a-zA-Z]{1,3})\b)?"
 _ONE_AMOUNT = re.compile(rf"\s*{_AMOUNT}[\s.,]*")
-_ARITHMETIC = re.compile(rf"(?=[^=]*\d)(?:[^=\\A-Za-z]|\\[A-Za-z]+|(?<=\d)\s?(?:/\s?[a-z]+|[A-Za-z]{{1,3}})(?![A-Za-z])|(?<=[\d) ])x(?=[\d( ]))+"
-                         rf"(?:=[^=]*)*=\s*{_AMOUNT}[\s.,]*")  # fmt: skip
+_ARITHMETIC = re.compile(
+    r"(?=[^=]*\d)"
+    r"(?:[^=\\A-Za-z]|\\[A-Za-z]+|(?<=\d)\s?(?:/\s?[a-z]+|[A-Za-z]{1,3})(?![A-Za-z])|(?<=[\d) ])x(?=[\d( ]))+"
+    rf"(?:=[^=]*)*=\s*{_AMOUNT}[\s.,]*"
+)
+_LED_ON = re.compile(r"\d[A-Za-z ()]{0,60}=\s{0,8}$")
 _CONCLUDING = re.compile(
     r"\b(?:so|thus|hence|therefore|then|means?|round\w*|leav\w+|or|but|i\.e)\b|[→⇒]", re.IGNORECASE
 )
 _RATE = re.compile(r"\bwhich (?:is|are|was|were)\b[^.]{0,10}$", re.IGNORECASE)
 _PURPOSE = re.compile(r"\bto (?:be|have|get|make|reach|cost|find|take)\s[\s$]*$", re.IGNORECASE)
-_PER = re.compile(r"[\s)$]*[a-z]+(?: [a-z]+)? (?:per|each|every|apiece)\b|\s*(?:per|each|every|apiece)\b", re.IGNORECASE)
+_PER = re.compile(
+    r"[\s)$]*[a-z]+(?: [a-z]+)? (?:per|each|every|apiece)\b|\s*(?:per|each|every|apiece)\b", re.IGNORECASE
+)
 
 
 def _is_result(said: str, formula: Formula) -> bool:
     """Whether a calculation leads to it: 4 + 5 = 9, or the 7 of 12 eggs - 5 eggs = 7; no equation with unknowns."""
     if _ARITHMETIC.fullmatch(formula.text):
         return True
-    sign = re.search(r"([^=\s])[^=\n]{0,60}=\s*$", said[max(0, formula.start - 80) : formula.start])
-    led = sign is not None and re.search(r"\d\s*[A-Za-z ()]*=\s*$", said[: formula.start]) is not None
-    return led and _ONE_AMOUNT.fullmatch(formula.text) is not None
+    led = _LED_ON.search(said, max(0, formula.start - 80), formula.start)
+    return led is not None and _ONE_AMOUNT.fullmatch(formula.text) is not None
 
 
 def _up_to_result(said: str, found: list[Formula]) -> list[Formula]:
@@ -404,8 +408,10 @@ def _without_hanging(said: str, found: list[Formula]) -> list[Formula]:
     left = list(found)
     if _is_result(said, found[-1]):
         return found
-    while len(left) > 1 and left[-2].delimited >= left[-1].delimited and (
-        _is_range(said, left) or (_hangs(said, left[-1]) and not _is_joined(said, left))
+    while (
+        len(left) > 1
+        and left[-2].delimited >= left[-1].delimited
+        and (_is_range(said, left) or (_hangs(said, left[-1]) and not _is_joined(said, left)))
     ):
         left.pop()
     return left if left and (len(left) == len(found) or _is_stated(said, left[-1])) else found
@@ -465,7 +471,9 @@ def _together(said: str, found: list[Formula]) -> str:
     return "".join(joined)
 
 
-_UNIT = re.compile(r"(?<=\d)\s?(?:[gmlhsGMLHS]|kg|km|cm|mm|mg|ml|mL|lb|oz|ft|hr|h|min|yd|mi)(?![A-Za-z^])|/\s?[a-z]{3,}\b")
+_UNIT = re.compile(
+    r"(?<=\d)\s?(?:[gmlhsGMLHS]|kg|km|cm|mm|mg|ml|mL|lb|oz|ft|hr|h|min|yd|mi)(?![A-Za-z^])|/\s?[a-z]{3,}\b"
+)
 _DOZEN = re.compile(r"\s*dozens?\b", re.IGNORECASE)
 
 

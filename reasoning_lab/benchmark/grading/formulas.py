@@ -274,7 +274,10 @@ def _is_hyphen(text: str, run: _Run, first: int) -> bool:
 
 def _is_bound(text: str, sign: _Piece) -> bool:
     """Whether a sign that leads a formula makes a bound of it: ≥ 5; no arrow, tag or quotation mark of Markdown."""
-    return sign.text in ("≥", "≤", ">=", "<=", "≠", "!=") and text[max(0, sign.start - 1) : sign.start] not in ("=", "-")
+    return sign.text in ("≥", "≤", ">=", "<=", "≠", "!=") and text[max(0, sign.start - 1) : sign.start] not in (
+        "=",
+        "-",
+    )
 
 
 def _unbalanced(text: str) -> bool:
@@ -288,7 +291,8 @@ def _unbalanced(text: str) -> bool:
 _BEFORE = re.compile(
     rf"(?:\b(minus|negative|half(?: of)?(?: a)?|(?:one|two|three|a|four|five) (?:{'|'.join(PARTS)}) of|"
     rf"{'|'.join(TIMES)}"
-    r"|(?:square|cube|fourth|fifth) root of|(?:reciprocal|square|cube|opposite|inverse|factorial|logarithm) of|at least|at most|more than|less than|fewer than|greater than|between)|(?<![\w)}])([-−]))"
+    r"|(?:square|cube|fourth|fifth) root of|(?:reciprocal|square|cube|opposite|inverse|factorial|logarithm) of"
+    r"|at least|at most|more than|less than|fewer than|greater than|between)|(?<![\w)}])([-−]))"
     r"[\s$\\(\[*]{0,4}$",
     re.IGNORECASE,
 )
@@ -304,7 +308,8 @@ _AFTER = re.compile(
     re.IGNORECASE,
 )
 _NEGATED = re.compile(
-    rf"(?:\b(?:{'|'.join(sorted(NEGATIONS - {'no', 'nor'}))}|rather than|instead of|other than|different from|unequal to)\b|n['’]t)"
+    rf"(?:\b(?:{'|'.join(sorted(NEGATIONS - {'no', 'nor'}))}|rather than|instead of|other than|different from|"
+    r"unequal to)\b|n['’]t)"
     r"(?:\s+(?:be|equal|equals|to|equal to|simply|just|exactly|really|actually))?[\s$\\(\[*]{0,4}(?:\\(?:boxed|"
     r"fbox)\s?\{?)?$",
     re.IGNORECASE,
@@ -331,10 +336,7 @@ def with_words(text: str, formula: Formula) -> Formula:
     after = _AFTER.match(text, formula.end)
     if before:
         word = (before.group(1) or "").casefold()
-        if word in _APPLIED:
-            said = _APPLIED[word].format(said)
-        else:
-            said = f"{before.group(1)} {said}" if word else f"-{said}"
+        said = _APPLIED.get(word, f"{before.group(1)} {{}}" if word else "-{}").format(said)
         start = before.start()
     if after:
         word, sign, base, index = after.groups()

@@ -108,7 +108,11 @@ def test_a_cut_off_text_keeps_what_was_stated_before() -> None:
 
 
 def test_drawings_are_left_out_and_open_ones_are_not() -> None:
-    texts = ("So it is 7. [asy] draw(8); [/asy] [asy] dot(9); [/asy]", "So it is 7. ```print(8)```", "So [asy] it is 7.")
+    texts = (
+        "So it is 7. [asy] draw(8); [/asy] [asy] dot(9); [/asy]",
+        "So it is 7. ```print(8)```",
+        "So [asy] it is 7.",
+    )
     assert [answer and answer.text for answer in map(extract_answer, texts)] == ["7", "7", "7"]
 
 

@@ -238,7 +238,7 @@ def last_answer_is(text: str) -> str | None:
 
 _SENTENCE_END = re.compile(r"[.!?](?=\s|\*|$)|\n(?=\s*\n)|\n(?!\s*[\\$])")
 _REASON = re.compile(
-    r"[,;]?\s*\(?\b(?:because|since|(?<!expressed )(?<!written )(?<!given )as(?! well| an? )|where|"
+    r"[,;]?\s{0,8}\(?\b(?:because|since|(?<!expressed )(?<!written )(?<!given )as(?! well| an? )|where|"
     r"for (?:all|every|any|each|some|which)|when|whenever|if|"
     r"so that(?!['’]s\b|\s+(?:is|means|leaves|makes|gives|comes|equals|will|would)\b)|given|"
     r"assuming|provided|using|due to|which (?:is why|matches|agrees|was)|"
@@ -246,7 +246,7 @@ _REASON = re.compile(
     r"instead of)\b",
     re.IGNORECASE,
 )
-_SETTING = re.compile(r"[,;]?\s*\(?(?:as|if|when|whenever)\b", re.IGNORECASE)
+_SETTING = re.compile(r"[,;]?\s{0,8}\(?(?:as|if|when|whenever)\b", re.IGNORECASE)
 _CONCLUSION = re.compile(
     r"\b(?:so|thus|hence|therefore|then|it follows|implies|showing|leaving|gives|yields|we|i|there|the|must|answer)\b",
     re.IGNORECASE,

@@ -517,6 +517,8 @@ def _unmarked(said: str) -> str:
 # --- 4. last number -------------------------------------------------------------------------------------------
 
 _DRAWING = re.compile(r"\[asy\]|```")
+_ANNOTATED = re.compile(r"<<[^<>\n]{1,200}>>")
+"""GSM8K's calculator marks: 9 * 2 = <<9*2=18>>18."""
 _DRAWN = {"[asy]": "[/asy]", "```": "```"}
 _REMARK = re.compile(r"[\s(\[*]*(?:Note|Notice|Recall|Remark|Observe|Let me know|Feel free|I hope)\b")
 _TAIL = 4000
@@ -525,7 +527,7 @@ _TAIL = 4000
 
 def last_number(text: str) -> str | None:
     """The last formula or number of the text, as it is written."""
-    text = _without_drawings(text).rstrip()
+    text = _ANNOTATED.sub("", _without_drawings(text)).rstrip()
     tail = text[-_TAIL:]
     sentences = _sentences(tail)
     # What is remarked afterwards counts where nothing else is said.

@@ -85,7 +85,7 @@ _PIECE = re.compile(
     r"|(?P<function>(?:sqrt|sin|cos|tan|log|ln|exp|pi)(?![A-Za-z]))"
     r"|(?P<times>(?<=[\d)%])[ ]?x[ ]?(?=[$€£]?\d))"
     r"|(?P<letters>[A-Za-z]+(?:['’][A-Za-z]+)?)"
-    r"|(?P<relation><=|>=|!=|[=<>≤≥≈≠])"
+    r"|(?P<relation><=|>=|!=|->|[=<>≤≥≈≠])"
     r"|(?P<operator>[-+*/^_!:|±√∛∜π∞°−–·×÷∪∩²³¹⁰⁴⁵⁶⁷⁸⁹⁻⁺₀₁₂₃₄₅₆₇₈₉½¼¾%])"
     r"|(?P<bracket>[()\[\]{}])"
     r"|(?P<comma>,)"

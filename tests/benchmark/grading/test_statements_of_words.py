@@ -30,6 +30,7 @@ def accepts(gold: str, text: str) -> bool:
         ("5", "8", "She had 3+5=8 apples, ate 3 and has 5."),
         ("3", "2.5", "It takes 50/20 = 2.5, so 3 buses."),
         ("40", "15", "He needs to save 55 - 15 = 40 dollars to make 55."),
+        ("24", "8", "They sell 8 * 3 = $<<8*3=24>>24 worth of eggs in 8 days."),
         ("10.5", "10", "It costs 10 dollars and 50 cents."),
     ],
 )
@@ -68,6 +69,7 @@ def test_an_equation_or_a_choice_is_no_result(text: str) -> None:
         ("6", "The answer is 6!"),
         (r"(-\infty,-2)\cup(2,\infty)", "The solution is (−∞, −2) ∪ (2, ∞)."),
         ("6", "So it is 6<|im_end|>"),
+        ("6", "-> 6"),
     ],
 )
 def test_what_is_stated_is_read(gold: str, text: str) -> None:

@@ -5,14 +5,16 @@ The rules, in the order in which they are tried; within each, the last place in 
 1. boxed           ``\boxed{C}``, ``\boxed{\text{(C)}}``, ``\boxed{C) 5 m/s}``; or a box that holds one option's text
 2. answer is       "the answer is (C)", "Answer: C", ``"answer": "C"``, ``<answer>C</answer>``, "I choose option C",
                    "(C) is correct"; or one option's text after "the answer is"
-3. conclusion      "Thus C.", "It's C", "most likely C", "by elimination, (C)": a letter that ends its sentence
+3. conclusion      "Thus C.", "It's C", "most likely C", "by elimination, (C)": a letter that ends its sentence;
+                   "C is correct" at the very end, if no other letter is called so
 4. letter line     a line with a letter alone: "C", "(C)", "**C**", "#### C"
 5. option line     the last line is one option's text, with or without its letter
-6. first letter    the text begins with "C)", "C." or "C:"
+6. first letter    the text begins with "C)", "C.", "C:" or "C because"
 7. last mention    the last "(C)" or "option C" that is not called wrong or ruled out there
 
 What a thinking model wrote before ``</think>`` is not looked at. A conditional ("would be C", "if so, then C") is no
-answer by rules 2, 3 and 7.
+answer by rules 2, 3 and 7, nor is one that is refused ("don't choose C", "the wrong answer is C"); one that is
+corrected afterwards ("wait, no: it's D") gives way to the correction.
 
 The English article "a" and the pronoun "I" are never letters: in running text A and I count only in brackets, before
 punctuation or before words such as "because". Small letters count in boxes and brackets, and b to h, j at the end of a
@@ -71,7 +73,7 @@ _WORDS_BEFORE = re.compile(
 _BRACKETED = re.compile(r"[(\[]\s?([A-Ja-j])\s?[)\]]|([A-Ja-j])\s?\)")
 _BARE = re.compile(r"([A-Ja-j])(?![\w'’])")
 _ENDS = re.compile(
-    r"\s*(?:$|[.,;:!?)\]/&|–—-]|(?:because|since|as|and|or|for|which|with|given|based|due|by|while|not)\b)"
+    r"\s*(?:$|[.,;:!?)\]/&|–—-]|\([^()]{1,80}\)\s*(?:[.!,;]|$)|(?:rather\sthan|instead\sof|because|since|as|and|or|for|which|with|given|based|due|by|while|not)\b)"
 )
 _ENDS_SMALL = re.compile(r"\s*(?:$|[.!?;](?:\s|$))")
 _PROVIDED = re.compile(r",?\s(?:only\s)?(?:if|unless|provided|assuming)\b")
@@ -142,11 +144,13 @@ class _Reader:
         return self.phrase(content)
 
     def answer_is(self, text: str, complete: bool) -> str | None:
-        letters = None
+        letters, last = None, 0
         for start, said in _announced(text):
+            last = start
             at_end = start + len(said) >= len(text)
             letters = self.phrase(said, cut=at_end and not complete and text[-1].isalnum()) or letters
-        return letters
+        corrected = _CORRECTED.search(text, last) if letters and complete else None
+        return (self.conclusion(text[corrected.start() :]) if corrected else None) or letters
 
     def conclusion(self, text: str) -> str | None:
         letters = None
@@ -158,7 +162,17 @@ class _Reader:
             letter = (stated.group(1) or stated.group(2)) if stated else None
             if letter and letter in self.letters:
                 letters = letter
-        return letters
+        return self._called_correct(text) or letters
+
+    def _called_correct(self, text: str) -> str | None:
+        """The letter of "B is correct" at the end of the text, if no other letter is called so."""
+        plain = _MARKUP.sub("", text).rstrip(" .!\n")
+        called = list(_CALLED_CORRECT.finditer(plain))
+        if not called or called[-1].end() < len(plain) or _is_conditional(plain, called[-1].start()):
+            return None
+        letter = called[-1].group(1) or called[-1].group(2)
+        others = {said.group(1) or said.group(2) for said in called} - {letter}
+        return letter if letter in self.letters and not others else None
 
     def letter_line(self, text: str, complete: bool) -> str | None:
         lines = [(line.group(1) or line.group(2), line.end()) for line in _LETTER_LINE.finditer(text)]
@@ -185,9 +199,13 @@ class _Reader:
         return self.of_option(line)
 
     def first_letter(self, text: str) -> str | None:
+        if (given := _GIVEN_FIRST.match(text.strip())) and given.group(1) in self.letters:
+            return given.group(1)
         listed = [line.group(1) for line in map(_LISTED.match, text.strip().splitlines()[:200]) if line]
         first = _LISTED.match(text.strip())
         if first is None or first.group(1) not in self.letters or first.group(1) == "I":
+            return None
+        if _CALLED_WRONG.match(text.strip(), first.end()):
             return None
         return first.group(1) if set(listed) == {first.group(1)} else None
 
@@ -211,11 +229,14 @@ class _Reader:
 
 
 _CUE = re.compile(
-    r"\banswer\b[\"*_]{0,3}(?:\s(?:choice|option|letter))?(?:\sto\s[^.\n:]{1,60}?)?[*_]{0,2}\s{0,3}"
+    r"\banswer\sis(?:n['’]t|\snot)\s[(\[]?[A-J][)\]]?,?\s(?:but|it['’]s|it\sis)\b(?:\srather)?\s{0,3}"
+    r"|(?:^|\n)[\s*#>]{0,5}(?:(?:my|final)\s)?(?:ans|choice|option|conclusion|selection)\b[*_.]{0,3}\s{0,3}[:=]"
+    r"|\banswer\s[-–—]\s"
+    r"|\banswer\b[\"*_]{0,3}(?:\s(?:choice|option|letter))?(?:\sto\s[^.\n:]{1,60}?)?[*_]{0,2}\s{0,3}"
     r"(?:\b(?:is|must\sbe|should\sbe|has\sto\sbe|will\sbe)\b(?:\s(?:most\s)?(?:likely|probably|therefore|thus|clearly|hence))?"
     r"\s{0,3}:?|[:=→])"
     r"|<answer>\s{0,3}"
-    r"|\b(?:correct|right|best|final)\s(?:option|choice|letter)\s{0,3}(?:is\b\s{0,3}:?|:)"
+    r"|\b(?:correct|right|best|final|remaining)\s(?:option|choice|letter|one)\s{0,3}(?:is\b\s{0,3}:?|:)"
     r"|\b(?:choose|pick|select|go\swith|going\swith)\b",
     re.IGNORECASE,
 )
@@ -231,7 +252,7 @@ def _announced(text: str) -> Iterator[tuple[int, str]]:
     announced = [
         (cue.end(), _phrase_at(text, cue.end()).split("</answer>")[0])
         for cue in _CUE.finditer(text)
-        if not _is_conditional(text, cue.start())
+        if not _is_withheld(text, cue)
     ]
     for said in _CORRECT.finditer(text):
         letter = next(group for group in said.groups()[:4] if group)
@@ -242,8 +263,24 @@ def _announced(text: str) -> Iterator[tuple[int, str]]:
     return iter(sorted(announced))
 
 
+_OPPOSED = re.compile(
+    r"(?:\b(?:not|never|cannot|avoid)|n['’]t)\s(?:\w+\s)?$|\b(?:wrong|incorrect|false|worst|(?:least|un)\s?likely)\s$",
+    re.IGNORECASE,
+)
+_PREFERENCE = re.compile(r"\b(?:i|we)(?:\swould|['’]d)\s(?:\w+\s)?$", re.IGNORECASE)
+
+
+def _is_withheld(text: str, cue: re.Match[str]) -> bool:
+    """Whether an announcement is negated, or made under a condition; "I would choose" is none by itself."""
+    before = max(0, cue.start() - 30)
+    if _OPPOSED.search(text, before, cue.start()):
+        return True
+    preference = _PREFERENCE.search(text, before, cue.start())
+    return _is_conditional(text, preference.start() if preference else cue.start())
+
+
 _CONCLUDING = re.compile(
-    r"\b(?:thus|therefore|hence|so|consequently|(?:most\s)?likely|probably|by\selimination|(?:which|that|this)\sleaves|leaving|"
+    r"\b(?:thus|therefore|hence|so|consequently|in\sconclusion|by\s(?:the\s)?process\sof\selimination|(?:most\s)?likely|probably|by\selimination|(?:which|that|this)\sleaves|leaving|"
     r"left\swith|it\s(?:is|must\sbe|has\sto\sbe)|it['’]s|that['’]s|this\sis|i(?:['’]ll|['’]d|\swill|\swould)?\s(?:say|guess|take)|"
     r"my\s(?:choice|pick|guess)\sis|correct:|final:)\b(?:[\s,:]{1,3}(?:it['’]s|it\sis|must\sbe|only|option|choice|letter|statement|"
     r"just|clearly|simply|definitely|the\sanswer\sis|we\s(?:choose|pick|select))\b){0,2}[\s,:]{0,3}",
@@ -252,7 +289,13 @@ _CONCLUDING = re.compile(
 _CONCLUDED = re.compile(
     r"(?:(?:option|choice)\s)?(?:[(\[]([A-J])[)\]]|([A-J])\)?)(?:\s*(?:$|[.!;](?=\s|$))|,?\s(?:because|since|given|based|due|by\selimination)\b"
     r"|\sis\s(?:therefore\s|thus\s|clearly\s)?(?:the\s)?(?:correct|right|best|only|answer)\b"
-    r"|,\s(?!and\b|or\b))"
+    r"|,\s(?!(?:and|or)\b|[(\[]?[A-J]\b))"
+)
+_CALLED_CORRECT = re.compile(
+    r"(?<!\w)(?<!(?i:and|int|ent|.or)\s)(?:\(([A-J])\)|\[?([A-J])\]?)\s(?:(?:is|must\sbe)\s(?:also\s)?(?:correct|right|left)|remains)\b"
+)
+_CORRECTED = re.compile(
+    r"\b(?:actually|wait|no|correction|sorry|oops|scratch\sthat|on\ssecond\sthought)\b", re.IGNORECASE
 )
 _CLAUSE_END = re.compile(r"[.!?;\n]|,\s(?:but|so|thus|however|hence|therefore)\b", re.IGNORECASE)
 _CONDITION = re.compile(
@@ -276,8 +319,11 @@ def _phrase_at(text: str, start: int) -> str:
     return line[:lead] + line[lead:].split("\n", 1)[0]
 
 
-_LETTER_LINE = re.compile(r"^[ \t>#*_`$]{0,10}(?:\(([A-Ja-j])\)|([A-Ja-j]))[ \t*_`$.]{0,10}$", re.MULTILINE)
+_LETTER_LINE = re.compile(
+    r"^[ \t>#*_`$\"“”']{0,10}(?:[(\[]([A-Ja-j])[)\]]|([A-Ja-j]))[ \t*_`$.\"“”']{0,10}$", re.MULTILINE
+)
 _LISTED = re.compile(r"[ \t>#*_`-]{0,10}\(?([A-J])(?:\)|[.:](?=\s|\*))[*_`]{0,2}\s*(?=\S)")
+_GIVEN_FIRST = re.compile(r"\W{0,4}([A-J])\W{0,4}\s(?:because|since)\b")
 _MENTION = re.compile(r"(?<![\w)])\(([A-J])\)|\b(?:option|choice|Option|Choice)\s\(?([A-J])\b\)?")
 _CALLED_WRONG = re.compile(
     r"\s?(?:is|are|was|can|could|does|do|would|must)\b[^.\n]{0,30}?"
@@ -285,7 +331,8 @@ _CALLED_WRONG = re.compile(
     r"|\s?(?:cannot|isn|doesn|can't)"
 )
 _RULED_OUT = re.compile(
-    r"(?:\b(?:rul(?:e|es|ed|ing) out|eliminat(?:e|es|ed|ing)|exclud\w+|reject\w*|not)|n't|n’t)(?: \w+)?\W{0,2}$"
+    r"(?:\b(?:rul(?:e|es|ed|ing) out|eliminat(?:e|es|ed|ing)|exclud\w+|reject\w*|not|"
+    r"consider\w*|examin\w+|look\w* at|check\w*|analy[sz]\w+|evaluat\w+|try|trying|compar\w+)|n't|n’t)(?: \w+)?\W{0,2}$"
 )
 _SENTENCE = re.compile(r"[.;](?=\s|$)|\s(?:because|since)\b")
 

@@ -86,6 +86,7 @@ def _words(gold: Node, answer: Node) -> bool | None:
     if "not" in kinds:
         return gold.kind == answer.kind and equal(gold.parts[0], answer.parts[0])
     if kinds & {"based", "clock"}:
+        gold, answer = (_last_exact(node) if _assignment(node) else node for node in (gold, answer))
         return gold == answer
     return None
 
@@ -412,8 +413,10 @@ def _is_identity(left: Node, right: Node) -> bool:
 
 
 def _last_exact(node: Node) -> Node:
-    """The last member before the first ≈: x = 1/3 ≈ 0.33 is 1/3; x ≈ 11 is 11."""
+    """The last member before the first ≈: x = 1/3 ≈ 0.33 is 1/3, and so is 1/3 ≈ 0.33; x ≈ 11 is 11."""
     signs = node.label.split()
+    if signs[0] == "~" and _is_constant(node.parts[0]) and not is_name(node.parts[0]):
+        return node.parts[0]
     end = signs.index("~") if "~" in signs[1:] and signs[0] != "~" else len(signs)
     return node.parts[end]
 
@@ -425,7 +428,7 @@ def _by_approximation(relation: Node, value: Node) -> bool:
     exactly, roughly = relation.parts[-2:]
     if not equal(value, roughly):
         return False
-    return len(relation.parts) == 2 or _near(exactly, roughly)
+    return not _is_constant(exactly) or _near(exactly, roughly)
 
 
 def _near(left: Node, right: Node) -> bool:

@@ -48,7 +48,8 @@ Means = Literal["types", "difference"]
 """How a worker compares: by types (`comparison.py`), or by whether sympy's difference is 0 (`compat.py`)."""
 _LETTER = re.compile(r"\(?([a-j])(?:\)|(?=[.:]))[.:]?(.*)|([a-j])", re.DOTALL)
 
-
+_ANOTHER_LETTER = re.compile(r"\([a-j]\)|^\W*(?:or|and|nor|not|maybe|perhaps|possibly)\b|^\s*[,/&;]\s*[a-j]\b")
+"""After a letter: no choice."""
 _COMMA = re.compile(r"\s*-?(?:0,\d+|\d+,(?!\d{3}\s*$)\d+)\s*", re.ASCII)
 
 
@@ -70,6 +71,8 @@ def verify_as_text(gold: str, answer: str) -> Verification | None:
         return Verification("ungradable", "empty answer")
     letters = [_LETTER.fullmatch(plain_text(text)) for text in (gold, answer)]
     if letters[0] and letters[1] and not letters[0].group(2) and (letters[0].group(1) or letters[1].group(1)):
+        if letters[1].group(2) and _ANOTHER_LETTER.search(letters[1].group(2)):
+            return Verification("wrong", "letter")
         ours, theirs = (letter.group(1) or letter.group(3) for letter in letters if letter)
         return Verification("correct" if ours == theirs else "wrong", "letter")  # (B) 12
     if why := unanswerable(gold, answer):

@@ -10,7 +10,9 @@ What a thinking model wrote before ``</think>`` is not looked at. The rules, in 
 4. last number  of a text that ended by itself: the last formula or number, as a whole, of its last sentence with one
 
 A formula is taken whole (`formulas.py`): a fraction, a tuple, a power, a relation, never a number out of it. What is
-negated ("not 5", "rather than 5") states nothing. The order follows common practice (Hendrycks et al. 2021 for boxes,
+negated ("not 5", "rather than 5") or asked ("is it 5?") states nothing. The result of a calculation outranks the bare
+numbers that follow it in its sentence: of "so 4 + 5 = 9 points in 40 minutes" the 9 is stated. Two numbers that words
+of calculation join are one: 3 over 5. The order follows common practice (Hendrycks et al. 2021 for boxes,
 Cobbe et al. 2021 for hashes). Unlike Karan & Du's code, the text is the completion alone: theirs falls back to the box
 in the prompt where the answer has none.
 
@@ -43,9 +45,11 @@ def extract_answer(text: str, complete: bool = True) -> Answer | None:
     """The answer and the rule that found it, or None.
 
     `complete`: whether the text ended by itself. In one cut off at the cap, the last number is where the thought
-    broke off, so that only the marked answers count.
+    broke off, so that only the marked answers count, and none that touches the end: of 125 the 1 may be there.
     """
     text = after_thinking(text)
+    if not complete:
+        text = _without_broken_end(text)
     rules = _RULES if complete else _RULES[:-1]
     for rule, find in rules:
         if stated := find(text):
@@ -53,18 +57,29 @@ def extract_answer(text: str, complete: bool = True) -> Answer | None:
     return None
 
 
+_BROKEN = re.compile(r"(?:(?:\S{1,50}\s?[-+*/=^]\s?){1,5}(?:\S{0,100}[\w\\{(\[^_<])?|\S{0,100}[\w\\{(\[^_+*/=<-])\Z")
+
+
+def _without_broken_end(text: str) -> str:
+    """The text without the word or formula within which it broke off."""
+    broken = _BROKEN.search(text, max(0, len(text) - 100))
+    return text[: broken.start()] if broken else text
+
+
 _THOUGHT = re.compile(r"<(/?)(?:think|thinking)>")
+
+_END_OF_TURN = re.compile(r"(?:(?:</s>|<eos>|<end_of_turn>|<\|[a-z_]{1,30}\|>)\s{0,8}){1,8}\Z")
 
 
 def after_thinking(text: str) -> str:
-    """What follows the last ``</think>``, up to a ``<think>`` that is never closed."""
+    """What follows the last ``</think>``, up to a ``<think>`` that is never closed or a token that ends a turn."""
     start, opened = 0, None
     for tag in _THOUGHT.finditer(text):
         if tag.group(1):
             start, opened = tag.end(), None
         elif opened is None:
             opened = tag.start()
-    return text[start:opened]
+    return _END_OF_TURN.sub("", text[start:opened])
 
 
 def _usable(content: str) -> str | None:
@@ -223,26 +238,29 @@ def last_answer_is(text: str) -> str | None:
 
 _SENTENCE_END = re.compile(r"[.!?](?=\s|\*|$)|\n(?=\s*\n)|\n(?!\s*[\\$])")
 _REASON = re.compile(
-    r"[,;]?\s*\(?\b(?:because|since|as(?! well)|where|for (?:all|every|any|each|some|which)|when|whenever|if|"
-    r"so that|given|"
-    r"assuming|provided|using|due to|which (?:is why|matches|agrees|was)|so it|and not|but not|rather than|"
+    r"[,;]?\s{0,8}\(?\b(?:because|since|(?<!expressed )(?<!written )(?<!given )as(?! well| an? )|where|"
+    r"for (?:all|every|any|each|some|which)|when|whenever|if|"
+    r"so that(?!['’]s\b|\s+(?:is|means|leaves|makes|gives|comes|equals|will|would)\b)|given|"
+    r"assuming|provided|using|due to|which (?:is why|matches|agrees|was)|"
+    r"so it(?! (?:will|would|takes?|costs?)\b|['’]s \$?\d)|and not|but not|rather than|"
     r"instead of)\b",
     re.IGNORECASE,
 )
+_SETTING = re.compile(r"[,;]?\s{0,8}\(?(?:as|if|when|whenever)\b", re.IGNORECASE)
 _CONCLUSION = re.compile(
     r"\b(?:so|thus|hence|therefore|then|it follows|implies|showing|leaving|gives|yields|we|i|there|the|must|answer)\b",
     re.IGNORECASE,
 )
-_STATING = re.compile(
-    r"(?:\b(?:is|are|was|were|be|equals?|equal to|get|gets|have|has|had|obtain|gives?|yields?|find|makes?|needs?|"
-    r"leaves?|"
-    r"becomes?|contains?|costs?|total of|only|exactly|takes?|or|(?:simplif|reduc|com|amount|sum|add|evaluat|lead|"
-    r"convert|round|"
+_DETERMINERS = r"[\s$*\\(]*(?:(?:just|only|exactly|a|the|total|of|about|simply|up|to)\s+){0,3}$"
+_STATING_VERB = re.compile(
+    r"\b(?:is|are|was|were|be|equals?|equal to|get|gets|have|has|had|obtain|gives?|yields?|find|makes?|need(?:s|ed)?|"
+    r"leaves?|becomes?|contains?|costs?|total of|only|exactly|takes?|took|or|"
+    r"(?:simplif|reduc|com|amount|sum|add|evaluat|lead|convert|round|"
     r"increas|decreas|chang|gr[eo]w|fall|fell|correspond|factor|expand|equivalent|turn|ris|drop|boil)\w*(?: up|"
-    r" down| out)? to)\b"
-    r"|[:=,(])[\s$*\\(]*(?:(?:just|only|exactly|a|the|total|of|about|simply|up|to)\s+){0,3}$",
+    rf" down| out)? to|(?:can|will|would|could|must|should|did) [a-z]+)\b{_DETERMINERS}",
     re.IGNORECASE,
 )
+_STATING_MARK = re.compile(rf"[:=,(]{_DETERMINERS}", re.IGNORECASE)
 _HANGING = re.compile(
     r"\b(?:of|in|from|between|for|to|by|with|on|at|as|than|below|above|under|over|mod|modulo|per|through|into|"
     r"among|within|"
@@ -260,24 +278,73 @@ def _sentence_from(text: str, start: int) -> str:
     inside = [(formula.start, formula.end) for formula in formulas(window)]
     for end in _SENTENCE_END.finditer(window):
         if end.start() > 0 and not any(a <= end.start() < b for a, b in inside):
-            return window[: end.start()]
+            return window[: end.end() if window[end.start() - 1] == "!" else end.start()]
     return window
 
 
 def _stated(said: str) -> str | None:
     """The formula or number that a sentence states; those that commas, and, or join are one list."""
     found = [formula for formula in formulas(said) if not is_negated(said, formula.start)]
-    found = _before_reason(said, found)
+    found = _operated(said, _without_approximation(said, found))
+    found = _up_to_result(said, _before_reason(said, found))
     return _together(said, _without_hanging(said, found)) if found else None
+
+
+_ROUGHLY = re.compile(
+    r"\s*(?:\(|,\s*(?:or|which is)?|or)\s*(?:about|approximately|approx\.?|roughly|around|nearly|≈)[\s$\\(]*"
+)
+
+
+def _without_approximation(said: str, found: list[Formula]) -> list[Formula]:
+    """Without a last formula that only tells what an exact one before it is about: 1/3 (about 0.33)."""
+    if len(found) < 2 or re.search(r"\.\d", found[-2].text):
+        return found
+    return found[:-1] if _ROUGHLY.fullmatch(said[found[-2].end : found[-1].start]) else found
+
+
+_OPERATIONS = {
+    "plus": "+", "minus": "-", "times": "*", "multiplied by": "*", "over": "/", "divided by": "/", "out of": "/",
+    "to the power of": "^", "raised to the power of": "^",
+}  # fmt: skip
+_OPERATION = re.compile(rf"[\s$]*({'|'.join((*_OPERATIONS, 'choose'))})[\s$]*", re.IGNORECASE)
+_UNITS_TWICE = re.compile(
+    r"\s*(?:years?|weeks?|days?|hours?|hrs?|minutes?|feet|foot|ft|yards?|pounds?|lbs?|dollars?)\s*,?\s*(?:and\s+)?",
+    re.IGNORECASE,
+)
+_SMALLER = re.compile(
+    r"\s*(?:months?|weeks?|days?|hours?|minutes?|mins?|seconds?|inch(?:es)?|feet|ounces?|oz|cents?)\b", re.IGNORECASE
+)
+
+
+def _operated(said: str, found: list[Formula]) -> list[Formula]:
+    """With the numbers that words of calculation, or two units, make one: 3 over 5, 2 hours 5 minutes."""
+    joined: list[Formula] = []
+    for formula in found:
+        before = joined[-1] if joined else None
+        between = said[before.end : formula.start] if before else ""
+        if before and (operation := _OPERATION.fullmatch(between)):
+            sign = _OPERATIONS.get(operation.group(1).casefold())
+            text = f"{before.text} {sign} {formula.text}" if sign else rf"\binom{{{before.text}}}{{{formula.text}}}"
+            joined[-1] = Formula(before.start, formula.end, text, delimited=False)
+        elif before and _UNITS_TWICE.fullmatch(between) and (smaller := _SMALLER.match(said, formula.end)):
+            text = said[before.start : smaller.end()]
+            if money := re.fullmatch(r"(\d+) dollars? and (\d{1,2}) cents?", text):
+                text = f"{money.group(1)}.{money.group(2):0>2}"
+            joined[-1] = Formula(before.start, smaller.end(), text, delimited=False)
+        else:
+            joined.append(formula)
+    return joined
 
 
 def _before_reason(said: str, found: list[Formula]) -> list[Formula]:
     """Without the formulas of a clause that gives a reason or a range at the sentence's end: 5 because 2 + 3 = 5."""
+    last_result = max((formula.start for formula in found if _is_result(said, formula)), default=-1)
     for reason in _REASON.finditer(said):
         earlier = [formula for formula in found if formula.end <= reason.start()]
         inside = any(formula.start <= reason.start() < formula.end for formula in found)
-        # A clause at the beginning, or one that a conclusion follows, is no end.
-        if earlier and not inside and not _CONCLUSION.search(_bare(said, found, reason.end())):
+        # A clause at the beginning, or one that a conclusion or its result follows, is no end.
+        concludes = _SETTING.match(reason.group()) and last_result >= reason.end()
+        if earlier and not inside and not concludes and not _CONCLUSION.search(_bare(said, found, reason.end())):
             return earlier
     return found
 
@@ -290,10 +357,62 @@ def _bare(said: str, found: list[Formula], start: int) -> str:
     return said[start:]
 
 
+# A number, with its currency and with units that no digit follows.
+_AMOUNT = r"(?:\\?[$€£])?\s?[-−]?\d[\d,]*(?:\.\d+|/\d+)?(?:\.{3})?\s?(?:\\?%|(?:st|nd|rd|th|[a-zA-Z]{1,3})\b)?"
+_ONE_AMOUNT = re.compile(rf"\s*{_AMOUNT}[\s.,]*")
+_ARITHMETIC = re.compile(
+    r"(?=[^=]*\d)"
+    r"(?:[^=\\A-Za-z]|\\[A-Za-z]+|(?<=\d)\s?(?:/\s?[a-z]+|[A-Za-z]{1,3})(?![A-Za-z])|(?<=[\d) ])x(?=[\d( ]))+"
+    rf"(?:=[^=]*)*=\s*{_AMOUNT}[\s.,]*"
+)
+_LED_ON = re.compile(r"\d[A-Za-z ()]{0,60}=\s{0,8}$")
+_CONCLUDING = re.compile(
+    r"\b(?:so|thus|hence|therefore|then|means?|round\w*|leav\w+|or|but|i\.e)\b|[→⇒]", re.IGNORECASE
+)
+_RATE = re.compile(r"\bwhich (?:is|are|was|were)\b[^.]{0,10}$", re.IGNORECASE)
+_PURPOSE = re.compile(r"\bto (?:be|have|get|make|reach|cost|find|take)\s[\s$]*$", re.IGNORECASE)
+_PER = re.compile(
+    r"[\s)$]*[a-z]+(?: [a-z]+)? (?:per|each|every|apiece)\b|\s*(?:per|each|every|apiece)\b", re.IGNORECASE
+)
+
+
+def _is_result(said: str, formula: Formula) -> bool:
+    """Whether a calculation leads to it: 4 + 5 = 9, or the 7 of 12 eggs - 5 eggs = 7; no equation with unknowns."""
+    if _ARITHMETIC.fullmatch(formula.text):
+        return True
+    led = _LED_ON.search(said, max(0, formula.start - 80), formula.start)
+    return led is not None and _ONE_AMOUNT.fullmatch(formula.text) is not None
+
+
+def _up_to_result(said: str, found: list[Formula]) -> list[Formula]:
+    """Up to the last result of a calculation: of "so 4 + 5 = 9 points in 40 minutes" the 9 is stated."""
+    at = next((index for index in reversed(range(len(found))) if _is_result(said, found[index])), None)
+    if at is None or any(not _is_aside(said, found[at], later) for later in found[at + 1 :]):
+        return found
+    return found[: at + 1]
+
+
+def _is_aside(said: str, result: Formula, later: Formula) -> bool:
+    """Whether a number after a result is no more than its circumstance: no other result, and nothing concluded."""
+    if not _ONE_AMOUNT.fullmatch(later.text) or _CONCLUDING.search(said, result.end, later.start):
+        return False
+    if _PURPOSE.search(said, result.end, later.start):
+        return True
+    if _RATE.search(said, max(0, later.start - 40), later.start) and _PER.match(said, later.end):
+        return True
+    return _STATING_VERB.search(said, max(result.end, later.start - 60), later.start) is None
+
+
 def _without_hanging(said: str, found: list[Formula]) -> list[Formula]:
     """Without the last formulas if they hang on a preposition and one before them is stated: there are 8 in 1 to 20."""
     left = list(found)
-    while len(left) > 1 and (_is_range(said, left) or (_hangs(said, left[-1]) and not _is_joined(said, left))):
+    if _is_result(said, found[-1]):
+        return found
+    while (
+        len(left) > 1
+        and left[-2].delimited >= left[-1].delimited
+        and (_is_range(said, left) or (_hangs(said, left[-1]) and not _is_joined(said, left)))
+    ):
         left.pop()
     return left if left and (len(left) == len(found) or _is_stated(said, left[-1])) else found
 
@@ -305,7 +424,8 @@ def _hangs(said: str, formula: Formula) -> bool:
 
 
 def _is_stated(said: str, formula: Formula) -> bool:
-    return _STATING.search(said, max(0, formula.start - 60), formula.start) is not None
+    start = max(0, formula.start - 60)
+    return any(stating.search(said, start, formula.start) for stating in (_STATING_VERB, _STATING_MARK))
 
 
 def _is_range(said: str, found: list[Formula]) -> bool:
@@ -324,12 +444,12 @@ def _is_joined(said: str, found: list[Formula]) -> bool:
 
 
 _JOINED = re.compile(r"[\s$)\\]*(?:,?\s*(?:and|to|through)|,)[\s$(\\]*")
-_AND = re.compile(r"\s*(?:,\s*(?:and|or)?|;|and|or|to|through)\s*", re.IGNORECASE)
+_AND = re.compile(r"\s*(?:,\s*(?:and|or)?|;|and|or|to|through)(?:\s+(?:maybe|perhaps|possibly))?\s*", re.IGNORECASE)
 
 
 def _together(said: str, found: list[Formula]) -> str:
     """The last formula with those that a comma, "and" or "or" joins to it, and the words that change it."""
-    group = [with_words(said, found[-1])]
+    group = [_result_without_units(said, found[-1]) or with_words(said, found[-1])]
     marks: list[str] = []
     for formula in reversed(found[:-1]):
         worded = with_words(said, formula)
@@ -341,13 +461,30 @@ def _together(said: str, found: list[Formula]) -> str:
         if between.strip() == "," and not in_list:
             break
         group.insert(0, worded)
-        marks.insert(0, between.strip().casefold())
+        marks.insert(0, _HEDGE.sub("or", between.strip().casefold()))
     if len(group) == 1:
-        return _unmarked(group[0].text)
+        factorial = group[0].text.endswith("!") and said.startswith(".", group[0].end)
+        return group[0].text.strip("$ ") if factorial else _unmarked(group[0].text)
     joined = [_unmarked(group[0].text)]
     for mark, formula in zip(marks, group[1:], strict=True):
         joined.append(f"{' ' if mark.isalpha() else ''}{mark} {_unmarked(formula.text)}")
     return "".join(joined)
+
+
+_UNIT = re.compile(
+    r"(?<=\d)\s?(?:[gmlhsGMLHS]|kg|km|cm|mm|mg|ml|mL|lb|oz|ft|hr|h|min|yd|mi)(?![A-Za-z^])|/\s?[a-z]{3,}\b"
+)
+_DOZEN = re.compile(r"\s*dozens?\b", re.IGNORECASE)
+
+
+def _result_without_units(said: str, formula: Formula) -> Formula | None:
+    """A calculation without its units, of 10g / 2 = 5g and 84/12 = 7 dozen; None of anything else."""
+    if not _is_result(said, formula):
+        return None
+    plain = _UNIT.sub("", formula.text) if re.search(r"[-+*/x×÷·].*=", formula.text) else formula.text
+    if single := re.fullmatch(rf"[$\d.,%\s]+=\s*({_AMOUNT})", plain):  # of 16 feet * 2 = 32
+        plain = single.group(1)
+    return formula._replace(text=plain) if plain != formula.text or _DOZEN.match(said, formula.end) else None
 
 
 _SOLVED = re.compile(r"\s*(?:[A-Za-z](?:_\{?\w{1,3}\}?)?|\([^()=]*\))\s*=")
@@ -360,6 +497,7 @@ def _alike(one: str, other: str) -> bool:
     return _SOLVED.match(one) is not None and (_SOLVED.match(other) is not None or "=" not in other)
 
 
+_HEDGE = re.compile(r".*(?:maybe|perhaps|possibly)", re.DOTALL)
 _OBJECT = re.compile(r"^\s+[a-z]{2,15}(?=\s+(?:and|or)\s)")
 """A word between a number and "and": 18 apples and 5 pears."""
 
@@ -378,22 +516,44 @@ def _unmarked(said: str) -> str:
 
 # --- 4. last number -------------------------------------------------------------------------------------------
 
-_DRAWING = re.compile(r"\[asy\].*?\[/asy\]|```.*?```", re.DOTALL)
-_REMARK = re.compile(r"[\s(\[*]*(?:Note|Notice|Recall|Remark|Observe)\b")
+_DRAWING = re.compile(r"\[asy\]|```")
+_ANNOTATED = re.compile(r"<<[^<>\n]{1,200}>>")
+"""GSM8K's calculator marks: 9 * 2 = <<9*2=18>>18."""
+_DRAWN = {"[asy]": "[/asy]", "```": "```"}
+_REMARK = re.compile(r"[\s(\[*]*(?:Note|Notice|Recall|Remark|Observe|Let me know|Feel free|I hope)\b")
 _TAIL = 4000
 """How far back the last formula is looked for at first [characters]."""
 
 
 def last_number(text: str) -> str | None:
     """The last formula or number of the text, as it is written."""
-    text = _DRAWING.sub(" ", text).rstrip()
+    text = _ANNOTATED.sub("", _without_drawings(text)).rstrip()
     tail = text[-_TAIL:]
     sentences = _sentences(tail)
     # What is remarked afterwards counts where nothing else is said.
     for sentence in (*(s for s in reversed(sentences) if not _REMARK.match(s)), *reversed(sentences)):
+        if sentence.rstrip().endswith("?"):  # asked, not stated
+            continue
         if stated := _stated(sentence) or _in_words(sentence):
             return _usable(stated)
     return None
+
+
+def _without_drawings(text: str) -> str:
+    """The text without closed drawings and blocks of code."""
+    kept: list[str] = []
+    at, unclosed = 0, set[str]()
+    for mark in _DRAWING.finditer(text):
+        kind = mark.group()
+        if mark.start() < at or kind in unclosed:
+            continue
+        end = text.find(_DRAWN[kind], mark.end())
+        if end < 0:  # nor is any later one closed
+            unclosed.add(kind)
+            continue
+        kept.append(text[at : mark.start()])
+        at = end + len(_DRAWN[kind])
+    return " ".join([*kept, text[at:]])
 
 
 _WORDED = re.compile(

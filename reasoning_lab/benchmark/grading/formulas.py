@@ -70,7 +70,7 @@ def last_row(content: str) -> str:
     rows = [row for row in _ROW_END.split(content) if row.replace("&", "").strip(" \n.,;")]
     if not rows:
         return ""
-    row = rows[-1].replace("&", " ").strip(" \n.,;")
+    row = re.sub(r"^(?:[ \n,;]|\.(?!\d))+", "", rows[-1].replace("&", " ")).rstrip(" \n.,;")
     return re.sub(r"^\s*=\s*", "", row)
 
 
@@ -83,10 +83,10 @@ _PIECE = re.compile(
     r"|(?P<number>(?:(?<![\w)}])[$€£]\s?)?(?:\d{1,3}(?:,\d{3})+(?!\d)|\d{1,3}(?: \d{3})+(?![\d/])|"
     r"\d+)(?:\.\d+)?(?:[eE][-+]?\d{1,3}(?![\w.]))?|(?<!\d)\.\d+)"
     r"|(?P<function>(?:sqrt|sin|cos|tan|log|ln|exp|pi)(?![A-Za-z]))"
-    r"|(?P<times>(?<=\d)[ ]?x[ ]?(?=10[ ]?(?:\^|\*\*)))"
+    r"|(?P<times>(?<=[\d)%])[ ]?x[ ]?(?=[$€£]?\d))"
     r"|(?P<letters>[A-Za-z]+(?:['’][A-Za-z]+)?)"
-    r"|(?P<relation><=|>=|!=|[=<>≤≥≈≠])"
-    r"|(?P<operator>[-+*/^_!:|±√π∞°−–·×÷²³½¼¾%])"
+    r"|(?P<relation><=|>=|!=|->|[=<>≤≥≈≠])"
+    r"|(?P<operator>[-+*/^_!:|±√∛∜π∞°−–·×÷∪∩²³¹⁰⁴⁵⁶⁷⁸⁹⁻⁺₀₁₂₃₄₅₆₇₈₉½¼¾%])"
     r"|(?P<bracket>[()\[\]{}])"
     r"|(?P<comma>,)"
     r"|(?P<space>[ \t]+)"
@@ -207,10 +207,18 @@ def _bridges(pieces: list[_Piece], index: int, run: _Run) -> bool:
     if after.kind == "operator" and after.text in "-–−":
         follower = pieces[index + 2] if index + 2 < len(pieces) else None
         return follower is not None and (follower.kind == "space" or before.kind in _JOINING)
+    rest = "".join(piece.text for piece in pieces[index + 1 : index + 4])
+    if before.kind == "number" and re.match(r": \d", rest):  # 4 : 3
+        return True
+    if before.text == ":" and len(run) > 1 and run[-2].kind == "space":
+        return after.kind == "number"
+    if before.kind == "function" and before.text != "pi":
+        return after.kind in ("number", "function") or after.text in "√π"
+    if after.text == "pi":
+        return before.kind == "number"
     if (before.kind in _JOINING and before.text not in "!%°:") or (after.kind in _JOINING and after.text not in ":!|"):
         return after.kind != "letters" or len(after.text) == 1 or before.kind in _JOINING
     if before.kind == "number" and after.kind == "number":
-        rest = "".join(piece.text for piece in pieces[index + 1 : index + 4])
         return re.match(r"\d+/\d", rest) is not None
     if before.kind in ("macro", "bracket") or after.kind == "macro":
         return (after.kind in ("macro", "number", "bracket") and before.kind != "bracket") or after.kind == "macro"
@@ -221,12 +229,18 @@ def _bridges(pieces: list[_Piece], index: int, run: _Run) -> bool:
 
 def _formula(text: str, run: _Run) -> list[Formula]:
     """The run without loose ends; none where it holds no value."""
+    bars = [piece for piece in run if piece.text == "|"]
+    bars = bars if run and run[-1].text == "|" else []
     while run and (run[-1].kind in ("space", "comma", "relation") or run[-1].text in _LOOSE_AT_END or _is_loose(run)):
         run.pop_last()
-    first = 0
+    first, magnitude = 0, False
+    if bars and run and run[0].text == "|" and run[0].end < bars[-1].start and len(bars) % 2 == 0:  # |−7|
+        magnitude = run[1].kind != "space"
+        run.extend([] if run[-1] is bars[-1] or not magnitude else [bars[-1]])
     while first < len(run) and (
-        run[first].kind in ("space", "comma", "relation")
-        or run[first].text in _LOOSE_AT_START
+        run[first].kind in ("space", "comma")
+        or (run[first].kind == "relation" and not _is_bound(text, run[first]))
+        or (run[first].text in _LOOSE_AT_START and not magnitude)
         or (run[first].text in ("-", "–", "−") and _is_hyphen(text, run, first))
     ):
         first += 1
@@ -258,6 +272,14 @@ def _is_hyphen(text: str, run: _Run, first: int) -> bool:
     )
 
 
+def _is_bound(text: str, sign: _Piece) -> bool:
+    """Whether a sign that leads a formula makes a bound of it: ≥ 5; no arrow, tag or quotation mark of Markdown."""
+    return sign.text in ("≥", "≤", ">=", "<=", "≠", "!=") and text[max(0, sign.start - 1) : sign.start] not in (
+        "=",
+        "-",
+    )
+
+
 def _unbalanced(text: str) -> bool:
     return any(text.count(a) != text.count(b) for a, b in ("()", "[]", "{}")) and not re.fullmatch(
         r"[\[(][^\[\]()]*,[^\[\]()]*[\])]", text
@@ -269,26 +291,41 @@ def _unbalanced(text: str) -> bool:
 _BEFORE = re.compile(
     rf"(?:\b(minus|negative|half(?: of)?(?: a)?|(?:one|two|three|a|four|five) (?:{'|'.join(PARTS)}) of|"
     rf"{'|'.join(TIMES)}"
-    r"|square root of|at least|at most|more than|less than|fewer than|greater than|between)|(?<![\w)}])([-−]))"
+    r"|(?:square|cube|fourth|fifth) root of|(?:reciprocal|square|cube|opposite|inverse|factorial|logarithm) of"
+    r"|at least|at most|more than|less than|fewer than|greater than|between)|(?<![\w)}])([-−]))"
     r"[\s$\\(\[*]{0,4}$",
     re.IGNORECASE,
 )
+_APPLIED = {
+    "cube root of": r"\sqrt[3]{{{}}}", "square of": "({})^2", "cube of": "({})^3", "reciprocal of": "1/({})",
+    "opposite of": "-({})",
+}  # fmt: skip
+"""What words before a value make of it."""
 _AFTER = re.compile(
     rf"[\s$\\)\]*]{{0,4}}(?:\b({'|'.join((*SCALES, *PARTS))}|percent|pct|[ap]\.?m\b\.?|squared|cubed|"
-    rf"factorial)(?![A-Za-z])"
+    rf"factorial|tens|of (?:a|one) percent|(?:degrees? )?below zero)(?![A-Za-z])"
     r"|(\\?%)|(?:\(?(?:in )?base[- ](\w+)\)?)|(_\s?(?:\{[^{}]{1,20}\}|\w)))",
     re.IGNORECASE,
 )
 _NEGATED = re.compile(
-    rf"(?:\b(?:{'|'.join(sorted(NEGATIONS - {'no', 'nor'}))}|rather than|instead of|other than)\b|n['’]t)"
+    rf"(?:\b(?:{'|'.join(sorted(NEGATIONS - {'no', 'nor'}))}|rather than|instead of|other than|different from|"
+    r"unequal to)\b|n['’]t)"
     r"(?:\s+(?:be|equal|equals|to|equal to|simply|just|exactly|really|actually))?[\s$\\(\[*]{0,4}(?:\\(?:boxed|"
     r"fbox)\s?\{?)?$",
     re.IGNORECASE,
 )
 
+_DENIED = re.compile(
+    r"[-−\d.,/]{1,20}[\s$)*]{0,4}(?:is|are)(?:n['’]t|\s+not)\s+(?:the\s+)?(?:right\s+|correct\s+|final\s+)?"
+    r"(?:answers?|correct|right|possible|valid)\b",
+    re.IGNORECASE,
+)
+
 
 def is_negated(text: str, start: int) -> bool:
-    """Whether "not" stands right before a place of the text."""
+    """Whether "not" stands right before a place of the text, or "is not the answer" after the number there."""
+    if _DENIED.match(text, start):
+        return True
     return _NEGATED.search(text, max(0, start - 40), start) is not None
 
 
@@ -298,7 +335,8 @@ def with_words(text: str, formula: Formula) -> Formula:
     before = _BEFORE.search(text, max(0, formula.start - 40), formula.start)
     after = _AFTER.match(text, formula.end)
     if before:
-        said = f"{before.group(1) or '-'} {said}" if before.group(1) else f"-{said}"
+        word = (before.group(1) or "").casefold()
+        said = _APPLIED.get(word, f"{before.group(1)} {{}}" if word else "-{}").format(said)
         start = before.start()
     if after:
         word, sign, base, index = after.groups()

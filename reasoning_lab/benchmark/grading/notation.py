@@ -68,7 +68,8 @@ _UNICODE = {
     "−": "-", "–": "-", "—": "-", "‐": "-", "‑": "-", "×": r"\times ", "·": r"\cdot ", "⋅": r"\cdot ", "∙": r"\cdot ",
     "÷": r"\div ", "π": r"\pi ", "∞": r"\infty ", "≤": r"\le ", "≥": r"\ge ", "≠": r"\ne ", "≈": r"\approx ",
     "∪": r"\cup ", "∩": r"\cap ", "∈": r"\in ", "±": r"\pm ", "∓": r"\mp ", "√": r"\sqrt ", "°": r"^\circ ",
-    "º": r"^\circ ", "²": "^2", "³": "^3", "¹": "^1", "⁴": "^4", "½": r"\frac{1}{2}", "¼": r"\frac{1}{4}",
+    "∛": r"\sqrt[3] ", "∜": r"\sqrt[4] ",
+    "º": r"^\circ ", "½": r"\frac{1}{2}", "¼": r"\frac{1}{4}",
     "¾": r"\frac{3}{4}", "⅓": r"\frac{1}{3}", "⅔": r"\frac{2}{3}", "θ": r"\theta ", "α": r"\alpha ", "β": r"\beta ",
     "φ": r"\phi ", "λ": r"\lambda ", "∅": r"\emptyset ", "⟨": r"\langle ", "⟩": r"\rangle ", "\u00a0": " ",
     "\u2009": " ", "\u202f": " ", "’": "'", "′": "'", "∖": r"\setminus ", "€": r"\euro ", "£": r"\pounds ",
@@ -77,6 +78,14 @@ _UNICODE = {
     "…": r"\ldots ", "∗": "*", "△": r"\triangle ",
 }  # fmt: skip
 _TRANSLATED = str.maketrans(_UNICODE)
+_RAISED = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺", "0123456789-+")
+_LOWERED = str.maketrans("₀₁₂₃₄₅₆₇₈₉", "0123456789")
+
+
+def with_scripts(text: str) -> str:
+    """Unicode's small digits as powers and indices: 10⁻⁵ as 10^{-5}, 52₈ as 52_{8}."""
+    text = re.sub("[⁻⁺]?[⁰¹²³⁴⁵⁶⁷⁸⁹]+", lambda power: f"^{{{power.group().translate(_RAISED)}}}", text)
+    return re.sub("[₀₁₂₃₄₅₆₇₈₉]+", lambda index: f"_{{{index.group().translate(_LOWERED)}}}", text)
 
 
 def _joined(thousands: re.Match[str]) -> str:
@@ -101,15 +110,18 @@ _LAYOUT: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...
         (r"\\b?cancel(?:to\{\w*\})?(?![A-Za-z])", ""),
         (r"\\(?:hspace|vspace|phantom|hphantom|vphantom|label|tag)\*?\s*\{[^{}]*\}", " "),
         (r"\\(?:text)?color\s*\{\s*\w{1,20}\s*\}", " "),
+        (r"(?<=\$)\d{1,3}(?: \d{3})+(?!\d)", _joined),
         (r"(?<!\\)\\[()\[\]]|(?<!\\)\$\$?", " "),
         (r"(?<!\\)\\[,;:! /]|~|&", " "),
         (r"\\(?:lvert|rvert|vert|mid)(?![A-Za-z])", "|"),
-        (r"\^\s*\{?\s*\\circ\s*\}?|\\degrees?(?![A-Za-z])", r"\\degree "),
+        (r"=\s*(-?\d*\.\d+)\s*(?:\\[lc]?dots(?![A-Za-z])|\.{3})", r"\\approx \1"),
+        (r"\^\s*\{\s*\\circ\s*\}|\^\s*\\circ(?![A-Za-z])|\\degrees?(?![A-Za-z])", r"\\degree "),
         (r"\\%|%", r"\\percent "),
         (r"\\\$", r"\\dollar "),
+        (r"\\(?:dollar|euro|pounds) \s*(?=[\d.])", " "),
         (r"\*\*(?=[^*\s])", "^"),
         (r"(?<=[\d)}])!=", "! ="),
-        (r"(?<=\d)\s*[x×]\s*(?=10\s*\^)", r"\\cdot "),
+        (r"(?<=[\d)])\s*x\s*(?=\d)", r"\\cdot "),
         (r"(?<=[\d)}])\s*\^\s*\{?\s*\\(?:text|mathrm|textrm)\s*\{\s*(?:st|nd|rd|th)\s*\}\s*\}?", " "),
         (r"(?<=\d)(?:st|nd|rd|th)\b", " "),
         (r"^(\s*-?\d{1,3})((?: \d{3})+)(?=\s*$|\.\d)", _joined),
@@ -142,7 +154,7 @@ def tokens(text: str) -> list[Token]:
         matrices.append(matrix.group(2))
         return f"\ue010{len(matrices) - 1}\ue011"
 
-    text = _MATRIX.sub(put_aside, text).translate(_TRANSLATED)
+    text = _MATRIX.sub(put_aside, with_scripts(text)).translate(_TRANSLATED)
     for pattern, replacement in _LAYOUT:
         text = pattern.sub(replacement, text)
     found = _Lexer(text.strip().rstrip(".,;:").strip(), matrices).run()

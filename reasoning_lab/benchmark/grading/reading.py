@@ -8,7 +8,7 @@ import re
 from fractions import Fraction
 from typing import NamedTuple
 
-from reasoning_lab.benchmark.grading.notation import Token, Unreadable, tokens
+from reasoning_lab.benchmark.grading.notation import Token, Unreadable, tokens, with_scripts
 from reasoning_lab.benchmark.grading.words import BASES, FILLERS, MEANINGFUL, NEGATIONS, TIMES, UNITS
 
 MAX_DEPTH = 60
@@ -35,7 +35,7 @@ def read(text: str) -> Node | None:
     """The answer, or None where it can be read neither as notation nor as a text."""
     if len(text) > MAX_CHARS:
         return None
-    text = text.strip()
+    text = with_scripts(text.strip())
     special = _clock(text) or _based(text)
     if special:
         return special
@@ -261,7 +261,7 @@ class _Parser:
             return Node("pow", (node, factor_node(Fraction(2 if lowered == ["squared"] else 3))))
         if lowered in (["factorial"],):
             return Node("factorial", (node,))
-        if set(lowered) & MEANINGFUL or len(words) > 8:
+        if set(lowered) & MEANINGFUL or len(words) > 8 or words[0] == "k":
             raise Unreadable("words that change it")
         unit = next((UNITS[word] if len(word) > 1 else word for word in (lowered if len(lowered[0]) > 1 else words)
                      if word in UNITS or len(word) == 1), "")  # fmt: skip

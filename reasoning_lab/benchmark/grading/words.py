@@ -58,7 +58,7 @@ MEANINGFUL = {
     "am",
     "pm", "times", "squared", "cubed", "divided", "multiplied", "factorial", "base", "off", "nearly", "almost",
     "either", "maybe", "perhaps", "possibly", "if", "unless", "before", "after", "to", "through", "until", "mod",
-    "modulo", "noon", "midnight",
+    "modulo", "noon", "midnight", "tens",
 }  # fmt: skip
 """Words that change the value of what they stand beside; an answer that has one is never read as if it had not."""
 FILLERS = {

@@ -83,7 +83,7 @@ class MathBenchmark(RowBenchmark):
         """Pull the answer out (`extraction.py`), compare it with the gold (`equality.py`).
 
         The reason reads "rule, means": which rule found the answer and what compared it. In a completion cut off at
-        the cap only a marked answer counts. No answer is `ungradable`: counted as wrong, and shown.
+        the cap only a marked answer before its end counts. No answer is `ungradable`: counted as wrong, and shown.
         """
         if self.grader == "reference":
             return compat.grade_by_box(problem, text, chain)

@@ -15,7 +15,7 @@ def test_every_reference_is_correct_against_itself() -> None:
     assert len(problems) == 1319
     assert (problems[0].id, problems[0].gold, problems[-1].id) == ("test-00000", "18", "test-01318")
     for problem in problems:
-        for text in (benchmark.gold_text(problem), f"#### {problem.gold}", f"The answer is ${problem.gold} dollars."):
+        for text in (benchmark.gold_text(problem), f"#### {problem.gold}\n", f"The answer is ${problem.gold} dollars."):
             assert benchmark.grade(problem, text, 0, "cap").correct
         assert not benchmark.grade(problem, f"\\boxed{{{problem.gold}1}}", 0, "stop").correct
 

@@ -44,16 +44,20 @@ def _verdict(
     report: Report, studied: ArmSummary, base: ArmSummary, reference: ArmSummary | None, rival: ArmSummary | None
 ) -> str:
     """The relations to base, strongest rival and reference, in a phrase; a loss to the rival comes first."""
-    against = [(base.lead, base.label)] if base.lead is not None else []
-    if not against:
+    if base.lead is None:
         against = [(row.lead, row.label) for row in (rival, reference) if row is not None]
         related = [related_to(lead, label) for lead, label in against if lead is not None]
         return capital("; ".join([f"{studied.label}: {studied.accuracy.value:.1%} correct", *related])) + "."
-    if rival is not None:
+    against = [(base.lead, base.label)]
+    if rival is not None and rival.lead is not None:
         against.append((rival.lead, f"{_rival_kind(report, rival)} ({rival.label}{_overshoot(studied, rival)})"))
-    if reference is not None and reference.name not in (base.name, rival.name if rival else None):
+    if (
+        reference is not None
+        and reference.lead is not None
+        and reference.name not in (base.name, rival.name if rival else None)
+    ):
         against.append((reference.lead, reference.label))
-    related = [(relation(lead), related_to(lead, label)) for lead, label in against if lead is not None]
+    related = [(relation(lead), related_to(lead, label)) for lead, label in against]
     if rival is not None and related[1][0] == "clearly below":
         related = [related[1], related[0], *related[2:]]
     elif rival is not None and related[1][0] != related[0][0] and len(related) > 2 and related[2][0] == related[0][0]:

@@ -66,6 +66,7 @@ class ArmResult:
     scored: list[tuple[float, float]] | None = None
     """Per answer, (log p per token, mean negative entropy) of its text under the BASE model [nats]."""
     note: str = ""
+    """What else a reader must know of it: a sentence of the footer."""
     matched_to: str | None = None
     """Arm whose tokens were this one's budget."""
     is_null: bool = False
@@ -118,8 +119,8 @@ class ArmResult:
 
     @property
     def about(self) -> str:
-        """Role, sampler and note in one line."""
-        return " · ".join(filter(None, (self.role, self.sampler, self.note)))
+        """Role and sampler in one line."""
+        return " · ".join(filter(None, (self.role, self.sampler)))
 
 
 @dataclass(frozen=True)

@@ -139,7 +139,12 @@ def arm_footer(report: Report, rows: list[ArmSummary]) -> list[str]:
             f"GRPO epochs: decode tokens per answer / (rollouts × {length:.1f} tokens, the mean GRPO completion), for "
             f"{ROLLOUTS[0]} and {ROLLOUTS[1]} rollouts; counts generation only, not the gradient steps."
         )
-    return [*lines, *cost_footer(report, rows), *report.footer, *provenance_facts(report.provenance)]
+    return [*lines, *_notes(rows), *cost_footer(report, rows), *report.footer, *provenance_facts(report.provenance)]
+
+
+def _notes(rows: list[ArmSummary]) -> list[str]:
+    """What the arms' notes say, each once."""
+    return list(dict.fromkeys(row.note for row in rows if row.note))
 
 
 def control_footer(given: HybridReport, rows: list[ArmSummary]) -> list[str]:
@@ -155,6 +160,7 @@ def control_footer(given: HybridReport, rows: list[ArmSummary]) -> list[str]:
         f"Taxonomy: {given.taxonomy.method}; judge: {given.taxonomy.judge or 'none'}; {given.taxonomy.n_dead} empty "
         "categories.",
         *given.taxonomy.notes,
+        *_notes(rows),
         *cost_footer(given.report, rows),
         *given.report.footer,
         *provenance_facts(given.report.provenance),

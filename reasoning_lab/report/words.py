@@ -81,9 +81,9 @@ def percent_sentence(interval: Interval) -> str:
 
 def relation(compared: Compared) -> str:
     """'clearly above', 'clearly below', or 'no clear difference': see `Compared.is_clear`."""
-    if not compared.is_clear:
-        return "no clear difference"
-    return "clearly above" if compared.difference.value > 0 else "clearly below"
+    if compared.is_clearly_above:
+        return "clearly above"
+    return "clearly below" if compared.is_clearly_below else "no clear difference"
 
 
 def related_to(compared: Compared, label: str) -> str:

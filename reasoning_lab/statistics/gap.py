@@ -1,6 +1,7 @@
 """How much of a gap an arm recovers: a ratio of two differences that share the base."""
 
 import math
+from itertools import product
 
 import numpy as np
 from scipy import special, stats
@@ -32,7 +33,7 @@ def gap_recovered(
     (`intervals`). Far beyond the condition the second test changes nothing. Where a bound is infinite the value is nan:
     the data do not tell the share.
     """
-    if not gap.is_clear or gap.difference.value < 0:
+    if not gap.is_clearly_above:
         return None
     order = list(each_draw(arm)[0])
     arms, bases, targets = (means_by_draw(each, order) for each in (arm, base, target))
@@ -70,8 +71,8 @@ def _fieller(g: float, d: float, spread: Floats, level: float) -> tuple[float, f
     a, b, c = d * d - z2 * spread[1, 1], g * d - z2 * spread[0, 1], g * g - z2 * spread[0, 0]
     if a <= 0:
         return -math.inf, math.inf
-    root = math.sqrt(max(b * b - a * c, 0.0))
-    return (b - root) / a, (b + root) / a
+    reach = math.sqrt(max(b * b - a * c, 0.0))
+    return (b - reach) / a, (b + reach) / a
 
 
 def _given_passed(g: float, d: float, spread: Floats, passed: float, level: float) -> tuple[float, float]:
@@ -110,12 +111,8 @@ def _unseen(g: float, d: float, n: int, level: float) -> tuple[float, float]:
     """The ratio if a kind of problem that never occurred made up the largest share that it may, right or wrong in base,
     arm and target as it likes."""
     u = unseen_share(n, level)
-    ratios = []
-    for base in (0, 1):
-        for arm in (0, 1):
-            for target in (0, 1):
-                lower = (1 - u) * d + u * (target - base)
-                if lower <= 0:
-                    return -math.inf, math.inf
-                ratios.append(((1 - u) * g + u * (arm - base)) / lower)
+    if (1 - u) * d - u <= 0:
+        return -math.inf, math.inf
+    kinds = product((0, 1), repeat=3)
+    ratios = [((1 - u) * g + u * (arm - base)) / ((1 - u) * d + u * (target - base)) for base, arm, target in kinds]
     return min(ratios), max(ratios)

@@ -140,10 +140,10 @@ def share_interval(values: Floats, level: float = LEVEL, resamples: int = RESAMP
     (Gaffke 2005; Learned-Miller & Thomas 2019), its lower limit of the n values and one at 0; mid-P's limits are
     quantiles of the even mixture of both. That is what is drawn here, and guarded.
     """
-    n, mean = len(values), float(np.mean(values))
+    n = len(values)
     if np.all((values == 0) | (values == 1)):
         return binomial_interval(round(float(values.sum())), n, level)
-    return weighted_share_interval(values, np.ones(n), (0.0, 1.0), level, resamples, seed)._replace(value=mean)
+    return weighted_share_interval(values, np.ones(n), (0.0, 1.0), level, resamples, seed)
 
 
 def weighted_share_interval(

@@ -72,7 +72,7 @@ def _is_large_tower(numerals: list[str]) -> bool:
 
 
 def _is_large_factorial(numeral: str, marks: int) -> bool:
-    """Whether n!, or (n!)! and so on, is beyond the bound; n!! is read as (n!)! where a bound is asked for."""
+    """Whether n!, or (n!)! and so on, is beyond the bound: of n!!, too, (n!)! is an upper bound."""
     value = int(numeral)
     for _ in range(marks):
         if value > MAX_FACTORIAL:

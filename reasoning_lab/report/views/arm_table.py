@@ -41,7 +41,7 @@ def _moves(row: ArmSummary) -> str:
 
 TESTS = (
     "p of equal accuracy: McNemar's exact test, sign flips of problems for arms with several answers to a problem, "
-    "Student's t over problems and draws for random controls"
+    "the larger of those of sign flips and of Student's t over problems and draws for random controls"
 )
 ACCURACY: Column[ArmSummary] = Column(
     "Accuracy %",

@@ -224,7 +224,7 @@ def strongest_rival(report: Report, rows: list[ArmSummary]) -> ArmSummary | None
 
 def loses_to(row: ArmSummary) -> bool:
     """Whether the studied arm is clearly below the arm."""
-    return row.lead is not None and row.lead.is_clear and row.lead.difference.value < 0
+    return row.lead is not None and row.lead.is_clearly_below
 
 
 # --- metrics --------------------------------------------------------------------------------------------------

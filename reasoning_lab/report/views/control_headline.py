@@ -3,7 +3,7 @@
 import math
 
 from reasoning_lab.report.data import HybridReport
-from reasoning_lab.report.views.arms import ArmSummary, loses_to
+from reasoning_lab.report.views.arms import ArmSummary, loses_to, rivals_of, strongest_rival
 from reasoning_lab.report.views.cost_words import cost_sentence
 from reasoning_lab.report.words import NOTHING, capital, decimal, percent, points, related_to, tested
 from reasoning_lab.statistics import Interval
@@ -13,9 +13,9 @@ def controls_headline(given: HybridReport, rows: list[ArmSummary]) -> list[str]:
     """The first sentence holds recovery, nulls and the strongest competitor, whatever the sign."""
     by = {row.name: row for row in rows}
     hybrid, base, thinking = by[given.studied], by[given.base], by[given.reference]
-    nulls, rivals = ([row for row in rows if row.group == group] for group in ("nulls", "rivals"))
+    nulls, rivals = [row for row in rows if row.group == "nulls"], rivals_of(given.report, rows)
     beaten = [row for row in nulls if _is_beaten(row)]
-    strongest = max(rivals, key=lambda row: row.accuracy.value, default=None)
+    strongest = strongest_rival(given.report, rows)
     first = [_recovery(hybrid, base, thinking), *_count(nulls, beaten), *_against(strongest)]
     said = [f"{capital('; '.join(first))}."]
     if strongest is not None and (others := [row for row in rivals if row is not strongest]):
@@ -35,7 +35,7 @@ def controls_headline(given: HybridReport, rows: list[ArmSummary]) -> list[str]:
 def no_gap(thinking: ArmSummary) -> str:
     """Why there is no gap to recover; empty where there is one."""
     gap = thinking.difference
-    if gap is None or (gap.is_clear and gap.difference.value > 0):
+    if gap is None or gap.is_clearly_above:
         return ""
     return (
         f"no gap recovered is given: the thinking model is not clearly above the base ({tested(gap)}), and a "
@@ -87,7 +87,7 @@ def _related(rival: ArmSummary) -> str:
 
 
 def _is_beaten(row: ArmSummary) -> bool:
-    return row.lead is not None and row.lead.is_clear and row.lead.difference.value > 0
+    return row.lead is not None and row.lead.is_clearly_above
 
 
 def _nulls(hybrid: ArmSummary, beaten: list[ArmSummary], rest: list[ArmSummary]) -> str:
@@ -99,7 +99,8 @@ def _nulls(hybrid: ArmSummary, beaten: list[ArmSummary], rest: list[ArmSummary])
         parts.append(f"clearly below {_listed(lost)}")
     if level := [row for row in rest if not loses_to(row)]:
         parts.append(f"not clearly different from {_listed(level)}")
-    return f"{capital(hybrid.label)} is {'; '.join(parts)}: what it recovers may be theirs."
+    gains = hybrid.difference is not None and hybrid.difference.is_clearly_above
+    return f"{capital(hybrid.label)} is {'; '.join(parts)}{': what it gains may be theirs' if gains else ''}."
 
 
 def _listed(rows: list[ArmSummary]) -> str:

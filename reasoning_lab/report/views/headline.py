@@ -1,7 +1,7 @@
 """The answer in words. "Clearly" is said where interval and exact test agree, corrected for all that is compared
 (`statistics.Compared`), and never of the base without the strongest rival beside it."""
 
-from itertools import groupby
+import math
 from typing import NamedTuple
 
 from reasoning_lab import statistics as st
@@ -50,20 +50,15 @@ def _verdict(
         return capital("; ".join([f"{studied.label}: {studied.accuracy.value:.1%} correct", *related])) + "."
     against = [(base.lead, base.label)]
     if rival is not None and rival.lead is not None:
-        against.append((rival.lead, f"{_rival_kind(report, rival)} ({rival.label}{_overshoot(studied, rival)})"))
-    if (
-        reference is not None
-        and reference.lead is not None
-        and reference.name not in (base.name, rival.name if rival else None)
-    ):
+        place = 0 if loses_to(rival) else 1
+        kind = _rival_kind(report, rival)
+        against.insert(place, (rival.lead, f"{kind} ({rival.label}{_overshoot(studied, rival)})"))
+    if reference is not None and reference.lead is not None and reference not in (base, rival):
         against.append((reference.lead, reference.label))
-    related = [(relation(lead), related_to(lead, label)) for lead, label in against]
-    if rival is not None and related[1][0] == "clearly below":
-        related = [related[1], related[0], *related[2:]]
-    elif rival is not None and related[1][0] != related[0][0] and len(related) > 2 and related[2][0] == related[0][0]:
-        related = [related[0], related[2], related[1]]
-    said = [" and ".join([first, *(words.removeprefix(f"{kind} ") for _, words in rest)])
-            for kind, (( _, first), *rest) in groupby(related, key=lambda each: each[0])]  # fmt: skip
+    labels: dict[str, list[str]] = {}
+    for lead, label in against:
+        labels.setdefault(relation(lead), []).append(label if lead.is_clear else f"from {label}")
+    said = [f"{kind} {' and '.join(each)}" for kind, each in labels.items()]
     alone = "" if rival is not None else "; no rival at its cost was tried"
     return f"{capital('; '.join(said))}{alone}."
 
@@ -102,7 +97,7 @@ def _accuracy(
     if (gap := gap_recovered_by(report, rows, report.studied)) is not None:
         said.append(
             f"It closes {percent_sentence(gap)} of the gap between {base.label} and {reference.label}."
-            if gap.value == gap.value
+            if math.isfinite(gap.value)
             else f"How much of the gap between {base.label} and {reference.label} it closes the data do not tell: the "
             "interval has no end."
         )

@@ -186,8 +186,8 @@ def crossed_interval(a: Floats, b: Floats, bounds: tuple[float, float], level: f
     no better than five draws allow, however many problems there are. With V_P the variance of the problems' mean
     differences over n, V_a and V_b those of the draws' means over their numbers (0 for one draw), and V_E the part of
     them that problems and draws count twice, SE^2 = V_P + V_a + V_b - V_E, and Student's t with Satterthwaite's (1946)
-    degrees of freedom SE^4 / (sum of V^2 / df over V_P, V_a, V_b), or draws - 1 with FEW_DRAWS or fewer. Resampling five
-    draws instead has a variance too small by 4/5 and normal tails. Guarded.
+    degrees of freedom SE^4 / (sum of V^2 / df over V_P, V_a, V_b), or draws - 1 with FEW_DRAWS or fewer. Resampling
+    five draws instead has a variance too small by 4/5 and normal tails. Guarded.
     """
     n = len(a)
     differences = a.mean(1) - b.mean(1)

@@ -12,6 +12,7 @@ import torch
 from rich.console import Console
 
 from reasoning_lab.artifacts.key import Keyed, canonical_form, digest
+from reasoning_lab.artifacts.listening import Listener
 from reasoning_lab.artifacts.sampling import Shape
 from reasoning_lab.artifacts.store import RunLog, Store
 from reasoning_lab.engine.transformers import HuggingFacePolicy
@@ -22,18 +23,12 @@ from reasoning_lab.model_pair.loaded import LoadedModel, device_words, load_mode
 from reasoning_lab.model_pair.pair import ModelSource
 
 T = TypeVar("T")
-OnProgress = Callable[[str, int, int, int], None]
-"""Hears of a label, how many answers (sentences, steps) there are in all, how many are done, and tokens so far."""
 
 
 def open_store(root: Path, note: Callable[[str], None]) -> Store:
     """The store under a folder, the hashes of models' files kept beside the artifacts; `note` hears of the unusual."""
     HASHES.keep_in(root / "hashes", note)
     return Store(root, note)
-
-
-def silent(label: str, total: int, done: int, tokens: int) -> None:
-    """Nobody listens."""
 
 
 class Artifact(Keyed, Generic[T]):
@@ -72,7 +67,8 @@ class Context:
     store: Store
     runtime: Runtime
     console: Console
-    on_progress: OnProgress = silent
+    listeners: list[Listener] = field(default_factory=list)
+    """Who hears of progress and of what is measured on the way."""
     provenance: Mapping[str, Any] = field(default_factory=dict)
     """Command, commit and versions of this process, for what it builds."""
     _values: dict[str, Any] = field(default_factory=dict)
@@ -143,6 +139,16 @@ class Context:
     def tell(self, line: str) -> None:
         """Print a line as it is, however long."""
         self.console.print(line, highlight=False, soft_wrap=True)
+
+    def on_progress(self, label: str, total: int, done: int, tokens: int) -> None:
+        """Tell all listeners how far a build is."""
+        for listener in self.listeners:
+            listener.on_progress(label, total, done, tokens)
+
+    def on_values(self, label: str, values: Mapping[str, float]) -> None:
+        """Tell all listeners what a build has measured by now."""
+        for listener in self.listeners:
+            listener.on_values(label, values)
 
     def counted(self, label: str, items: Sequence[T]) -> Iterator[T]:
         """The items, each reported when the next one is asked for."""

@@ -15,9 +15,10 @@ from rich.progress import (
 from rich.table import Table
 
 from reasoning_lab.artifacts.arms import describe
-from reasoning_lab.artifacts.base import Context, silent
+from reasoning_lab.artifacts.base import Context
 from reasoning_lab.artifacts.completions import Completions
 from reasoning_lab.artifacts.cue import Cue
+from reasoning_lab.artifacts.listening import Listener
 
 
 def show_plan(
@@ -65,15 +66,22 @@ def progress(context: Context) -> Iterator[None]:
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=context.console, transient=True) as bars:
-        at: dict[str, TaskID] = {}
-
-        def on_progress(caption: str, total: int, done: int, tokens: int) -> None:
-            if caption not in at:
-                at[caption] = bars.add_task(caption, total=total, tokens=0)
-            bars.update(at[caption], completed=done, tokens=tokens, visible=done < total)
-
-        context.on_progress = on_progress
+        shown = _Bars(bars)
+        context.listeners.append(shown)
         try:
             yield
         finally:
-            context.on_progress = silent
+            context.listeners.remove(shown)
+
+
+class _Bars(Listener):
+    """A bar per label, gone when it is full."""
+
+    def __init__(self, bars: Progress) -> None:
+        self._bars = bars
+        self._at: dict[str, TaskID] = {}
+
+    def on_progress(self, label: str, total: int, done: int, tokens: int) -> None:
+        if label not in self._at:
+            self._at[label] = self._bars.add_task(label, total=total, tokens=0)
+        self._bars.update(self._at[label], completed=done, tokens=tokens, visible=done < total)

@@ -11,10 +11,11 @@ from typing import Any
 from rich.console import Console
 
 from reasoning_lab.artifacts.annotations import Annotations, HybridLaw
-from reasoning_lab.artifacts.base import Artifact, Context, OnProgress, open_store
+from reasoning_lab.artifacts.base import Artifact, Context, open_store
 from reasoning_lab.artifacts.completions import Completions
 from reasoning_lab.artifacts.console import progress
 from reasoning_lab.artifacts.cue import Cue
+from reasoning_lab.artifacts.listening import Listener
 from reasoning_lab.artifacts.preflight import preflight
 from reasoning_lab.artifacts.taxonomy import TaxonomyClusters, build_bank
 from reasoning_lab.artifacts.workers import Report, call_all
@@ -156,25 +157,31 @@ def _build_one(
     lines = StringIO()
     store = open_store(root, lambda line: report(("line", line)))
     console = Console(file=lines, width=200)
-    Context(store, runtime, console, _rarely(report), provenance, _models=_worker_models).folder(artifact)
+    Context(store, runtime, console, [_Relay(report)], provenance, _models=_worker_models).folder(artifact)
     report(("line", lines.getvalue().rstrip("\n")))
 
 
-def _rarely(report: Report) -> OnProgress:
-    """Progress events, at most five a second and the last one always."""
-    last = [0.0]
+class _Relay(Listener):
+    """Tells the parent: of progress at most five times a second and at the end always."""
 
-    def on_progress(caption: str, total: int, done: int, tokens: int) -> None:
-        if done == total or time.monotonic() - last[0] > REPORT_SECONDS:
-            last[0] = time.monotonic()
-            report(("progress", caption, total, done, tokens))
+    def __init__(self, report: Report) -> None:
+        self._report = report
+        self._last = 0.0
 
-    return on_progress
+    def on_progress(self, label: str, total: int, done: int, tokens: int) -> None:
+        if done == total or time.monotonic() - self._last > REPORT_SECONDS:
+            self._last = time.monotonic()
+            self._report(("progress", label, total, done, tokens))
+
+    def on_values(self, label: str, values: Mapping[str, float]) -> None:
+        self._report(("values", label, dict(values)))
 
 
 def _relay(event: Any, context: Context) -> None:
     kind, *rest = event
     if kind == "progress":
         context.on_progress(*rest)
+    elif kind == "values":
+        context.on_values(*rest)
     elif rest[0]:
         context.tell(rest[0])

@@ -1,5 +1,5 @@
-"""`python -m reasoning_lab.launch.lane SWEEP FD`: works off the cells whose numbers come in on stdin, with one load of
-their models, and answers on the file descriptor FD. Only lanes.py starts it."""
+"""`python -m reasoning_lab.launch.lane SWEEP FD PARENT`: works off the cells whose numbers come in on stdin, with one load
+of their models, and answers on the file descriptor FD, while the process PARENT lives. Only lanes.py starts it."""
 
 import argparse
 import os
@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from reasoning_lab.artifacts.base import Context
+from reasoning_lab.artifacts.stopping import end_with
 from reasoning_lab.launch.folders import read_submitted
 from reasoning_lab.launch.job import open_context, save_on_signals, work
 from reasoning_lab.launch.lanes import SHARED
@@ -21,9 +22,11 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("folder", type=Path)
     parser.add_argument("replies", type=int)
+    parser.add_argument("parent", type=int)
     parser.add_argument("--in-terminal", action="store_true")
     told = parser.parse_args()
     save_on_signals()
+    end_with(told.parent)
     context: Context | None = None
     with os.fdopen(told.replies, "w", encoding="utf-8", buffering=1) as replies:
         for line in sys.stdin:

@@ -1,5 +1,5 @@
-"""`python -m reasoning_lab.launch.lane SWEEP FD PARENT`: works off the cells whose numbers come in on stdin, with one load
-of their models, and answers on the file descriptor FD, while the process PARENT lives. Only lanes.py starts it."""
+"""Works off the cells whose numbers come in on stdin, with one load of their models, and answers on a file descriptor,
+while its parent lives: `python -m reasoning_lab.launch.lane SWEEP FD PARENT`. Only lanes.py starts it."""
 
 import argparse
 import os

@@ -19,7 +19,7 @@ from reasoning_lab.launch.lanes import Lanes, Plan
 from reasoning_lab.launch.launchers import Basic, Slurm
 from reasoning_lab.launch.provenance import git_state, typed
 from reasoning_lab.launch.queue import ask, local_id
-from reasoning_lab.launch.sweep_folder import ENDED, CellState, SentJob, Sweep
+from reasoning_lab.launch.sweep_folder import AT_WORK, ENDED, CellState, SentJob, Sweep
 from reasoning_lab.report.collect.provenance import of_sweep
 from reasoning_lab.report.collect.sweep import collect_sweep, write_finished
 from reasoning_lab.stages import CELLS_SHARE
@@ -38,6 +38,7 @@ PAGE_SECONDS = 30.0
 def create_sweep(launch: Launch, identity: str) -> Sweep:
     """Write the sweep and its cells down."""
     outputs = launch.experiments[0].outputs
+    Sweep.refuse_another(launch.folder)
     make_folder(launch.folder, outputs, is_folder_given(launch))
     for run in launch.runs:
         write_submitted(run)
@@ -155,7 +156,7 @@ def _wait(sweep: Sweep, sent: Sequence[SentJob], console: Console) -> int:
     end_on_signals(lambda _: _say_running(sweep, sent))
     console.print("Waiting for them; Ctrl-C leaves them running.")
     with Watch(sweep, console):
-        while any(each.state in ("waiting", "queued", "running") for each in sweep.states(ask(sweep))):
+        while any(each.state in AT_WORK for each in sweep.states(ask(sweep))):
             time.sleep(QUEUE_SECONDS)
     return sum_up(sweep, console)
 

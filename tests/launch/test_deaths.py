@@ -15,8 +15,9 @@ from tests.command import environment, lab
 from tests.launch.test_sweep import answers, is_drawing, rows, sweep_folder, told, wait_until
 
 LONG = (
-    "-m", "sweep=power_grid", "sampler.alpha=2,4", "sampler.block_size=8", "benchmark.n_problems=24", "runtime.rows=8",
+    "-m", "sweep=power_grid", "sampler.alpha=2,4", "sampler.block_size=8", "benchmark.n_problems=16", "runtime.rows=16",
     "stage=grades", "tracking=local", "runtime.build_shared=false",
+    "sampler.n_steps=4", "benchmark.max_new_tokens=96",
 )  # fmt: skip
 """Two cells of some ten seconds."""
 

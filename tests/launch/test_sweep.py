@@ -97,17 +97,35 @@ def test_a_sweep_in_processes_of_this_machine(tmp_path: Path) -> None:
     ) in again.stdout.replace(str(tmp_path) + "/", "")
     assert sweep_folder(tmp_path) == folder
 
-    anew = lab(tmp_path, *GRID, "stage=report", "resume=false", "tracking=local")
+    anew = lab(tmp_path, *GRID, "resume=false", "tracking=local")
     assert anew.returncode == 0, anew.stdout + anew.stderr
     assert len(list(tmp_path.glob("outputs/sweeps/power_grid/*"))) == 2
     assert len([path for path in tmp_path.glob("outputs/artifacts/completions/*") if path.is_dir()]) == 4
 
-    # A cell reads what was submitted: with another value there, it does that, whatever conf/ says.
     shown = lab(tmp_path, "sweep", "status", "outputs/sweeps/power_grid")
     assert "2 cells: 2 completed" in shown.stdout
     assert "Nothing to run again" in lab(tmp_path, "sweep", "retry", "outputs/sweeps/power_grid").stdout
     collected = lab(tmp_path, "sweep", "collect", str(folder))
     assert "2 of 2 cells completed" in collected.stdout
+
+
+def test_cells_read_the_config_that_was_submitted(tmp_path: Path) -> None:
+    """The file is rewritten between the submission and the first cell."""
+    (tmp_path / "mine" / "sampler").mkdir(parents=True)
+    file = tmp_path / "mine" / "sampler" / "mine.yaml"
+    file.write_text("defaults:\n  - power\nalpha: 2\n")
+    code = (
+        "import reasoning_lab.launch.sweep as s, pathlib; create = s.create_sweep\n"
+        "def edited(*a):\n"
+        "    made = create(*a); pathlib.Path('mine/sampler/mine.yaml').write_text('_target_: os.system'); return made\n"
+        "s.create_sweep = edited"
+    )
+    words = ("-m", "sampler=mine", "arms=single", "seed=0,1", "tracking=local", *TINY)
+    done = lab(tmp_path, "--config-dir", "mine", *words, code=code)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "os.system" in file.read_text()
+    (folder,) = tmp_path.glob("outputs/sweeps/multirun/*")
+    assert [(row["config"]["seed"], row["config"]["sampler"]["alpha"]) for row in rows(folder)] == [(0, 2), (1, 2)]
 
 
 def test_a_bad_cell_stops_a_sweep_before_its_first_job(tmp_path: Path) -> None:

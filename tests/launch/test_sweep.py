@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from omegaconf import OmegaConf
 
 from reasoning_lab.launch.compose import Composer
 from reasoning_lab.launch.options import Launching
@@ -242,6 +243,32 @@ def test_values_are_counted_without_being_made() -> None:
     assert count("sweep=power_grid") == 12
     assert count("sweep=power_grid", "sampler.alpha=3") == 3
     assert count("seed=1") == 1
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ("sweep=power_grid",),
+        ("sweep=taxonomy_grid", "taxonomy.layer=1,2", "taxonomy.n_clusters=5"),
+        ("seed=1,2", "sampler=power,greedy", "arms=single", "+arms.single.label=x,y", "benchmark.n_problems=3"),
+        ("benchmark=arithmetic,gsm8k", "sampler.alpha=2", "hydra.launcher.processes=1", "~tracking.project"),
+        ("sampler.alpha=2,3", "sampler.alpha=4", "++title=new", "arms.base.sampler.max_new_tokens=5,6"),
+    ],
+)
+def test_cells_composed_together_are_those_that_hydra_composes_one_by_one(overrides: tuple[str, ...]) -> None:
+    composer = Composer()
+    master = composer.compose(overrides, multirun=True)
+    for cell in composer.cells(master):
+        alone = composer.config_loader.load_sweep_config(master, list(cell.overrides))
+        ours, theirs = (OmegaConf.to_container(config, resolve=False) for config in (cell.config, alone))
+        assert isinstance(ours, dict) and isinstance(theirs, dict)
+        assert {key: value for key, value in ours.items() if key != "hydra"} == {
+            key: value for key, value in theirs.items() if key != "hydra"
+        }
+        told = ours["hydra"]["overrides"]["task"], ours["hydra"]["runtime"]["choices"], ours["hydra"]["job_logging"]
+        assert told == (
+            theirs["hydra"]["overrides"]["task"], theirs["hydra"]["runtime"]["choices"], theirs["hydra"]["job_logging"]
+        )  # fmt: skip
 
 
 def test_a_search_is_optunas_and_its_cells_are_ours(tmp_path: Path) -> None:

@@ -1,17 +1,19 @@
 """From yaml files and overrides to composed configs; every mistake is one message that names the key.
 
-Hydra composes; `whitelist` then refuses every class that is not ours or one of Hydra's own plug-ins; `typed` makes the
-objects.
+Hydra composes, from files that `sources` has measured; all is resolved to plain data; `whitelist` refuses every class
+that is not ours or a plug-in of Hydra's in its place; `typed` makes the objects.
 """
 
+import copy
 import difflib
 import math
 import re
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import yaml
 from hydra._internal.hydra import Hydra
@@ -21,16 +23,18 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 from omegaconf.resolvers import oc
 
 from reasoning_lab.launch.errors import ConfigError
-from reasoning_lab.launch.whitelist import check_targets, unresolved
+from reasoning_lab.launch.interpolation import bounded_interpolation, plain_data, unresolved
+from reasoning_lab.launch.secret_words import check_overrides, is_secret_variable, secret_shape
+from reasoning_lab.launch.shell_lines import check_shell_lines
+from reasoning_lab.launch.sources import use_bounded_sources
+from reasoning_lab.launch.whitelist import check_hydra, check_plain
 
 CONFIG_NAME = "config"
-SECRET_WORDS = ("KEY", "TOKEN", "SECRET", "PASSWORD", "PASSWD", "CREDENTIAL")
-"""Environment variables with one of these in their name can't be read into a config, which runs save and share."""
 
 
 # -- places and resolvers ----------------------------------------------------------------------------------------------
@@ -59,9 +63,10 @@ def reciprocal(value: Any) -> float:
 
 def environment(name: str, *default: Any) -> Any:
     """oc.env without secrets."""
-    if any(word in name.upper() for word in SECRET_WORDS):
-        raise ValueError(f"${{oc.env:{name}}} looks like a secret, and configs are saved; leave it in the environment")
-    return oc.env(name, *default)
+    value = None if is_secret_variable(name) else oc.env(name, *default)
+    if is_secret_variable(name) or (isinstance(value, str) and secret_shape(name, value)):
+        raise ValueError(f"oc.env:{name} looks like a secret, and configs are saved; leave it in the environment")
+    return value
 
 
 OmegaConf.register_new_resolver("lab_root", lambda: str(lab_root()), replace=True)
@@ -69,6 +74,7 @@ OmegaConf.register_new_resolver("random_hex", lambda: secrets.token_hex(3), use_
 OmegaConf.register_new_resolver("sweep_name", lambda chosen: chosen or "multirun", replace=True)
 OmegaConf.register_new_resolver("reciprocal", reciprocal, replace=True)
 OmegaConf.register_new_resolver("oc.env", environment, replace=True)
+use_bounded_sources()
 
 
 # -- composing ---------------------------------------------------------------------------------------------------------
@@ -99,14 +105,33 @@ class Composer:
         GlobalHydra.instance().clear()
 
     def compose(self, overrides: Sequence[str], multirun: bool = False) -> DictConfig:
-        """The config of a run, or the one that a sweep's cells derive from, targets checked."""
+        """The config of a run, or the one that a sweep's cells derive from; Hydra's part checked as it resolves."""
         mode = RunMode.MULTIRUN if multirun else RunMode.RUN
-        try:
+        check_overrides(overrides)
+        with self._told(overrides):
             config = self._hydra.compose_config(self._config_name, list(overrides), mode)
+        self._check_hydra(config, overrides)
+        return config
+
+    def _check_hydra(self, config: DictConfig, overrides: Sequence[str]) -> None:
+        if sorted(line for lines in _told_overrides(config).values() for line in lines) != sorted(overrides):
+            raise ConfigError("hydra.overrides: says what the command line said; remove it from the files.")
+        hydra = resolved_hydra(config)
+        check_hydra(hydra, _outputs(config))
+        check_shell_lines(hydra, overrides, lab_root() / "multirun_launchers")
+
+    @contextmanager
+    def _told(self, overrides: Sequence[str]) -> Iterator[None]:
+        """Every error of a composition as one of ours, for its files may hold anything."""
+        try:
+            with bounded_interpolation():
+                yield
+        except ConfigError:
+            raise
         except (HydraException, OmegaConfBaseException, yaml.YAMLError) as error:
             raise ConfigError(self._explained(error, overrides)) from error
-        check_targets(config)
-        return config
+        except Exception as error:
+            raise ConfigError(f"the files can't be composed ({type(error).__name__}: {_one_line(error)}).") from error
 
     def help(self, overrides: Sequence[str], resolve: bool) -> str:
         """The text of --help: groups with their options, and the config as it would be."""
@@ -138,9 +163,10 @@ class Composer:
         """
         from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 
-        sweeper, task = master.hydra.sweeper, [str(line) for line in master.hydra.overrides.task]
+        sweeper, task = master.hydra.sweeper, _told_overrides(master)["task"]
         is_basic = str(sweeper._target_).endswith(".BasicSweeper")
-        params = [f"{key}={value}" for key, value in (sweeper.params or {}).items()] if is_basic else []
+        axes = resolved_hydra(master)["sweeper"].get("params") or {}
+        params = [f"{key}={value}" for key, value in axes.items()] if is_basic else []
         try:
             parser = OverridesParser.create(config_loader=self._hydra.config_loader)
             parsed = parser.parse_overrides([*params, *task])
@@ -152,12 +178,12 @@ class Composer:
         return [self._cell(master, tuple(overrides)) for overrides in batch]
 
     def _cell(self, master: DictConfig, overrides: tuple[str, ...]) -> Cell:
-        hydra = [str(line) for line in master.hydra.overrides.hydra]
-        try:
+        told = [*_told_overrides(master)["hydra"], *overrides]
+        check_overrides(told)
+        with self._told(told):
             config = self._hydra.config_loader.load_sweep_config(master, list(overrides))
-        except (HydraException, OmegaConfBaseException, yaml.YAMLError) as error:
-            raise ConfigError(self._explained(error, [*hydra, *overrides])) from error
-        check_targets(config)
+        self._check_hydra(config, told)
+        check_plain(resolved(config))
         return Cell(overrides, config)
 
     def _explained(self, error: Exception, overrides: Sequence[str]) -> str:
@@ -209,9 +235,55 @@ def without_hydra(config: DictConfig) -> DictConfig:
 
 def resolved(config: DictConfig) -> dict[str, Any]:
     """The config as plain data, interpolations resolved, Hydra's part left out."""
+    return plain_data(without_hydra(config))
+
+
+def resolved_hydra(config: DictConfig, number: int = 0, folder: Path | None = None) -> dict[str, Any]:
+    """Hydra's part as plain data, for the run or cell `number` in `folder` (None: where the config says).
+
+    What only a run knows (its number, job and folder) is set, so that nothing is left to be resolved later; what can't
+    be resolved is refused, by its key. This very data is what `check_hydra` checks, what is saved, and what logging is
+    configured from.
+    """
+    if folder is None:
+        folder = Path(_told_folder(config))
+    known = copy.deepcopy(config)
+    overrides = _told_overrides(config)
+    # The command line is kept as it was typed: an interpolation in it is the business of the key that it sets.
+    dirname = str(config.hydra.job._get_node("override_dirname")._value()).replace("${", "{")
+    with open_dict(known.hydra):
+        known.hydra.overrides.hydra, known.hydra.overrides.task = [], []
+        known.hydra.job.override_dirname = dirname
+        known.hydra.job.num, known.hydra.job.id = number, str(number)
+        known.hydra.runtime.output_dir = str(folder.absolute())
+        known.hydra.hydra_help.hydra_help = "full"  # Hydra has no value for it.
+    return plain_data(known, "hydra") | {"overrides": overrides}
+
+
+def _told_overrides(config: DictConfig) -> dict[str, list[str]]:
+    """The command line's overrides of Hydra's part and of ours, as they were typed."""
+    plain = OmegaConf.to_container(config.hydra.overrides, resolve=False)
+    assert isinstance(plain, dict)
+    return {str(part): [str(line) for line in lines or []] for part, lines in plain.items()}
+
+
+def _told_folder(config: DictConfig) -> str:
+    """Where Hydra's part says that a run goes; asked of the config itself, which keeps the time and the random part."""
     try:
-        plain = OmegaConf.to_container(without_hydra(config), resolve=True, throw_on_missing=True)
+        with bounded_interpolation():
+            folders = str(config.hydra.run.dir), str(config.hydra.sweep.dir)
     except OmegaConfBaseException as error:
         raise ConfigError(unresolved(error)) from error
-    assert isinstance(plain, dict)
-    return cast(dict[str, Any], plain)
+    return folders[config.hydra.mode == RunMode.MULTIRUN]
+
+
+def _outputs(config: DictConfig) -> str:
+    """The folder that everything is written below."""
+    try:
+        with bounded_interpolation():
+            outputs = config.get("outputs")
+    except OmegaConfBaseException as error:
+        raise ConfigError(unresolved(error)) from error
+    if not isinstance(outputs, str) or not outputs.strip():
+        raise ConfigError(f"outputs={outputs}: must be a folder; set outputs=FOLDER.")
+    return outputs

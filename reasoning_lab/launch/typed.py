@@ -17,12 +17,17 @@ from omegaconf import DictConfig
 from reasoning_lab.experiment import Experiment
 from reasoning_lab.launch.compose import choices, resolved
 from reasoning_lab.launch.errors import ConfigError
-from reasoning_lab.launch.whitelist import check_target
+from reasoning_lab.launch.whitelist import check_plain, check_target
 
 
 def build(config: DictConfig) -> Experiment:
     """The typed Experiment of a composed config (Hydra's part is left out)."""
-    plain = resolved(config)
+    return build_plain(resolved(config))
+
+
+def build_plain(plain: dict[str, Any]) -> Experiment:
+    """The typed Experiment of a resolved config: as it was composed, or as a job reads it again from its folder."""
+    check_plain(plain)
     experiment = _build(Experiment, plain, "")
     assert isinstance(experiment, Experiment)
     return experiment
@@ -72,7 +77,7 @@ def _object(cls: type, value: dict[str, Any], path: str, hint: Any) -> Any:
 def _target(name: Any, path: str) -> type:
     """The dataclass that `_target_` names."""
     module, _, attribute = str(name).rpartition(".")
-    check_target(_join(path, "_target_"), name, in_hydra=False)
+    check_target(_join(path, "_target_"), name)
     try:
         target = getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError) as error:

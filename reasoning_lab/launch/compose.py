@@ -18,9 +18,13 @@ from typing import Any
 import yaml
 from hydra._internal.hydra import Hydra
 from hydra._internal.utils import create_config_search_path
+from hydra.core.config_loader import ConfigLoader
 from hydra.core.config_search_path import SearchPathQuery
+from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import ChoiceSweep, Override, RangeSweep
+from hydra.core.plugins import Plugins
 from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
@@ -77,6 +81,15 @@ OmegaConf.register_new_resolver("oc.env", environment, replace=True)
 use_bounded_sources()
 
 
+def own_the_launchers() -> None:
+    """Take Hydra's and its plug-ins' own configs of the launchers out of their store: the names are our files', and
+    Hydra would hold those against its own classes."""
+    Plugins.instance()  # Which fills the store.
+    launchers = ConfigStore.instance().repo["hydra"]["launcher"]
+    for file in (lab_root() / "multirun_launchers" / "hydra" / "launcher").glob("*.yaml"):
+        launchers.pop(file.name, None)
+
+
 # -- composing ---------------------------------------------------------------------------------------------------------
 
 
@@ -95,12 +108,13 @@ class Composer:
 
     def __init__(self, config_dir: str | None = None, config_name: str | None = None) -> None:
         self._config_name = config_name or CONFIG_NAME
-        self._config_dir = Path(config_dir).resolve() if config_dir is not None else None
+        self.config_dir = Path(config_dir).resolve() if config_dir is not None else None
         path = create_config_search_path(conf_dir())
-        if self._config_dir is not None:
-            if not self._config_dir.is_dir():
+        if self.config_dir is not None:
+            if not self.config_dir.is_dir():
                 raise ConfigError(f"--config-dir {config_dir}: no such folder.")
-            path.prepend("command-line", f"file://{self._config_dir}", SearchPathQuery(provider="schema"))
+            path.prepend("command-line", f"file://{self.config_dir}", SearchPathQuery(provider="schema"))
+        own_the_launchers()
         self._hydra = Hydra.create_main_hydra2("main", path)
         GlobalHydra.instance().clear()
 
@@ -116,9 +130,7 @@ class Composer:
     def _check_hydra(self, config: DictConfig, overrides: Sequence[str]) -> None:
         if sorted(line for lines in _told_overrides(config).values() for line in lines) != sorted(overrides):
             raise ConfigError("hydra.overrides: says what the command line said; remove it from the files.")
-        hydra = resolved_hydra(config)
-        check_hydra(hydra, _outputs(config))
-        check_shell_lines(hydra, overrides, lab_root() / "multirun_launchers")
+        resolved_hydra(config)
 
     @contextmanager
     def _told(self, overrides: Sequence[str]) -> Iterator[None]:
@@ -147,37 +159,64 @@ class Composer:
             ]
         )
 
+    @property
+    def config_loader(self) -> ConfigLoader:
+        """Hydra's."""
+        return self._hydra.config_loader
+
     def _groups(self) -> dict[str, list[str]]:
         """Options by group, of all folders; Hydra's own listing takes as long as everything else together."""
-        options: dict[str, set[str]] = {"hydra/launcher": {"basic"}}
-        own = [self._config_dir] if self._config_dir else []
+        options: dict[str, set[str]] = {}
+        own = [self.config_dir] if self.config_dir else []
         for folder in (Path(conf_dir()), lab_root() / "multirun_launchers", *own):
             for file in folder.glob("*/**/*.yaml"):
                 options.setdefault(file.parent.relative_to(folder).as_posix(), set()).add(file.stem)
         return {group: sorted(names) for group, names in options.items()}
 
+    def is_search(self, master: DictConfig) -> bool:
+        """Whether the sweeper chooses its cells as it goes (Optuna), so that there are none yet."""
+        return not str(master.hydra.sweeper._target_).endswith(".BasicSweeper")
+
+    def count_cells(self, master: DictConfig) -> int:
+        """How many cells a sweep has, without making them; of a search its trials."""
+        if self.is_search(master):
+            return int(master.hydra.sweeper.n_trials)
+        return math.prod(_n_values(override) for override in self._parsed(master))
+
+    def swept(self, master: DictConfig) -> dict[str, list[str]]:
+        """Key → values, of the keys that a sweep varies."""
+        varied = [override for override in self._parsed(master) if override.is_sweep_override()]
+        return {override.get_key_element(): list(map(str, override.sweep_string_iterator())) for override in varied}
+
     def cells(self, master: DictConfig) -> list[Cell]:
         """A sweep's cells in the order of their numbers, expanded as Hydra's BasicSweeper does.
 
-        A sweeper that chooses its cells as it goes (Optuna) has none yet: the overrides that don't vary stand for all.
+        A search has none yet: the overrides that don't vary stand for all.
         """
         from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 
-        sweeper, task = master.hydra.sweeper, _told_overrides(master)["task"]
-        is_basic = str(sweeper._target_).endswith(".BasicSweeper")
-        axes = resolved_hydra(master)["sweeper"].get("params") or {}
-        params = [f"{key}={value}" for key, value in axes.items()] if is_basic else []
+        parsed = self._parsed(master)
+        if self.is_search(master):
+            parsed = [override for override in parsed if not override.is_sweep_override()]
         try:
-            parser = OverridesParser.create(config_loader=self._hydra.config_loader)
-            parsed = parser.parse_overrides([*params, *task])
-            if not is_basic:
-                parsed = [override for override in parsed if not override.is_sweep_override()]
             (batch,) = BasicSweeper.split_arguments(parsed, None)
         except HydraException as error:
             raise ConfigError(_one_line(error)) from error
-        return [self._cell(master, tuple(overrides)) for overrides in batch]
+        return [self.cell(master, tuple(overrides)) for overrides in batch]
 
-    def _cell(self, master: DictConfig, overrides: tuple[str, ...]) -> Cell:
+    def _parsed(self, master: DictConfig) -> list[Override]:
+        """The overrides of all cells, sweeps unexpanded; the command line's come last and win."""
+        task = _told_overrides(master)["task"]
+        params = resolved_hydra(master)["sweeper"].get("params") or {}
+        try:
+            parser = OverridesParser.create(config_loader=self._hydra.config_loader)
+            parsed = parser.parse_overrides([*(f"{key}={value}" for key, value in params.items()), *task])
+        except HydraException as error:
+            raise ConfigError(_one_line(error)) from error
+        return list({override.get_key_element(): override for override in parsed}.values())
+
+    def cell(self, master: DictConfig, overrides: tuple[str, ...]) -> Cell:
+        """The cell of these overrides."""
         told = [*_told_overrides(master)["hydra"], *overrides]
         check_overrides(told)
         with self._told(told):
@@ -228,6 +267,16 @@ def _one_line(error: BaseException) -> str:
     return " ".join(" ".join(parts).split())
 
 
+def _n_values(override: Override) -> int:
+    """Over how many values an override sweeps, without making them; 1 where it does not."""
+    value = override.value()
+    if not override.is_sweep_override():
+        return 1
+    if isinstance(value, RangeSweep) and value.start is not None and value.stop is not None:
+        return max(0, math.ceil((value.stop - value.start) / value.step))
+    return len(value.list) if isinstance(value, ChoiceSweep) else sum(1 for _ in override.sweep_string_iterator())
+
+
 def without_hydra(config: DictConfig) -> DictConfig:
     """Our part of a composed config."""
     return OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
@@ -238,26 +287,31 @@ def resolved(config: DictConfig) -> dict[str, Any]:
     return plain_data(without_hydra(config))
 
 
-def resolved_hydra(config: DictConfig, number: int = 0, folder: Path | None = None) -> dict[str, Any]:
-    """Hydra's part as plain data, for the run or cell `number` in `folder` (None: where the config says).
+def resolved_hydra(config: DictConfig, folder: Path | None = None, number: int | None = None) -> dict[str, Any]:
+    """Hydra's part as plain data, checked: of the run in `folder` (None: where the config says), or of the sweep's cell
+    `number` there.
 
-    What only a run knows (its number, job and folder) is set, so that nothing is left to be resolved later; what can't
-    be resolved is refused, by its key. This very data is what `check_hydra` checks, what is saved, and what logging is
-    configured from.
+    What only a run knows (its folder, number and job) is set, so that nothing is left to be resolved later; what can't
+    be resolved is refused, by its key. This very data is what is saved and what logging is configured from.
     """
     if folder is None:
         folder = Path(_told_folder(config))
-    known = copy.deepcopy(config)
-    overrides = _told_overrides(config)
+    known, overrides = copy.deepcopy(config), _told_overrides(config)
     # The command line is kept as it was typed: an interpolation in it is the business of the key that it sets.
     dirname = str(config.hydra.job._get_node("override_dirname")._value()).replace("${", "{")
+    OmegaConf.set_readonly(known.hydra, False)
     with open_dict(known.hydra):
+        known.hydra.pop("help")  # Texts, one of them left open by Hydra.
+        known.hydra.pop("hydra_help")
         known.hydra.overrides.hydra, known.hydra.overrides.task = [], []
         known.hydra.job.override_dirname = dirname
-        known.hydra.job.num, known.hydra.job.id = number, str(number)
+        known.hydra.job.num, known.hydra.job.id = number or 0, folder.name
+        known.hydra.mode = RunMode.RUN if number is None else RunMode.MULTIRUN
         known.hydra.runtime.output_dir = str(folder.absolute())
-        known.hydra.hydra_help.hydra_help = "full"  # Hydra has no value for it.
-    return plain_data(known, "hydra") | {"overrides": overrides}
+    plain = plain_data(known, "hydra") | {"overrides": overrides}
+    check_hydra(plain, _outputs(config))
+    check_shell_lines(plain, [line for lines in overrides.values() for line in lines], lab_root() / "multirun_launchers")
+    return plain
 
 
 def _told_overrides(config: DictConfig) -> dict[str, list[str]]:

@@ -19,9 +19,6 @@ OUR_CLASS = re.compile(r"reasoning_lab(\.[A-Za-z_]\w*)+", re.ASCII)
 """Every class that a config may name in our part; `typed` takes dataclasses alone."""
 LAUNCHERS = frozenset(
     {
-        "hydra._internal.core_plugins.basic_launcher.BasicLauncher",
-        "hydra_plugins.hydra_submitit_launcher.submitit_launcher.LocalLauncher",
-        "hydra_plugins.hydra_submitit_launcher.submitit_launcher.SlurmLauncher",
         "reasoning_lab.launch.launchers.Basic",
         "reasoning_lab.launch.launchers.Local",
         "reasoning_lab.launch.launchers.Slurm",

@@ -16,11 +16,16 @@ def require_positive(owner: Any, *names: str) -> None:
         require(value > 0, name, value, "above 0", f"set {name} to a positive number")
 
 
-def require_count(owner: Any, *names: str) -> None:
-    """Each named field is a whole number of at least 1."""
+MOST_COUNT = 10_000_000
+"""More than any count of problems, tokens, steps or rows in use: a larger one is a slip, and would fill the memory."""
+
+
+def require_count(owner: Any, *names: str, most: int = MOST_COUNT) -> None:
+    """Each named field is a whole number of at least 1, and of no more than any real use has."""
     for name in names:
         value = getattr(owner, name)
         require(is_count(value, 1), name, value, "a whole number of at least 1", f"raise {name}")
+        require(value <= most, name, value, f"at most {most:,}", f"lower {name}")
 
 
 def require_one_of(choices: Any, name: str, value: object) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from reasoning_lab.benchmark.base import Benchmark, problems_of
+from reasoning_lab.benchmark.base import MOST_PROBLEMS, Benchmark, problems_of
 from reasoning_lab.benchmark.overlap import shared_problems
 from reasoning_lab.checks import require, require_count, require_positive
 from reasoning_lab.cue.search import CueChoice, CueSearch, NoCue
@@ -38,6 +38,8 @@ Stage = Literal[
 """What can be made; stages.py has a function of each."""
 
 
+MOST_CHAINS, MOST_ROWS, MOST_PROCESSES = 10_000_000, 65_536, 1_024
+"""Chains of one arm, sequences side by side, processes or threads: more than any machine in use works on."""
 NO_CUE = NoCue()
 """Where a benchmark has no option of the group `cue`."""
 
@@ -83,7 +85,7 @@ class Taxonomy(TaxonomyChoice):
     """Share of the problems whose sentences are left out of the clustering, and scored beside those that are in it."""
 
     def __post_init__(self) -> None:
-        require_count(self, "n_clusters")
+        require_count(self, "n_clusters", most=MOST_ROWS)
         share = self.heldout_share
         require(0 <= share < 1, "heldout_share", share, "in [0, 1)", "0 scores the clustered sentences alone")
         if self.layer not in self.layers:
@@ -130,7 +132,8 @@ class PassK:
     """Chains per problem: the largest k."""
 
     def __post_init__(self) -> None:
-        require_count(self, "n_problems", "n_samples")
+        require_count(self, "n_problems", most=MOST_PROBLEMS)
+        require_count(self, "n_samples", most=MOST_CHAINS)
 
 
 @dataclass(frozen=True)
@@ -153,7 +156,14 @@ class Runtime:
     """Before a sweep, the launching process draws what several cells need; else the first cell that needs it does."""
 
     def __post_init__(self) -> None:
-        require_count(self, "rows", "max_prompt_tokens", "workers")
+        require_count(self, "max_prompt_tokens")
+        require_count(self, "rows", most=MOST_ROWS)
+        require_count(self, "workers", most=MOST_PROCESSES)
+        threads = self.threads
+        holds = 0 <= threads <= MOST_PROCESSES
+        require(holds, "threads", threads, f"from 0 to {MOST_PROCESSES:,}", "0 leaves torch's default")
+        wait = self.checkpoint_seconds
+        require(wait >= 0, "checkpoint_seconds", wait, "at least 0", "0 saves at every block")
 
 
 @dataclass(frozen=True)
@@ -205,8 +215,11 @@ class Experiment:
     """What a sweeper optimises, a name among the run's metrics; None: the studied arm's accuracy."""
 
     def __post_init__(self) -> None:
-        require_count(self, "n_samples")
+        require_count(self, "n_samples", most=MOST_CHAINS)
         require_positive(self, "typical_length")
+        n = (self.benchmark.n_problems or 1) * self.n_samples
+        bound = f"at most {MOST_CHAINS:,} chains, and {self.benchmark.n_problems or 'all'} problems make {n:,}"
+        require(n <= MOST_CHAINS, "n_samples", self.n_samples, bound, "lower n_samples or benchmark.n_problems")
         known = ", ".join(self.arms)
         if self.baseline not in self.arms:
             raise ValueError(f"baseline={self.baseline}: must be one of the arms ({known}); set it to one.")

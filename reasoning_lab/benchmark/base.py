@@ -14,6 +14,8 @@ from reasoning_lab.records import Grade, Problem
 Finish = Literal["stop", "cap"]
 """How a completion ended: by itself, or cut off at `max_new_tokens`."""
 OnBadRow = Literal["stop", "skip"]
+MOST_PROBLEMS = 1_000_000
+"""Of one run: they are held in memory, and no benchmark comes near."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +41,7 @@ class Benchmark(ABC):
     def __post_init__(self) -> None:
         n = self.n_problems
         require(n is None or is_count(n, 1), "n_problems", n, "a whole number of at least 1", "null takes all")
+        require(n is None or n <= MOST_PROBLEMS, "n_problems", n, f"at most {MOST_PROBLEMS:,}", "lower n_problems")
         require_count(self, "max_new_tokens")
 
     @property

@@ -105,9 +105,11 @@ def _checked(cell: Cell, is_sweep: bool = False) -> "Experiment":
     """The cell's experiment."""
     try:
         resolved(cell.config)  # What refers to nothing is told before the options' classes, and torch, are loaded.
+        from reasoning_lab.launch.machine import check_machine
         from reasoning_lab.launch.typed import build
 
         experiment = build(cell.config)
+        check_machine(experiment, cell.config.hydra.launcher if is_sweep else None)
         # What needs a network is compared by the job.
         experiment.check_disjoint({}, is_offline=True)
     except (ConfigError, ValueError) as error:

@@ -1,7 +1,7 @@
 """From yaml files and overrides to composed configs; every mistake is one message that names the key.
 
-Hydra composes; `whitelist` then refuses every class that is not ours or one of Hydra's own plug-ins; `typed` makes the
-objects.
+Hydra composes, from files that `sources` has measured; all is resolved to plain data; `whitelist` refuses every class
+that is not ours or a plug-in of Hydra's in its place; `typed` makes the objects.
 """
 
 import copy
@@ -9,10 +9,11 @@ import difflib
 import math
 import re
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import yaml
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
@@ -32,11 +33,13 @@ from omegaconf.errors import OmegaConfBaseException
 from omegaconf.resolvers import oc
 
 from reasoning_lab.launch.errors import ConfigError
-from reasoning_lab.launch.whitelist import check_targets, unresolved
+from reasoning_lab.launch.interpolation import bounded_interpolation, plain_data, unresolved
+from reasoning_lab.launch.secret_words import check_overrides, is_secret_variable, secret_shape
+from reasoning_lab.launch.shell_lines import check_shell_lines
+from reasoning_lab.launch.sources import use_bounded_sources
+from reasoning_lab.launch.whitelist import check_hydra, check_plain
 
 CONFIG_NAME = "config"
-SECRET_WORDS = ("KEY", "TOKEN", "SECRET", "PASSWORD", "PASSWD", "CREDENTIAL")
-"""Environment variables with one of these in their name can't be read into a config, which runs save and share."""
 
 
 # -- places and resolvers ----------------------------------------------------------------------------------------------
@@ -65,9 +68,10 @@ def reciprocal(value: Any) -> float:
 
 def environment(name: str, *default: Any) -> Any:
     """oc.env without secrets."""
-    if any(word in name.upper() for word in SECRET_WORDS):
-        raise ValueError(f"${{oc.env:{name}}} looks like a secret, and configs are saved; leave it in the environment")
-    return oc.env(name, *default)
+    value = None if is_secret_variable(name) else oc.env(name, *default)
+    if is_secret_variable(name) or (isinstance(value, str) and secret_shape(name, value)):
+        raise ValueError(f"oc.env:{name} looks like a secret, and configs are saved; leave it in the environment")
+    return value
 
 
 OmegaConf.register_new_resolver("lab_root", lambda: str(lab_root()), replace=True)
@@ -75,6 +79,7 @@ OmegaConf.register_new_resolver("random_hex", lambda: secrets.token_hex(3), use_
 OmegaConf.register_new_resolver("sweep_name", lambda chosen: chosen or "multirun", replace=True)
 OmegaConf.register_new_resolver("reciprocal", reciprocal, replace=True)
 OmegaConf.register_new_resolver("oc.env", environment, replace=True)
+use_bounded_sources()
 
 
 def own_the_launchers() -> None:
@@ -117,14 +122,31 @@ class Composer:
         GlobalHydra.instance().clear()
 
     def compose(self, overrides: Sequence[str], multirun: bool = False) -> DictConfig:
-        """The config of a run, or the one that a sweep's cells derive from, targets checked."""
+        """The config of a run, or the one that a sweep's cells derive from; Hydra's part checked as it resolves."""
         mode = RunMode.MULTIRUN if multirun else RunMode.RUN
-        try:
+        check_overrides(overrides)
+        with self._told(overrides):
             config = self._hydra.compose_config(self._config_name, list(overrides), mode)
+        self._check_hydra(config, overrides)
+        return config
+
+    def _check_hydra(self, config: DictConfig, overrides: Sequence[str]) -> None:
+        if sorted(line for lines in _told_overrides(config).values() for line in lines) != sorted(overrides):
+            raise ConfigError("hydra.overrides: says what the command line said; remove it from the files.")
+        resolved_hydra(config)
+
+    @contextmanager
+    def _told(self, overrides: Sequence[str]) -> Iterator[None]:
+        """Every error of a composition as one of ours, for its files may hold anything."""
+        try:
+            with bounded_interpolation():
+                yield
+        except ConfigError:
+            raise
         except (HydraException, OmegaConfBaseException, yaml.YAMLError) as error:
             raise ConfigError(self._explained(error, overrides)) from error
-        check_targets(config)
-        return config
+        except Exception as error:
+            raise ConfigError(f"the files can't be composed ({type(error).__name__}: {_one_line(error)}).") from error
 
     def help(self, overrides: Sequence[str], resolve: bool) -> str:
         """The text of --help: groups with their options, and the config as it would be."""
@@ -187,8 +209,8 @@ class Composer:
 
     def _parsed(self, master: DictConfig) -> list[Override]:
         """The overrides of all cells, sweeps unexpanded; the command line's come last and win."""
-        task = [str(line) for line in master.hydra.overrides.task]
-        params = master.hydra.sweeper.params or {} if "params" in master.hydra.sweeper else {}
+        task = _told_overrides(master)["task"]
+        params = resolved_hydra(master)["sweeper"].get("params") or {}
         try:
             parser = OverridesParser.create(config_loader=self._hydra.config_loader)
             parsed = parser.parse_overrides([*(f"{key}={value}" for key, value in params.items()), *task])
@@ -197,23 +219,28 @@ class Composer:
         return list({override.get_key_element(): override for override in parsed}.values())
 
     def cell(self, master: DictConfig, overrides: tuple[str, ...]) -> Cell:
-        """The cell of these overrides, as Hydra composes it. Cells that choose the same options of all groups differ in
-        values alone: those are composed once."""
-        hydra = [str(line) for line in master.hydra.overrides.hydra]
-        try:
-            parsed = OverridesParser.create().parse_overrides(list(overrides))
-            values = [one for one in parsed if _is_value(one)]
-            choices = tuple(line for line, one in zip(overrides, parsed, strict=True) if not _is_value(one))
-            if (known := (*hydra, "", *choices)) not in self._composed:
-                self._composed[known] = self._hydra.config_loader.load_sweep_config(master, list(choices))
-            config = copy.deepcopy(self._composed[known])
-            OmegaConf.copy_cache(from_config=master, to_config=config)
-            ConfigLoaderImpl._apply_overrides_to_config(values, config)
-            config.hydra.overrides.task = list(overrides)
-        except (HydraException, OmegaConfBaseException, yaml.YAMLError) as error:
-            raise ConfigError(self._explained(error, [*hydra, *overrides])) from error
-        check_targets(config)
+        """The cell of these overrides, checked."""
+        told = [*_told_overrides(master)["hydra"], *overrides]
+        check_overrides(told)
+        with self._told(told):
+            config = self._composed_cell(master, overrides)
+        self._check_hydra(config, told)
+        check_plain(resolved(config))
         return Cell(overrides, config)
+
+    def _composed_cell(self, master: DictConfig, overrides: tuple[str, ...]) -> DictConfig:
+        """As Hydra composes it. Cells that choose the same options of all groups differ in values alone: those are
+        composed once."""
+        parsed = OverridesParser.create().parse_overrides(list(overrides))
+        values = [one for one in parsed if _is_value(one)]
+        choices = tuple(line for line, one in zip(overrides, parsed, strict=True) if not _is_value(one))
+        if (known := (*_told_overrides(master)["hydra"], "", *choices)) not in self._composed:
+            self._composed[known] = self._hydra.config_loader.load_sweep_config(master, list(choices))
+        config = copy.deepcopy(self._composed[known])
+        OmegaConf.copy_cache(from_config=master, to_config=config)
+        ConfigLoaderImpl._apply_overrides_to_config(values, config)
+        config.hydra.overrides.task = list(overrides)
+        return config
 
     def _explained(self, error: Exception, overrides: Sequence[str]) -> str:
         """Hydra's message as one of ours: key, value, what is allowed, next move."""
@@ -274,23 +301,6 @@ def _n_values(override: Override) -> int:
     return len(value.list) if isinstance(value, ChoiceSweep) else sum(1 for _ in override.sweep_string_iterator())
 
 
-def resolved_hydra(config: DictConfig, folder: Path, number: int | None) -> dict[str, Any]:
-    """Hydra's part of a composed config as plain data, with what only the run knows: its folder and number."""
-    known = copy.deepcopy(config)
-    OmegaConf.set_readonly(known.hydra, False)
-    with open_dict(known):
-        known.hydra.runtime.output_dir = str(folder)
-        known.hydra.job.num = number or 0
-        known.hydra.job.id = folder.name
-        known.hydra.mode = "RUN" if number is None else "MULTIRUN"
-    try:
-        plain = OmegaConf.to_container(known, resolve=True, enum_to_str=True)
-    except OmegaConfBaseException as error:
-        raise ConfigError(unresolved(error)) from error
-    assert isinstance(plain, dict)
-    return {key: value for key, value in plain["hydra"].items() if key not in ("help", "hydra_help")}
-
-
 def without_hydra(config: DictConfig) -> DictConfig:
     """Our part of a composed config."""
     return OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
@@ -298,9 +308,62 @@ def without_hydra(config: DictConfig) -> DictConfig:
 
 def resolved(config: DictConfig) -> dict[str, Any]:
     """The config as plain data, interpolations resolved, Hydra's part left out."""
+    return plain_data(without_hydra(config))
+
+
+def resolved_hydra(config: DictConfig, folder: Path | None = None, number: int | None = None) -> dict[str, Any]:
+    """Hydra's part as plain data, checked: of the run in `folder` (None: where the config says), or of the sweep's cell
+    `number` there.
+
+    What only a run knows (its folder, number and job) is set, so that nothing is left to be resolved later; what can't
+    be resolved is refused, by its key. This very data is what is saved and what logging is configured from.
+    """
+    if folder is None:
+        folder = Path(_told_folder(config))
+    known, overrides = copy.deepcopy(config), _told_overrides(config)
+    # The command line is kept as it was typed: an interpolation in it is the business of the key that it sets.
+    dirname = str(config.hydra.job._get_node("override_dirname")._value()).replace("${", "{")
+    OmegaConf.set_readonly(known.hydra, False)
+    with open_dict(known.hydra):
+        known.hydra.pop("help")  # Texts, one of them left open by Hydra.
+        known.hydra.pop("hydra_help")
+        known.hydra.overrides.hydra, known.hydra.overrides.task = [], []
+        known.hydra.job.override_dirname = dirname
+        known.hydra.job.num, known.hydra.job.id = number or 0, folder.name
+        known.hydra.mode = RunMode.RUN if number is None else RunMode.MULTIRUN
+        known.hydra.runtime.output_dir = str(folder.absolute())
+    plain = plain_data(known, "hydra") | {"overrides": overrides}
+    check_hydra(plain, _outputs(config))
+    check_shell_lines(
+        plain, [line for lines in overrides.values() for line in lines], lab_root() / "multirun_launchers"
+    )
+    return plain
+
+
+def _told_overrides(config: DictConfig) -> dict[str, list[str]]:
+    """The command line's overrides of Hydra's part and of ours, as they were typed."""
+    plain = OmegaConf.to_container(config.hydra.overrides, resolve=False)
+    assert isinstance(plain, dict)
+    return {str(part): [str(line) for line in lines or []] for part, lines in plain.items()}
+
+
+def _told_folder(config: DictConfig) -> str:
+    """Where Hydra's part says that a run goes; asked of the config itself, which keeps the time and the random part."""
     try:
-        plain = OmegaConf.to_container(without_hydra(config), resolve=True, throw_on_missing=True)
+        with bounded_interpolation():
+            folders = str(config.hydra.run.dir), str(config.hydra.sweep.dir)
     except OmegaConfBaseException as error:
         raise ConfigError(unresolved(error)) from error
-    assert isinstance(plain, dict)
-    return cast(dict[str, Any], plain)
+    return folders[config.hydra.mode == RunMode.MULTIRUN]
+
+
+def _outputs(config: DictConfig) -> str:
+    """The folder that everything is written below."""
+    try:
+        with bounded_interpolation():
+            outputs = config.get("outputs")
+    except OmegaConfBaseException as error:
+        raise ConfigError(unresolved(error)) from error
+    if not isinstance(outputs, str) or not outputs.strip():
+        raise ConfigError(f"outputs={outputs}: must be a folder; set outputs=FOLDER.")
+    return outputs

@@ -5,7 +5,9 @@ ones.
 """
 
 import importlib
+import math
 import re
+import sys
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -17,12 +19,14 @@ from omegaconf import DictConfig
 from reasoning_lab.launch.compose import choices, resolved
 from reasoning_lab.launch.errors import ConfigError
 from reasoning_lab.launch.options import split_launching
-from reasoning_lab.launch.whitelist import check_target
+from reasoning_lab.launch.whitelist import check_plain, check_target
 
 if TYPE_CHECKING:
     from reasoning_lab.experiment import Experiment
 
 T = TypeVar("T")
+MOST_WHOLE = 10**9
+"""Of any whole number but a seed, which has 64 bits, and a cap on tokens; counts have closer bounds of their own."""
 
 
 def build(config: DictConfig) -> "Experiment":
@@ -31,7 +35,8 @@ def build(config: DictConfig) -> "Experiment":
 
 
 def build_plain(plain: Mapping[str, Any]) -> "Experiment":
-    """The typed Experiment of its resolved config."""
+    """The typed Experiment of its resolved config, as it was composed or as a job reads it again from its folder."""
+    check_plain(plain)
     from reasoning_lab.experiment import Experiment  # Which loads torch; the other options need none.
 
     return build_option(Experiment, plain, "")
@@ -50,7 +55,7 @@ def _build(hint: Any, value: Any, path: str) -> Any:
     if isinstance(value, dict) and "_target_" in value:
         return _object(_target(value["_target_"], path), value, path, hint)
     if hint is Any:
-        return value
+        return _any(value, path)
     if origin in (typing.Union, types.UnionType):
         return _union(arguments, value, path)
     if origin is Literal:
@@ -88,7 +93,7 @@ def _object(cls: type, value: dict[str, Any], path: str, hint: Any) -> Any:
 def _target(name: Any, path: str) -> type:
     """The dataclass that `_target_` names."""
     module, _, attribute = str(name).rpartition(".")
-    check_target(_join(path, "_target_"), name, in_hydra=False)
+    check_target(_join(path, "_target_"), name)
     try:
         target = getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError) as error:
@@ -124,13 +129,37 @@ def _scalar(hint: Any, value: Any, path: str) -> Any:
     """A number, text or truth value as it is; an int becomes a float where one is wanted, so that 4 and 4.0 are one."""
     words = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
     if hint is float and isinstance(value, (int, float)) and not isinstance(value, bool):
-        return float(value)
+        return _finite(value, path)
+    if isinstance(value, int) and abs(value) > (most := _most(path)):
+        _refuse(path, value, f"a whole number of at most {most:,}")
     if hint not in words:
         allowed = f"a {hint.__name__}; choose an option of the group"
         return value if isinstance(value, hint) else _refuse(path, value, allowed)
     if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
         _refuse(path, value, words[hint])
     return value
+
+
+def _most(path: str) -> int:
+    """The largest whole number that a field of this name takes."""
+    words = set(re.split(r"[._\[]", path))
+    return 2**63 - 1 if words & {"seed", "seeds"} else 10**12 if "cap" in words else MOST_WHOLE
+
+
+def _finite(value: float, path: str) -> float:
+    """As a float. No field means anything by nan or inf; what may be without bound is null, or a class of its own."""
+    if abs(value) > sys.float_info.max or math.isnan(value):
+        _refuse(path, value, "a finite number")
+    return float(value)
+
+
+def _any(value: Any, path: str) -> Any:
+    """Free values, as they are, without nan and inf."""
+    if isinstance(value, dict):
+        return {key: _any(item, _join(path, str(key))) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_any(item, f"{path}[{index}]") for index, item in enumerate(value)]
+    return _finite(value, path) if isinstance(value, float) else value
 
 
 def _refuse(path: str, value: Any, allowed: str) -> typing.NoReturn:

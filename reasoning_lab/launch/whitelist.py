@@ -1,125 +1,169 @@
-"""What a config may name: a class of ours, a plug-in of Hydra's; nothing by which it could do more than configure."""
+"""What a config may name: a class of ours, a plug-in of Hydra's in its place; nothing by which it could do more than
+configure.
 
-import os
+All checks are of plain data, every interpolation resolved: what is checked here is what is saved and what a job reads,
+and nothing is resolved later.
+"""
+
 import re
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from omegaconf import DictConfig, ListConfig, OmegaConf
-from omegaconf.errors import InterpolationKeyError, MissingMandatoryValue, OmegaConfBaseException
-
 from reasoning_lab.launch.errors import ConfigError
+from reasoning_lab.launch.logging_section import check_logging
+from reasoning_lab.launch.places import check_below, check_places
+from reasoning_lab.launch.secret_words import check_no_secrets
+from reasoning_lab.launch.sources import MOST_DEPTH, MOST_NODES
 
-PLUGINS = frozenset(
+OUR_CLASS = re.compile(r"reasoning_lab(\.[A-Za-z_]\w*)+", re.ASCII)
+"""Every class that a config may name in our part; `typed` takes dataclasses alone."""
+LAUNCHERS = frozenset(
     {
-        "hydra._internal.core_plugins.basic_launcher.BasicLauncher",
-        "hydra._internal.core_plugins.basic_sweeper.BasicSweeper",
         "reasoning_lab.launch.launchers.Basic",
         "reasoning_lab.launch.launchers.Local",
         "reasoning_lab.launch.launchers.Slurm",
-        "hydra_plugins.hydra_optuna_sweeper.optuna_sweeper.OptunaSweeper",
-        "hydra.experimental.callbacks.LogJobReturnCallback",
-        "optuna.samplers.TPESampler",
-        "optuna.samplers.RandomSampler",
-        "optuna.samplers.CmaEsSampler",
-        "optuna.samplers.NSGAIISampler",
-        "optuna.samplers.GridSampler",
     }
 )
-"""Every class that a config may name under `hydra`."""
-LOG_CLASSES = frozenset(
-    {"logging.StreamHandler", "logging.FileHandler", "logging.Formatter", "colorlog.ColoredFormatter"}
+OPTUNA = "hydra_plugins.hydra_optuna_sweeper.optuna_sweeper.OptunaSweeper"
+SWEEPERS = frozenset({"hydra._internal.core_plugins.basic_sweeper.BasicSweeper", OPTUNA})
+SAMPLERS = frozenset(
+    f"optuna.samplers.{name}"
+    for name in ("TPESampler", "RandomSampler", "CmaEsSampler", "NSGAIISampler", "GridSampler")
 )
-"""Every class that a logging section may name."""
-OUR_CLASS = re.compile(r"reasoning_lab(\.\w+)+")
-"""Every class that a config may name elsewhere; `build` takes dataclasses alone."""
+PLACES = {"hydra.launcher": LAUNCHERS, "hydra.sweeper": SWEEPERS, "hydra.sweeper.sampler": SAMPLERS}
+"""Where under `hydra` a class may be named, and which."""
+KEYS = frozenset(
+    "env mode searchpath run sweep hydra_logging job_logging sweeper launcher callbacks help hydra_help output_subdir "
+    "overrides job runtime verbose".split()
+)
+"""Of `hydra`."""
+_INSTRUCTION = re.compile(r"_\w+_")
+"""Keys by which Hydra's instantiate does more than set a field."""
+_LEFT_OVER = re.compile(r"\$\{|^\?\?\?$")
 
 
-def check_targets(config: DictConfig) -> None:
-    """Refuse every `_target_`, logging class and run folder by which a config could do more than configure."""
-    hydra = config.get("hydra") if "hydra" in config else None
-    for path, node in _nodes(config, ""):
-        in_hydra = path == "hydra" or path.startswith("hydra.")
-        for key in node:
-            _check_key(path, str(key), node, in_hydra)
-    if hydra is not None:
-        _check_folders(config)
+def check_plain(plain: Mapping[str, Any]) -> None:
+    """ConfigError unless our part of a resolved config is plain, small, names our classes alone and has no secret.
+
+    For a config as it was composed, and as a job reads it again from its folder.
+    """
+    check_size(plain)
+    for path, node in mappings(plain):
+        for key, value in node.items():
+            where = f"{path}.{key}" if path else key
+            if key == "_target_":
+                check_target(where, value)
+            elif _INSTRUCTION.fullmatch(key):
+                raise ConfigError(f"{where}: no such key; an option has `_target_` and its own fields alone.")
+    _check_resolved(plain, "")
+    check_no_secrets(plain)
 
 
-def _nodes(node: Any, path: str) -> Iterator[tuple[str, DictConfig]]:
-    """Every mapping with its key path. What an interpolation stands for is visited where it is written, or, where it
-    is written nowhere (a resolver made it), here."""
-    if isinstance(node, DictConfig) and not (node._is_none() or node._is_missing()):
-        yield path, node
-        for key in node:
-            yield from _nodes(_raw(node, key), f"{path}.{key}" if path else str(key))
-    elif isinstance(node, ListConfig) and not (node._is_none() or node._is_missing()):
-        for index in range(len(node)):
-            yield from _nodes(_raw(node, index), f"{path}[{index}]")
-
-
-def _raw(node: Any, key: Any) -> Any:
-    """The child; of an interpolation what it stands for, plain data from a resolver included."""
-    child = node._get_node(key)
-    if not child._is_interpolation():
-        return child
-    try:
-        stands_for = node[key]
-        return OmegaConf.create(stands_for) if isinstance(stands_for, (dict, list)) else stands_for
-    except (OmegaConfBaseException, ValueError):  # Not resolvable yet (hydra.job.num ...): a scalar of the run itself.
-        return None
-
-
-def _check_key(path: str, key: str, node: DictConfig, in_hydra: bool) -> None:
-    where = f"{path}.{key}" if path else key
-    value = node._get_node(key)
-    assert value is not None
-    raw = value._value()
-    if in_hydra and key == "env_set" and path == "hydra.job" and node[key]:
-        raise ConfigError(f"{where}: environment variables are not set by configs; set them in the shell.")
-    is_logging = path.startswith(("hydra.job_logging", "hydra.hydra_logging"))
-    if key == "_target_":
-        check_target(where, raw, in_hydra)
-    elif is_logging and key in ("()", "class") and str(value) not in LOG_CLASSES:
-        raise ConfigError(f"{where}={value}: not allowed; a logging section may name {', '.join(sorted(LOG_CLASSES))}.")
-    elif is_logging and isinstance(raw, str) and re.match(r"ext://(?!sys\.std(out|err)$)", raw):
-        raise ConfigError(f"{where}={raw}: not allowed; only ext://sys.stdout and ext://sys.stderr are.")
-
-
-def check_target(where: str, target: Any, in_hydra: bool) -> None:
-    """A class that may be named: a plug-in's under hydra, one of ours elsewhere; never by interpolation."""
-    if in_hydra:
-        if target is not None and target not in PLUGINS:
-            allowed = "under hydra only its own launcher and sweeper, submitit's and Optuna's are"
-            raise ConfigError(f"{where}={target}: not allowed; {allowed}.")
-    elif not (isinstance(target, str) and OUR_CLASS.fullmatch(target)):
+def check_target(where: str, target: Any) -> None:
+    """ConfigError unless the class is one of ours."""
+    if not (isinstance(target, str) and OUR_CLASS.fullmatch(target)):
         raise ConfigError(f"{where}={target}: not allowed; must name a class of reasoning_lab, written out.")
 
 
-def _check_folders(config: DictConfig) -> None:
-    """Runs write below `outputs` and nowhere else."""
-    try:
-        outputs = Path(str(config.outputs)).absolute()
-        folders = {key: str(OmegaConf.select(config, key)) for key in ("hydra.run.dir", "hydra.sweep.dir")}
-    except OmegaConfBaseException as error:
-        raise ConfigError(unresolved(error)) from error
-    for key, folder in folders.items():
-        if not Path(os.path.normpath(Path(folder).absolute())).is_relative_to(os.path.normpath(outputs)):
-            raise ConfigError(f"{key}={folder}: must be below outputs={config.outputs}; set outputs instead.")
-    subdir = str(config.hydra.sweep._get_node("subdir")._value())
-    if subdir.startswith(("/", "~")) or ".." in subdir:
-        raise ConfigError(f"hydra.sweep.subdir={subdir}: must stay in the sweep's folder; drop the override.")
+def check_hydra(plain: Mapping[str, Any], outputs: str) -> None:
+    """ConfigError unless the resolved `hydra` node only configures: known classes in their places, all that is written
+    below `outputs`, no environment, no callbacks, and nothing left to be resolved."""
+    check_size(plain)
+    if unknown := sorted(set(plain) - KEYS):
+        raise ConfigError(f"hydra.{unknown[0]}: no such key; hydra has {', '.join(sorted(KEYS))}.")
+    for path, node in mappings(plain, "hydra"):
+        for key, value in node.items():
+            _check_instruction(path, key, value)
+    _check_unused(plain)
+    check_places(plain, outputs)
+    for section in ("hydra_logging", "job_logging"):
+        check_logging(f"hydra.{section}", plain.get(section), outputs)
+    _check_sweeper(plain.get("sweeper") or {}, outputs)
+    _check_resolved({key: value for key, value in plain.items() if key != "overrides"}, "hydra")
+    check_no_secrets(dict(plain), "hydra")
 
 
-def unresolved(error: OmegaConfBaseException) -> str:
-    """Message for a value that is missing or refers to nothing."""
-    key = error.full_key or "config"
-    if isinstance(error, MissingMandatoryValue):
-        return f"{key}: has no value; set {key}=..."
-    needed = re.search(r"Interpolation key '([^']+)' not found", str(error))
-    if isinstance(error, InterpolationKeyError) and needed:
-        group = needed[1].partition(".")[0]
-        advice = f"set arms=single, or choose a {group} that has it" if key.startswith("arms.") else f"set {key}=..."
-        return f"{key}: refers to {needed[1]}, which the chosen options don't have; {advice}."
-    return f"{key}: {str(error).splitlines()[0]}"
+def check_size(plain: Any) -> None:
+    """ConfigError for data of more values, or deeper, than any config has."""
+    left, pending = MOST_NODES, [(plain, 0)]
+    while pending:
+        node, depth = pending.pop()
+        left -= 1
+        if left < 0 or depth > MOST_DEPTH:
+            raise ConfigError(f"the config has more than {MOST_NODES:,} values, or {MOST_DEPTH} within one another.")
+        children = node.values() if isinstance(node, Mapping) else node if isinstance(node, list) else ()
+        pending += [(child, depth + 1) for child in children]
+
+
+def mappings(node: Any, path: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Every mapping of plain data with its key."""
+    if isinstance(node, Mapping):
+        yield path, node
+        for key, child in node.items():
+            yield from mappings(child, f"{path}.{key}" if path else str(key))
+    elif isinstance(node, list):
+        for index, child in enumerate(node):
+            yield from mappings(child, f"{path}[{index}]")
+
+
+def _check_instruction(path: str, key: Any, value: Any) -> None:
+    """A class that may be named here, and no other word to Hydra's instantiate."""
+    where = f"{path}.{key}"
+    if key == "_target_":
+        allowed = PLACES.get(path, frozenset())
+        if value not in allowed:
+            known = f"one of {', '.join(sorted(allowed))}" if allowed else "classes are named by launcher and sweeper"
+            raise ConfigError(f"{where}={value}: not allowed; {known}.")
+    elif isinstance(key, str) and _INSTRUCTION.fullmatch(key):
+        raise ConfigError(f"{where}: not allowed; remove it.")
+
+
+def _check_unused(hydra: Mapping[str, Any]) -> None:
+    """What Hydra offers and this lab has no use for, because it runs code or moves files."""
+    if hydra.get("callbacks"):
+        named = ", ".join(map(str, hydra["callbacks"]))
+        raise ConfigError(f"hydra.callbacks.{named}: not allowed, for callbacks are code; remove it.")
+    job = hydra.get("job") or {}
+    for key in ("env_set", "env_copy"):
+        if job.get(key):
+            raise ConfigError(f"hydra.job.{key}: environment variables are not set by configs; set them in the shell.")
+    if job.get("chdir"):
+        raise ConfigError(
+            f"hydra.job.chdir={job['chdir']}: relative paths would move with it; drop it, every run has its own "
+            "folder below outputs already."
+        )
+    verbose = hydra.get("verbose")
+    names = verbose if isinstance(verbose, list) else [verbose]
+    if not all(name is None or isinstance(name, (bool, str)) for name in names):
+        raise ConfigError("hydra.verbose: must be true, false, or names of loggers.")
+
+
+def _check_sweeper(sweeper: Mapping[str, Any], outputs: str) -> None:
+    """Axes are of our own keys; Optuna's study is a file below `outputs`, and no code makes its space."""
+    for key in ("params", "search_space"):
+        for axis in sweeper.get(key) or {}:
+            if str(axis).lstrip("+~").split("@")[0].split(".")[0].split("/")[0] == "hydra":
+                raise ConfigError(f"hydra.sweeper.{key}.{axis}: not allowed; a sweep varies the experiment's own keys.")
+    if (code := sweeper.get("custom_search_space")) is not None:
+        raise ConfigError(f"hydra.sweeper.custom_search_space={code}: not allowed, for it is code; use params.")
+    storage = sweeper.get("storage")
+    if storage is None:
+        return
+    file = re.fullmatch(r"sqlite:///([^?#]+)", storage) if isinstance(storage, str) else None
+    if file is None:
+        raise ConfigError("hydra.sweeper.storage: must be null or sqlite:///FILE below outputs (it is not shown).")
+    check_below("hydra.sweeper.storage", file[1], outputs)
+
+
+def _check_resolved(node: Any, path: str) -> None:
+    """Nothing that OmegaConf would take for an interpolation or a missing value, if somebody read the file by it."""
+    if isinstance(node, Mapping):
+        for key, child in node.items():
+            _check_resolved(child, f"{path}.{key}" if path else str(key))
+    elif isinstance(node, list):
+        for index, child in enumerate(node):
+            _check_resolved(child, f"{path}[{index}]")
+    elif isinstance(node, str) and _LEFT_OVER.search(node):
+        raise ConfigError(f"{path}: has ${{...}} or ??? left in it after all was resolved; write the value out.")
+    elif not isinstance(node, (str, int, float, bool, type(None))):
+        raise ConfigError(f"{path}: is a {type(node).__name__}, no plain value; write text or a number.")

@@ -82,6 +82,8 @@ class ModelPair:
 
 def _installed(package: str) -> Path:
     """Folder of an installed package that carries weights, found without importing it."""
+    # To find a package within another imports the other.
+    require(package.isidentifier(), "model_pair path", f"installed:{package}", "a package's name", "leave out dots")
     spec = find_spec(package)
     if spec is None or not spec.submodule_search_locations:
         name = package.replace("_", "-")

@@ -7,7 +7,7 @@ import os
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -16,6 +16,7 @@ from omegaconf import DictConfig
 from rich.console import Console
 
 from reasoning_lab.artifacts.base import Context, open_store
+from reasoning_lab.disk import DiskError, disk_error
 from reasoning_lab.experiment import Experiment
 from reasoning_lab.launch.compose import resolved
 from reasoning_lab.launch.errors import ConfigError
@@ -33,6 +34,21 @@ def work(config: DictConfig) -> float:
     In a sweep a failure is recorded and nan returned, so that the other cells go on; the launching process names it.
     """
     folder = Path(HydraConfig.get().runtime.output_dir)
+    try:
+        return _work(config, folder)
+    except OSError as error:  # Of the work, or of its last word, which a full disk may not take.
+        _end(disk_error(error, folder) or error, folder)
+
+
+def _end(error: Exception, folder: Path) -> NoReturn:
+    """One line for what the user can mend."""
+    if isinstance(error, OSError) and not isinstance(error, DiskError):
+        raise error
+    sys.stderr.write(f"error: {error}\n(traceback: {folder / 'main.log'})\n")
+    sys.exit(1)
+
+
+def _work(config: DictConfig, folder: Path) -> float:
     in_sweep = HydraConfig.get().mode == RunMode.MULTIRUN
     started = time.time()
     command = typed(list(HydraConfig.get().overrides.task))
@@ -49,8 +65,7 @@ def work(config: DictConfig) -> float:
         if in_sweep:
             return math.nan
         if isinstance(error, (ValueError, ConfigError)):
-            sys.stderr.write(f"error: {error}\n(traceback: {folder / 'main.log'})\n")
-            sys.exit(1)
+            _end(error, folder)
         raise
     except BaseException as error:  # Ctrl-C, or the end of a job's time: what is done stays done.
         row |= {"status": "interrupted", "error": type(error).__name__}

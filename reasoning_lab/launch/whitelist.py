@@ -77,6 +77,11 @@ def _check_key(path: str, key: str, node: DictConfig, in_hydra: bool) -> None:
     raw = value._value()
     if in_hydra and key == "env_set" and path == "hydra.job" and node[key]:
         raise ConfigError(f"{where}: environment variables are not set by configs; set them in the shell.")
+    if in_hydra and key == "chdir" and path == "hydra.job" and node[key]:
+        raise ConfigError(
+            f"{where}={node[key]}: relative paths (outputs, weights, data) start where the command does; leave it out "
+            "and set outputs=... to where results go."
+        )
     is_logging = path.startswith(("hydra.job_logging", "hydra.hydra_logging"))
     if key == "_target_":
         check_target(where, raw, in_hydra)

@@ -12,7 +12,10 @@ from typing import ClassVar
 import pytest
 
 from reasoning_lab.artifacts.key import Keyed
-from reasoning_lab.artifacts.store import RunLog, Store
+from reasoning_lab.artifacts.runlog import RunLog
+from reasoning_lab.artifacts.store import Store
+
+KEY = "5" * 64
 
 
 @dataclass(frozen=True)
@@ -163,28 +166,28 @@ def test_eight_jobs_at_once_make_one_artifact(
 
 def test_a_torn_tail_is_cut_at_every_byte_before_the_first_append(tmp_path: Path) -> None:
     path = tmp_path / "log"
-    log = RunLog(path)
+    log = RunLog(path, KEY)
     for n in range(3):
         log.append({"n": n, "text": "é\n" * n})
     log.close()
     whole = path.read_bytes()
     lines = whole.splitlines(keepends=True)
-    for end in range(len(lines[0]), len(whole) + 1):
+    for end in range(len(whole) + 1):
         path.write_bytes(whole[:end])
-        log = RunLog(path)
+        log = RunLog(path, KEY)
         kept = len(log.records)
         assert [record["n"] for record in log.records] == list(range(kept))
-        assert kept == sum(end >= len(b"".join(lines[: i + 1])) for i in range(3))
+        assert kept == sum(end >= len(b"".join(lines[: i + 2])) for i in range(3)), "a header, then three records"
         log.append({"n": kept})
         log.close()
-        again = RunLog(path)
+        again = RunLog(path, KEY)
         assert [record["n"] for record in again.records] == list(range(kept + 1))
         again.close()
 
 
 def test_flipped_bytes_are_never_accepted(tmp_path: Path) -> None:
     path, draw = tmp_path / "log", random.Random(0)
-    log = RunLog(path)
+    log = RunLog(path, KEY)
     for n in range(5):
         log.append({"n": n})
     log.close()
@@ -193,9 +196,10 @@ def test_flipped_bytes_are_never_accepted(tmp_path: Path) -> None:
         data = bytearray(whole)
         data[draw.randrange(len(data))] ^= 1 << draw.randrange(8)
         path.write_bytes(bytes(data))
-        log = RunLog(path)
+        log = RunLog(path, KEY)
         log.close()
-        assert [record["n"] for record in log.records] == list(range(len(log.records)))
+        found = [record["n"] for record in log.records]
+        assert (set(found) <= set(range(5)) and len(found) >= 3) or not found, "one flip costs a line, or the header"
 
 
 def test_an_unwritable_folder_is_an_error_that_names_it(tmp_path: Path) -> None:

@@ -352,6 +352,7 @@ HOSTILE = [
     "hydra.sweep.dir=/tmp/elsewhere",
     "hydra.sweep.subdir=../../elsewhere",
     "+hydra.job.env_set={LD_PRELOAD:evil.so}",
+    "hydra.job.chdir=true",
     "title='${oc.env:WANDB_API_KEY}'",
     "title='${oc.env:AWS_SECRET_ACCESS_KEY,none}'",
 ]

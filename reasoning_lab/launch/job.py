@@ -34,6 +34,7 @@ def work(config: DictConfig) -> float:
     In a sweep a failure is recorded and nan returned, so that the other cells go on; the launching process names it.
     """
     folder = Path(HydraConfig.get().runtime.output_dir)
+    logging.raiseExceptions = False  # A full disk is told in one line, and not once more by each line that it costs.
     try:
         return _work(config, folder)
     except OSError as error:  # Of the work, or of its last word, which a full disk may not take.

@@ -63,6 +63,7 @@ SMALL = (
 )  # fmt: skip
 ONE_LINE = re.compile(
     r"error: (?P<path>\S+): [^\n]+ \([\d,]+ bytes free[^\n]*\); [^\n]+ run the same command again[^\n]*\n"
+    r"\(traceback: [^\n]*\)\n"
 )
 
 
@@ -364,7 +365,7 @@ class Loop:
         if first.status == 0:
             assert table(root) == self.table, f"{where}: another table"
             return "not to be seen"
-        line = ONE_LINE.match(first.stderr)
+        line = ONE_LINE.fullmatch(first.stderr)
         assert line is not None and first.status == 1, f"{where}: {first.raised or first.stderr}"
         assert line["path"].startswith(str(root)), f"{where}: {first.stderr}"
         return "one line"

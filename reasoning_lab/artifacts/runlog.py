@@ -82,11 +82,13 @@ class RunLog:
             self._sync()
 
     def close(self) -> None:
-        """Sync and close."""
+        """Sync and close; a thread that comes too late writes nowhere."""
         try:
             self.sync()
         finally:
-            os.close(self._handle)
+            with self._lock:
+                handle, self._handle = self._handle, -1
+                os.close(handle)
 
     def _read(self) -> bytes:
         """The file's lines, header first; what is no log of this artifact is set aside."""
@@ -142,6 +144,14 @@ def attempts_of(path: Path, key: str) -> list[dict[str, Any]]:
         return []
     found = (_record(line, key) for line in path.read_bytes().splitlines(keepends=True))
     return [record["attempt"] for record in found if record is not None and _is_of_attempt(record)]
+
+
+def is_log_of(path: Path, key: str) -> bool:
+    """Whether a build of this key would go on with a log."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as opened:
+        return _is_header(_record(opened.readline(), key), key)
 
 
 def _is_header(record: dict[str, Any] | None, key: str) -> bool:

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from reasoning_lab.artifacts.key import Keyed, digest
-from reasoning_lab.artifacts.runlog import RunLog, attempts_of
+from reasoning_lab.artifacts.runlog import RunLog, attempts_of, is_log_of
 from reasoning_lab.disk import age_days, fsync, is_abandoned, is_partial, partial_of, remove, told
 
 MANIFEST = "manifest.json"
@@ -159,6 +159,10 @@ class Store:
         """The run log of an artifact under construction."""
         final = self.folder(artifact)
         return final.with_name(final.name + ".log")
+
+    def is_begun(self, artifact: Keyed) -> bool:
+        """Whether an earlier attempt left a log to go on with."""
+        return is_log_of(self.log_path(artifact), artifact.key)
 
     @contextlib.contextmanager
     def log(self, artifact: Keyed) -> Iterator[RunLog]:

@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 import pytest
 
 from reasoning_lab.artifacts.key import Keyed
-from reasoning_lab.artifacts.runlog import RunLog, attempts_of
+from reasoning_lab.artifacts.runlog import RunLog, attempts_of, is_log_of
 from reasoning_lab.artifacts.store import Store
 from reasoning_lab.disk import DiskError
 
@@ -267,6 +267,18 @@ def test_a_log_begins_with_the_key_and_the_runtime_of_its_attempts(tmp_path: Pat
     assert lines == [{"key": KEY, "attempt": {"rows": 4}}, {"attempt": {"rows": 2}}]
     assert attempts_of(tmp_path / "log", KEY) == [{"rows": 4}, {"rows": 2}]
     assert attempts_of(tmp_path / "log", "6" * 64) == attempts_of(tmp_path / "none", KEY) == []
+    told = [is_log_of(tmp_path / name, key) for name, key in (("log", KEY), ("log", "6" * 64), ("none", KEY))]
+    assert told == [True, False, False]
+
+
+def test_a_thread_that_comes_after_the_end_writes_nowhere(tmp_path: Path) -> None:
+    log = RunLog(tmp_path / "log", KEY)
+    log.close()
+    with (tmp_path / "next").open("wb") as reused:  # It gets the number that is free now.
+        with pytest.raises(OSError):
+            log.append({"n": 1})
+        assert reused.tell() == 0
+    assert (tmp_path / "next").read_bytes() == b""
 
 
 def filled(path: Path, key: str, *numbers: int) -> list[bytes]:

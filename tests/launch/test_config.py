@@ -358,6 +358,11 @@ HOSTILE = [
 ]
 
 
+def test_a_run_does_not_change_its_folder(composer: Composer) -> None:
+    assert "hydra.job.chdir=True: relative paths" in message(composer, "hydra.job.chdir=true")
+    composer.compose(["hydra.job.chdir=false"])
+
+
 @pytest.mark.parametrize("override", HOSTILE)
 def test_a_hostile_override_is_refused_by_its_key(composer: Composer, override: str) -> None:
     found = message(composer, override)

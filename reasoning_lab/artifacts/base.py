@@ -13,8 +13,9 @@ from rich.console import Console
 
 from reasoning_lab.artifacts.key import Keyed, canonical_form, digest
 from reasoning_lab.artifacts.listening import Listener
+from reasoning_lab.artifacts.runlog import RunLog
 from reasoning_lab.artifacts.sampling import Shape
-from reasoning_lab.artifacts.store import RunLog, Store
+from reasoning_lab.artifacts.store import Store
 from reasoning_lab.engine.transformers import HuggingFacePolicy
 from reasoning_lab.experiment import Runtime
 from reasoning_lab.judge.base import Chat, JudgeOption
@@ -26,9 +27,12 @@ T = TypeVar("T")
 
 
 def open_store(root: Path, note: Callable[[str], None]) -> Store:
-    """The store under a folder, the hashes of models' files kept beside the artifacts; `note` hears of the unusual."""
-    HASHES.keep_in(root / "hashes", note)
-    return Store(root, note)
+    """The store under a folder, what dead processes left there swept, the hashes of models' files kept beside the
+    artifacts; `note` hears of the unusual."""
+    store = Store(root.absolute(), note)
+    store.sweep()
+    HASHES.keep_in(store.root / "hashes", note)
+    return store
 
 
 class Artifact(Keyed, Generic[T]):

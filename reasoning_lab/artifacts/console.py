@@ -43,7 +43,7 @@ def show_plan(
     for each in answers:
         tokens, is_built = each.expected_tokens(typical_length), context.is_built(each)
         total += 0 if is_built else tokens
-        state = "built" if is_built else "resumes" if context.store.log_path(each).exists() else "to draw"
+        state = "built" if is_built else "resumes" if context.store.is_begun(each) else "to draw"
         shown = "chosen from its pool" if each.pool else f"{tokens:,.0f}"
         table.add_row(each.caption, each.writer, describe(each.sampler), f"{each.n_answers:,}", shown, state)
     context.console.print(table)

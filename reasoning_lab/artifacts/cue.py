@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar
 
 from reasoning_lab.artifacts.base import Artifact, Context
 from reasoning_lab.artifacts.completions import Completions, ProblemSet
-from reasoning_lab.artifacts.files import read_json, read_records, write_records
+from reasoning_lab.artifacts.files import read_json, read_records, write_records, write_text
 from reasoning_lab.artifacts.key import APART, IDENTITY, Enters
 from reasoning_lab.cue.search import CueCandidate, FoundCue, Opening, answer_entropy, find_openings, ranked
 from reasoning_lab.engine.scheduler import Counts
@@ -117,7 +117,7 @@ class Cue(Artifact[FoundCue]):
         pairs = zip(openings, drawn, strict=True)
         candidates = ranked([self._candidate(opening, answers, context) for opening, answers in pairs])
         found = FoundCue(candidates, without, len(self.problems.problems), self.n_samples)
-        (folder / FOUND).write_text(json.dumps(found.to_json(), indent=1, ensure_ascii=False))
+        write_text(folder / FOUND, json.dumps(found.to_json(), indent=1, ensure_ascii=False))
 
     def read(self, folder: Path) -> FoundCue:
         """The search's result."""

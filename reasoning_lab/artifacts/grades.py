@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar
 
 from reasoning_lab.artifacts.base import Artifact, Context
 from reasoning_lab.artifacts.completions import Completions
-from reasoning_lab.artifacts.files import read_json, read_records, write_records
+from reasoning_lab.artifacts.files import read_json, read_records, write_records, write_text
 from reasoning_lab.artifacts.judged import tell_cost
 from reasoning_lab.artifacts.key import IDENTITY
 from reasoning_lab.artifacts.preferences import Preferences
@@ -22,6 +22,11 @@ FILE = "grades.jsonl"
 USAGE = "usage.json"
 Verdicts = dict[tuple[str, int], Grade]
 """By problem and chain."""
+
+
+def _read(record: dict[str, Any]) -> tuple[tuple[str, int], Grade]:
+    grade = Grade.from_json(record)
+    return (grade.problem, grade.chain), grade
 
 
 @dataclass(frozen=True)
@@ -52,11 +57,11 @@ class Grades(Artifact[tuple[Grade, ...]]):
         """Grade what an earlier attempt left ungraded."""
         answers = context.get(self.completions)
         with context.log(self) as log:
-            done = {(grade.problem, grade.chain): grade for grade in map(Grade.from_json, log.records)}
+            done = dict(log.of({(answer.problem, answer.chain) for answer in answers}, _read))
             if self.judge is not None:
                 judged, usage = self._judged(answers, context)
                 done = judged | done
-                (folder / USAGE).write_text(usage.dumps())
+                write_text(folder / USAGE, usage.dumps())
             left = [answer for answer in answers if (answer.problem, answer.chain) not in done]
             for grade in self._ruled(left, context.runtime.workers):
                 done[grade.problem, grade.chain] = grade

@@ -14,11 +14,10 @@ from torch import Tensor
 
 from reasoning_lab.artifacts.activations import SentenceActivations
 from reasoning_lab.artifacts.base import Artifact, Context
-from reasoning_lab.artifacts.files import read_json
+from reasoning_lab.artifacts.files import read_json, write_tensors, write_text
 from reasoning_lab.artifacts.key import digest
 from reasoning_lab.artifacts.traces import Traces
 from reasoning_lab.engine.rng import Key, uniform
-from reasoning_lab.engine.tensors import write_safetensors
 from reasoning_lab.model_pair.pair import ModelSource
 from reasoning_lab.records import Trace
 from reasoning_lab.taxonomy.activations import Activations
@@ -132,12 +131,12 @@ class TaxonomyClusters(Artifact[FittedClusters]):
 
     def _write(self, fit: Fit, folder: Path) -> None:
         clusters = fit.clusters.of_source(self.source)
-        write_safetensors(folder / "clusters.safetensors", clusters.tensors())
+        write_tensors(folder / "clusters.safetensors", clusters.tensors())
         told: dict[str, Any] = {
             "metadata": clusters.metadata(), "n_dead": fit.n_dead, "n_silent": fit.n_silent, "losses": fit.losses,
             "validation_losses": fit.validation_losses, "best_epoch": fit.best_epoch, "validation": fit.validation,
         }  # fmt: skip
-        (folder / "clusters.json").write_text(json.dumps(told, indent=1))
+        write_text(folder / "clusters.json", json.dumps(told, indent=1))
 
 
 def unclustered_problems(problems: Collection[str], share: float, seed: int) -> frozenset[str]:

@@ -8,10 +8,9 @@ from typing import Annotated, ClassVar, Literal, NamedTuple
 from safetensors import safe_open
 
 from reasoning_lab.artifacts.base import Artifact, Context
-from reasoning_lab.artifacts.files import read_json
+from reasoning_lab.artifacts.files import read_json, write_tensors, write_text
 from reasoning_lab.artifacts.key import IDENTITY, digest
 from reasoning_lab.artifacts.taxonomy import TaxonomyClusters
-from reasoning_lab.engine.tensors import write_safetensors
 from reasoning_lab.engine.transformers import HuggingFacePolicy
 from reasoning_lab.model_pair.loaded import LoadedModel
 from reasoning_lab.model_pair.pair import ModelSource
@@ -70,8 +69,8 @@ class SteeringVectors(Artifact[TrainedVectors]):
             lambda phase, done, total: context.on_progress(f"vectors: {phase}", total, done, 0),
         )  # fmt: skip
         vectors = fit.vector_set.of_base(self.base_key)
-        write_safetensors(folder / "vectors.safetensors", vectors.tensors(), vectors.metadata())
-        (folder / "log.json").write_text(fit.log.dumps())
+        write_tensors(folder / "vectors.safetensors", vectors.tensors(), vectors.metadata())
+        write_text(folder / "log.json", fit.log.dumps())
 
     def read(self, folder: Path) -> TrainedVectors:
         """The vectors."""

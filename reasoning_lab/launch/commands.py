@@ -29,7 +29,7 @@ STYLES = {
 }
 
 
-def main(arguments: Sequence[str]) -> int:
+def sweep_command(arguments: Sequence[str]) -> int:
     """Do what a verb says; the exit status."""
     told = _parser().parse_args(arguments)
     console = Console()

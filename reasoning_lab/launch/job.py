@@ -15,6 +15,7 @@ from rich.console import Console
 
 from reasoning_lab.artifacts.base import Context, open_store
 from reasoning_lab.artifacts.stopping import end_on_signals, wait_if_ending
+from reasoning_lab.disk import disk_error
 from reasoning_lab.experiment import Experiment
 from reasoning_lab.launch.folders import Submitted, read_submitted
 from reasoning_lab.launch.provenance import provenance, typed
@@ -27,7 +28,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Outcome:
+class WorkedOff:
     """How a run ended."""
 
     row: dict[str, Any]
@@ -50,10 +51,13 @@ class _AtWork:
     started: float = field(default_factory=time.time)
 
     def end(self, status: str, **told: Any) -> None:
-        """Leave row.json and the last word of status.json."""
+        """Leave row.json and the last word of status.json; a disk that takes neither is part of the error."""
         self.row |= {"status": status, "seconds": round(time.time() - self.started, 3)} | told
-        write_json(self.folder / "row.json", self.row)
-        self.pulse.end(status, **{key: self.row.get(key) for key in ("error", "seconds", "metrics")})
+        try:
+            write_json(self.folder / "row.json", self.row)
+        except OSError as error:
+            self.row |= {"status": "failed", "error": self.row.get("error") or words(error, self.folder)}
+        self.pulse.end(self.row["status"], **{key: self.row.get(key) for key in ("error", "seconds", "metrics")})
 
 
 _at_work: list[_AtWork] = []
@@ -73,19 +77,20 @@ def _interrupted(name: str) -> None:
         sys.stderr.flush()
 
 
-def work(folder: Path, earlier: Context | None = None) -> Outcome:
+def work(folder: Path, earlier: Context | None = None) -> WorkedOff:
     """Do what the folder says; no error leaves it.
 
     Arguments: `earlier` is what an earlier cell of this process had loaded.
     """
+    logging.raiseExceptions = False  # A full disk is told in one line, and not once more by each line that it costs.
     submitted = read_submitted(folder)
     command = typed(submitted.overrides)
     row: dict[str, Any] = {"overrides": _parsed(submitted.overrides), "started": round(time.time(), 3)}
     at_work = _AtWork(folder, Pulse(folder), row | provenance(command) | {"config": submitted.config})
-    at_work.pulse.start()
     _at_work.append(at_work)
     context = None
     try:
+        at_work.pulse.start()
         _configure_log(submitted.hydra)
         experiment = build_plain(submitted.config)
         context = _context(experiment, command, earlier)
@@ -96,14 +101,20 @@ def work(folder: Path, earlier: Context | None = None) -> Outcome:
     except BaseException as error:
         log.exception("failed")
         wait_if_ending()
-        at_work.end("failed", error=f"{type(error).__name__}: {error}")
+        at_work.end("failed", error=words(error, folder))
         if not isinstance(error, Exception):
             raise
     finally:
         _at_work.remove(at_work)
         if context is not None:
             context.listeners.clear()
-    return Outcome(at_work.row, context)
+    return WorkedOff(at_work.row, context)
+
+
+def words(error: BaseException, folder: Path) -> str:
+    """An error in one line: of the disk with the path, the free bytes and the next move."""
+    told = disk_error(error, folder) if isinstance(error, OSError) else None
+    return f"{type(error).__name__}: {error}" if told is None else str(told)
 
 
 def _measured(experiment: Experiment, context: Context, submitted: Submitted) -> dict[str, Any]:

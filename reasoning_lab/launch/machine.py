@@ -58,7 +58,7 @@ def check_machine(experiment: Experiment, launcher: Mapping[str, Any] | None = N
     `launcher` is the resolved node `hydra.launcher` of a sweep: what only a job's node need have (a CUDA device, a
     sandbox) is not asked of the machine that submits to a cluster.
     """
-    is_remote = str((launcher or {}).get("_target_", "")).endswith(".Slurm")
+    is_remote = str((launcher or {}).get("_target_", "")).endswith(".SlurmLauncher")
     try:
         check_stage(experiment)
         check_device(experiment.runtime.device, is_remote)
@@ -67,7 +67,7 @@ def check_machine(experiment: Experiment, launcher: Mapping[str, Any] | None = N
             check_model(key, source)
         check_layers(experiment)
         for key, benchmark in benchmarks_of(experiment):
-            check_data(key, benchmark)
+            check_problems_there(key, benchmark)
         if experiment.stage in GRADED and not is_remote:
             experiment.benchmark.check_grading()
         if experiment.stage in JUDGED:
@@ -249,7 +249,7 @@ def benchmarks_of(experiment: Experiment) -> Iterator[tuple[str, Benchmark]]:
             yield key, benchmark
 
 
-def check_data(key: str, benchmark: Benchmark) -> None:
+def check_problems_there(key: str, benchmark: Benchmark) -> None:
     """ValueError for a local file that is not there or has too few problems, or a data set that can't be had here."""
     for field in fields(benchmark):
         value = getattr(benchmark, field.name)

@@ -16,7 +16,7 @@ from reasoning_lab.launch.check import Launch, is_folder_given, make_folder
 from reasoning_lab.launch.folders import read_submitted, write_submitted
 from reasoning_lab.launch.identity import files_of
 from reasoning_lab.launch.lanes import Lanes, Plan
-from reasoning_lab.launch.launchers import Basic, Slurm
+from reasoning_lab.launch.launchers import BasicLauncher, SlurmLauncher
 from reasoning_lab.launch.provenance import git_state, typed
 from reasoning_lab.launch.queue import ask, local_id
 from reasoning_lab.launch.sweep_folder import AT_WORK, ENDED, CellState, SentJob, Sweep
@@ -86,7 +86,7 @@ def id_words(sent: Iterable[SentJob]) -> str:
 def run_here(sweep: Sweep, cells: Sequence[int], console: Console) -> int:
     """Run cells in lanes of this machine, and wait for them; 1 where one did not complete."""
     launcher = sweep.launcher
-    plan = Plan(sweep.folder, tuple(cells), sweep.launching, launcher.processes, isinstance(launcher, Basic))
+    plan = Plan(sweep.folder, tuple(cells), sweep.launching, launcher.processes, isinstance(launcher, BasicLauncher))
     lanes = Lanes(plan)
     sweep.note_sent([SentJob(local_id(), tuple(cells))])
     end_on_signals(lambda name: _say_stopped(name, sweep))
@@ -135,14 +135,14 @@ def shares(sweep: Sweep, cells: Sequence[int]) -> bool:
 
 def _send(sweep: Sweep, cells: Sequence[int]) -> list[SentJob]:
     """Submit cells to SLURM."""
-    return slurm.submit(sweep, packed(sweep, cells), shares(sweep, cells))
+    return slurm.submit(sweep, cells_of_jobs(sweep, cells), shares(sweep, cells))
 
 
-def packed(sweep: Sweep, cells: Sequence[int]) -> list[tuple[int, ...]]:
+def cells_of_jobs(sweep: Sweep, cells: Sequence[int]) -> list[tuple[int, ...]]:
     """The cells of each job: those that use the same models in the same way, at most `cells_per_job` of them, by
     default as many as make no more jobs than run at a time."""
     launcher = sweep.launcher
-    assert isinstance(launcher, Slurm)
+    assert isinstance(launcher, SlurmLauncher)
     most = sweep.launching.cells_per_job or max(1, -(-len(cells) // launcher.array_parallelism))
     fitting: dict[str, list[int]] = {}
     for cell in cells:

@@ -100,7 +100,7 @@ class Sweep:
     @property
     def is_slurm(self) -> bool:
         """Whether its cells are jobs of a SLURM cluster."""
-        return str(self._told["launcher"]["_target_"]).endswith(".Slurm")
+        return str(self._told["launcher"]["_target_"]).endswith(".SlurmLauncher")
 
     @property
     def is_search(self) -> bool:

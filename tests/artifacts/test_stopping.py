@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from reasoning_lab.artifacts.store import RunLog
+from tests.artifacts.test_sampling import KEY
 from tests.command import environment
 
 DRAWS = """
@@ -22,7 +23,7 @@ from reasoning_lab.artifacts.store import RunLog
 from reasoning_lab.model_pair.loaded import load_model
 from reasoning_lab.model_pair.pair import ModelSource
 from reasoning_lab.sampler.power import Power
-from tests.artifacts.test_sampling import QUESTIONS, SHAPE
+from tests.artifacts.test_sampling import KEY, QUESTIONS, SHAPE
 
 end_on_signals(lambda name: print("ended by", name, flush=True))
 put = sampling._States.put
@@ -34,7 +35,7 @@ def told(self, item, state):
 sampling._States.put = told
 model = load_model(ModelSource("package:embedded/base"), "float32", "cpu")
 prompts = {name: model.encode(text) for name, text in QUESTIONS.items()}
-log = RunLog(Path(sys.argv[1]))
+log = RunLog(Path(sys.argv[1]), KEY)
 sampling.draw_completions(model, Power(96, 4.0, 8, 2), prompts, (0, 3), 0, lambda _: None, SHAPE, log, 1e9,
                           lambda one: print(json.dumps([one.problem, one.chain, None]), flush=True))
 """
@@ -57,7 +58,7 @@ def test_no_chain_loses_more_than_the_block_it_was_at(tmp_path: Path) -> None:
         problem, chain, rung = json.loads(line)
         newest.setdefault((problem, chain), []).append(rung)
     saved = {}
-    for record in RunLog(log).records:
+    for record in RunLog(log, KEY).records:
         if "state" in record:
             saved[record["problem"], record["chain"]] = record["state"]["rung"]
     unfinished = {item: rungs for item, rungs in newest.items() if None not in rungs}

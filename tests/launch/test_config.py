@@ -352,9 +352,15 @@ HOSTILE = [
     "hydra.sweep.dir=/tmp/elsewhere",
     "hydra.sweep.subdir=../../elsewhere",
     "+hydra.job.env_set={LD_PRELOAD:evil.so}",
+    "hydra.job.chdir=true",
     "title='${oc.env:WANDB_API_KEY}'",
     "title='${oc.env:AWS_SECRET_ACCESS_KEY,none}'",
 ]
+
+
+def test_a_run_does_not_change_its_folder(composer: Composer) -> None:
+    assert "hydra.job.chdir=True: relative paths" in message(composer, "hydra.job.chdir=true")
+    composer.compose(["hydra.job.chdir=false"])
 
 
 @pytest.mark.parametrize("override", HOSTILE)

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 from omegaconf import OmegaConf
 
+from reasoning_lab.disk import process_start
 from reasoning_lab.launch.compose import Composer
 from reasoning_lab.launch.options import Launching
-from reasoning_lab.launch.status import process_start
 from reasoning_lab.launch.sweep_folder import SentJob, Sweep, cell_names
 from tests.command import TINY, lab
 
@@ -166,7 +166,7 @@ def made(root: Path, statuses: Sequence[dict[str, Any] | None], kind: str) -> Sw
         if status is not None:
             (root / str(number) / "status.json").write_text(json.dumps(NOW | status))
     cells = [[f"seed={n}"] for n in range(len(statuses))]
-    launcher = {"_target_": f"reasoning_lab.launch.launchers.{kind}", "processes": 1}
+    launcher = {"_target_": f"reasoning_lab.launch.launchers.{kind}Launcher", "processes": 1}
     return Sweep.create(root, cells, OPTIONS, command="", launcher=launcher, identity="x", files={})
 
 

@@ -135,6 +135,28 @@ class Store:
             log.close()
 
 
+class StoreView(Store):
+    """A store that is looked at and stays as it is: a corrupt artifact is missing and not set aside, and nothing is
+    built."""
+
+    def find(self, artifact: Keyed) -> Path | None:
+        """As Store.find, moving nothing."""
+        folder = self.folder(artifact)
+        if artifact.key not in self._verified:
+            if not folder.is_dir() or _fault(folder, artifact.key) is not None:
+                return None
+            self._verified.add(artifact.key)
+        return folder
+
+    def find_or_build(
+        self, artifact: Keyed, build: Callable[[Path], None], runtime: Callable[[], dict[str, Any]] = dict
+    ) -> Path:
+        """The finished artifact's folder; LookupError where there is none."""
+        if (folder := self.find(artifact)) is None:
+            raise LookupError(f"{self.folder(artifact)} is not built, and who only looks builds nothing.")
+        return folder
+
+
 def _publish(partial: Path, final: Path) -> bool:
     """Rename into place; False where another job was first, whose result stands."""
     try:
@@ -225,6 +247,17 @@ class RunLog:
         """Sync and close."""
         os.fsync(self._handle.fileno())
         self._handle.close()
+
+
+def logged(path: Path) -> list[dict[str, Any]]:
+    """The whole records of a run log, up to the first torn one; the file stays as it is. None where there is none."""
+    records: list[dict[str, Any]] = []
+    with contextlib.suppress(OSError), path.open("rb") as opened:
+        for line in opened:
+            if (record := _parse(line)) is None:
+                break
+            records.append(record)
+    return records
 
 
 def _parse(line: bytes) -> dict[str, Any] | None:

@@ -123,8 +123,8 @@ def estimate(
 ) -> Plan:
     """The plan of some cells; nothing is drawn, loaded, written or moved.
 
-    Arguments: of `context` the store and the runtime count; `cells_per_job` cells that follow each other share a process
-    and its models; `first` is built before them, in a process of its own.
+    Arguments: of `context` the store and the runtime count; `cells_per_job` cells that follow each other share a
+    process and its models; `first` is built before them, in a process of its own.
     """
     return _Estimate(cells, replace(context, store=StoreView(context.store.root)), cells_per_job, list(first)).plan()
 

@@ -131,8 +131,8 @@ def sum_up(folder: Path, names: Sequence[str], console: Console) -> list[int]:
 
 def show_sweep(folder: Path, console: Console) -> None:
     """One table and one heat map of the finished cells of a sweep folder; names the cells that are missing."""
-    cells, missing = collect_sweep(folder)
-    if missing:
-        console.print(f"[bold red]Not finished: cells {', '.join(missing)}[/]; run the same command again.")
+    cells = collect_sweep(folder)
+    if cells.missing:
+        console.print(f"[bold red]Not finished: cells {', '.join(cells.missing)}[/]; run the same command again.")
     write_finished(cells, folder / "report", of_sweep(folder))
     console.print(f"Sweep page: {folder / 'report' / 'sweep.html'}", highlight=False)

@@ -5,7 +5,6 @@ import json
 import re
 import shutil
 from collections import Counter
-from collections.abc import Sequence
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,6 @@ import pytest
 from rich.console import Console
 
 from reasoning_lab.artifacts import base
-from reasoning_lab.artifacts.base import Artifact
 from reasoning_lab.artifacts.completions import Completions
 from reasoning_lab.artifacts.drift import drifts_of
 from reasoning_lab.artifacts.estimate import KindPlan, Plan

@@ -18,7 +18,7 @@ from reasoning_lab.artifacts.arms import ArmRow, Arms, Categories, arms_of, cold
 from reasoning_lab.artifacts.base import Artifact, Context, Weights
 from reasoning_lab.artifacts.completions import Completions
 from reasoning_lab.artifacts.console import show_plan
-from reasoning_lab.artifacts.estimate import Asked, Plan, estimate
+from reasoning_lab.artifacts.estimate import Asked, Plan, plan_cells
 from reasoning_lab.artifacts.files import trained_on, write_trained_on
 from reasoning_lab.artifacts.preferences import Preferences
 from reasoning_lab.artifacts.schedule import (
@@ -412,6 +412,8 @@ ASKED: dict[Stage, Callable[[Run], Sequence[Artifact[Any]]]] = {
     "embedded_pair": lambda run: [],
 }
 """What a stage asks the context for, whatever else it does."""
+TRAINING = ("thinking", "embedded_pair")
+"""Stages that train a model, which is no artifact."""
 
 
 def plan_of(experiments: Sequence[Experiment], context: Context, cells_per_job: int = 1) -> Plan:
@@ -421,9 +423,11 @@ def plan_of(experiments: Sequence[Experiment], context: Context, cells_per_job: 
     """
     runs = [Run(each, context, Path()) for each in experiments]
     cells = [
-        Asked(tuple(ASKED[run.experiment.stage](run)), run.experiment.typical_length, _loaded(run)) for run in runs
+        Asked(tuple(ASKED[stage](run)), run.experiment.typical_length, _loaded(run), trains=stage in TRAINING)
+        for run in runs
+        for stage in (run.experiment.stage,)
     ]
-    return estimate(cells, context, cells_per_job, shared_first(experiments))
+    return plan_cells(cells, context, cells_per_job, shared_first(experiments))
 
 
 def _loaded(run: Run) -> tuple[Weights, ...]:

@@ -66,8 +66,8 @@ def _differences(theirs: Any, ours: Any, path: str, form: Callable[[str], Form |
             ["class"] if "class" in changed else sorted({*theirs, *ours}, key=lambda name: (name != "version", name))
         )
         for name in names:
-            below = (_field(one, other, name) for one, other in ((theirs, ours), (ours, theirs)))
-            yield from _differences(*below, f"{path}.{name}" if path else name, form)
+            before, now = _field(theirs, ours, name), _field(ours, theirs, name)
+            yield from _differences(before, now, f"{path}.{name}" if path else name, form)
     elif _are_alike(theirs, ours):
         for number, (one, other) in enumerate(zip(theirs, ours, strict=True)):
             yield from _differences(one, other, f"{path}[{number}]", form)

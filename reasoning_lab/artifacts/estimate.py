@@ -29,6 +29,8 @@ class Asked:
     """Tokens of a plain answer, for the estimate."""
     loads: tuple[Weights, ...] = ()
     """Models that it has in memory even where nothing has to be built."""
+    trains: bool = False
+    """Whether it trains a model, which is no artifact."""
 
 
 @dataclass(frozen=True)
@@ -104,6 +106,8 @@ class Plan:
     typical_lengths: tuple[float, ...]
     """Tokens of a plain answer that the estimates take, rising."""
     device: str
+    trained: int
+    """Cells that train a model, which is in no number here."""
     changed: tuple[Changed, ...]
 
     @property
@@ -118,7 +122,7 @@ class Plan:
         return None if None in each else sum(n for n in each if n is not None)
 
 
-def estimate(
+def plan_cells(
     cells: Sequence[Asked], context: Context, cells_per_job: int = 1, first: Iterable[Artifact[Any]] = ()
 ) -> Plan:
     """The plan of some cells; nothing is drawn, loaded, written or moved.
@@ -165,6 +169,7 @@ class _Estimate:
             ),
             typical_lengths=tuple(sorted({cell.typical_length for cell in self.cells})),
             device=self.machine.device,
+            trained=sum(cell.trains for cell in self.cells),
             changed=tuple(self._changed()),
         )
 
@@ -214,7 +219,7 @@ class _Estimate:
         """What each builds, and what else it loads; who comes first builds what several need."""
         todo = {each.key for each in self._missing(self.known)}
         ahead = [key for cell in [self._needed(self.first, 1.0)] for key in cell if key in todo]
-        found = [(self._missing(ahead), ())] if ahead else []
+        found: list[tuple[list[Artifact[Any]], tuple[Weights, ...]]] = [(self._missing(ahead), ())] if ahead else []
         todo -= set(ahead)
         numbers = iter(self.needed)
         for job in self.jobs:

@@ -10,6 +10,8 @@ from reasoning_lab.artifacts.estimate import Changed, KindPlan, Plan
 from reasoning_lab.artifacts.rates import BANDWIDTH
 
 NOTHING, UNKNOWN_WORDS = "–", "not known yet"
+JUDGED = ("naming", "preferences")
+"""Kinds whose builds ask a judge."""
 MOST_CHANGES = 20
 """Differences that are listed."""
 
@@ -82,6 +84,10 @@ def _sentences(plan: Plan) -> Iterator[str]:
             f"Cue: the search finds its openings first; at most {plan.openings} sets of answers and "
             f"{plan.openings_tokens:,.0f} tokens more than the table has."
         )
+    if plan.trained:
+        yield f"Training: {plan.trained} of the cells train a model; what that takes is in no number here."
+    if any(kind.n_builds for kind in plan.kinds if kind.kind in JUDGED):
+        yield "Judge: its questions, and the model of a judge that runs here, are in no number here."
     least = "at most " if plan.loads_at_most else ""
     held = "unknown (a model's config is not here)" if plan.memory is None else bytes_words(plan.memory)
     yield f"Model loads: {least}{plan.loads:,}. Memory of a process that keeps its models: {held}; {MEMORY_MEANING}"

@@ -357,3 +357,11 @@ def test_durations(seconds: float, expected: str) -> None:
 
 def test_bytes() -> None:
     assert (bytes_words(3 * 2**20), bytes_words(2**30 + 2**29)) == ("3.0 MiB", "1.5 GiB")
+
+
+def test_what_no_number_tells_is_said(tmp_path: Path) -> None:
+    trained = plan(tmp_path, experiment("stage=embedded_pair"), experiment("stage=embedded_pair", "seed=1"))
+    assert "Training: 2 of the cells train a model; what that takes is in no number here." in words(trained)
+    judged = words(plan(tmp_path, experiment(*HYBRID, "stage=taxonomy")))
+    assert "Judge: its questions" in judged and "Training" not in judged
+    assert "Judge" not in words(plan(tmp_path, experiment(*POWER)))

@@ -176,9 +176,9 @@ def difference_over(cells: list[SweepCell], key: str) -> Interval | None:
     given = [metric_interval(cell.metrics, key) for cell in cells]
     if len(given) == 1 or None in given:
         return given[0] if len(given) == 1 else None
-    drawn = [_drawn(cells, names) for names in ([cell.studied for cell in cells], [cell.base for cell in cells])]
-    if key == DIFFERENCE and all(drawn) and drawn[0][0].keys() == drawn[1][0].keys():
-        return paired_difference(*drawn).difference
+    studied, base = _drawn(cells, [cell.studied for cell in cells]), _drawn(cells, [cell.base for cell in cells])
+    if key == DIFFERENCE and studied and base and studied[0].keys() == base[0].keys():
+        return paired_difference(studied, base).difference
     return _mean_interval([each for each in given if each is not None])
 
 

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from safetensors import safe_open
 
-from reasoning_lab.artifacts.base import Artifact, Context
+from reasoning_lab.artifacts.base import Artifact, Context, Weights
 from reasoning_lab.artifacts.files import write_tensors
 from reasoning_lab.artifacts.traces import Traces
 from reasoning_lab.model_pair.pair import ModelSource
@@ -59,6 +59,10 @@ class SentenceActivations(Artifact[ShardedActivations]):
     def model(self) -> ModelSource:
         """The thinking model."""
         return self.traces.completions.model
+
+    def loads(self) -> tuple[Weights, ...]:
+        """The thinking model."""
+        return ((self.model, self.dtype),)
 
     def build(self, context: Context, folder: Path) -> None:
         """Read the model's stream over all traces."""

@@ -24,6 +24,8 @@ from reasoning_lab.model_pair.loaded import LoadedModel, device_words, load_mode
 from reasoning_lab.model_pair.pair import ModelPair, ModelSource, Role
 
 T = TypeVar("T")
+Weights = tuple[ModelSource, str]
+"""A model and the dtype that it is loaded in."""
 
 
 def open_store(root: Path, note: Callable[[str], None]) -> Store:
@@ -45,6 +47,10 @@ class Artifact(Keyed, Generic[T]):
     @abstractmethod
     def read(self, folder: Path) -> T:
         """The result from its files."""
+
+    def loads(self) -> tuple["Weights", ...]:
+        """The models whose weights its build has in memory."""
+        return ()
 
     def upstream(self) -> tuple["Artifact[Any]", ...]:
         """The artifacts that it is made of, at first hand."""
@@ -77,7 +83,7 @@ class Context:
     """Command, commit and versions of this process, for what it builds."""
     _values: dict[str, Any] = field(default_factory=dict)
     """By key, what was read so far."""
-    _models: dict[tuple[ModelSource, str], LoadedModel[HuggingFacePolicy]] = field(default_factory=dict)
+    _models: dict[Weights, LoadedModel[HuggingFacePolicy]] = field(default_factory=dict)
     _chats: dict[str, Chat | None] = field(default_factory=dict)
 
     def get(self, artifact: Artifact[T]) -> T:

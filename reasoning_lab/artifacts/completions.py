@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
-from reasoning_lab.artifacts.base import Artifact, Context
+from reasoning_lab.artifacts.base import Artifact, Context, Weights
 from reasoning_lab.artifacts.files import read_records, write_records
 from reasoning_lab.artifacts.key import APART, IDENTITY, Enters, digest
 from reasoning_lab.artifacts.sampling import draw_completions
@@ -79,6 +79,10 @@ class Law(ABC):
     def policy(self, context: Context, problems: ProblemSet) -> Policy:
         """The law, for the prompts of some problems."""
 
+    def loads(self) -> tuple[Weights, ...]:
+        """The models that it needs in memory."""
+        return ()
+
 
 @dataclass(frozen=True)
 class Completions(Artifact[tuple[Completion, ...]]):
@@ -142,6 +146,11 @@ class Completions(Artifact[tuple[Completion, ...]]):
         if self.budget_of is not None:
             return self.budget_of._expected_each(typical_length)
         return self.sampler.expected_tokens(typical_length)
+
+    def loads(self) -> tuple[Weights, ...]:
+        """The model and those of the law; none where a pool is chosen from."""
+        own = (self.model, self.dtype)
+        return () if self.pool else tuple(dict.fromkeys((own, *(self.law.loads() if self.law else ()))))
 
     def build(self, context: Context, folder: Path) -> None:
         """Draw, or choose from the pool."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
-from reasoning_lab.artifacts.base import Artifact, Context
+from reasoning_lab.artifacts.base import Artifact, Context, Weights
 from reasoning_lab.artifacts.completions import Completions, ProblemSet
 from reasoning_lab.artifacts.files import read_json, read_records, write_records, write_text
 from reasoning_lab.artifacts.key import APART, IDENTITY, Enters
@@ -39,6 +39,10 @@ class Openings(Artifact[tuple[Opening, ...]]):
     def slug(self) -> str:
         """Pair, role and benchmark."""
         return f"{self.pair}-{self.role}-{type(self.problems.benchmark).__name__}".lower()
+
+    def loads(self) -> tuple[Weights, ...]:
+        """The model."""
+        return ((self.model, self.dtype),)
 
     def build(self, context: Context, folder: Path) -> None:
         """One pass per problem and opening kept."""

@@ -146,6 +146,14 @@ def attempts_of(path: Path, key: str) -> list[dict[str, Any]]:
     return [record["attempt"] for record in found if record is not None and _is_of_attempt(record)]
 
 
+def records_of(path: Path, key: str) -> list[dict[str, Any]]:
+    """What a build of this key would go on from; the file stays as it is. [] where there is no such log."""
+    if not is_log_of(path, key):
+        return []
+    found = (_record(line, key) for line in path.read_bytes().splitlines(keepends=True))
+    return [record for record in found if record is not None and not _is_of_attempt(record)]
+
+
 def is_log_of(path: Path, key: str) -> bool:
     """Whether a build of this key would go on with a log."""
     if not path.is_file():

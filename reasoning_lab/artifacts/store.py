@@ -184,6 +184,28 @@ class Store:
                         remove(path)
 
 
+class StoreView(Store):
+    """A store that is looked at and stays as it is: a corrupt artifact is missing and not set aside, and nothing is
+    built."""
+
+    def find(self, artifact: Keyed) -> Path | None:
+        """As Store.find, moving nothing."""
+        folder = self.folder(artifact)
+        if artifact.key not in self._verified:
+            if not folder.is_dir() or _fault(folder, artifact.key) is not None:
+                return None
+            self._verified.add(artifact.key)
+        return folder
+
+    def find_or_build(
+        self, artifact: Keyed, build: Callable[[Path], None], runtime: Callable[[], dict[str, Any]] = dict
+    ) -> Path:
+        """The finished artifact's folder; LookupError where there is none."""
+        if (folder := self.find(artifact)) is None:
+            raise LookupError(f"{self.folder(artifact)} is not built, and who only looks builds nothing.")
+        return folder
+
+
 # --- what is believed -----------------------------------------------------------------------------------------------
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal, NamedTuple
 
 from safetensors import safe_open
 
-from reasoning_lab.artifacts.base import Artifact, Context
+from reasoning_lab.artifacts.base import Artifact, Context, Weights
 from reasoning_lab.artifacts.files import read_json, write_tensors, write_text
 from reasoning_lab.artifacts.key import IDENTITY, digest
 from reasoning_lab.artifacts.taxonomy import TaxonomyClusters
@@ -56,6 +56,10 @@ class SteeringVectors(Artifact[TrainedVectors]):
     def base_key(self) -> str:
         """Identity of the base model, as the vectors carry it."""
         return digest(self.model.identity())
+
+    def loads(self) -> tuple[Weights, ...]:
+        """Base and thinking model."""
+        return (self.model, self.dtype), (self.taxonomy.thinking, self.dtype)
 
     def models(self, context: Context) -> tuple[LoadedModel[HuggingFacePolicy], LoadedModel[HuggingFacePolicy]]:
         """Base and thinking model."""

@@ -238,16 +238,11 @@ def sum_up(sweep: Sweep, console: Console) -> int:
             f"`reasoning-lab sweep retry {sweep.folder}`, or the same command again, does what is missing.",
             highlight=False, soft_wrap=True,
         )  # fmt: skip
-    if write_page(sweep):
-        console.print(f"Sweep page: {sweep.folder / 'report' / 'sweep.html'}", highlight=False, soft_wrap=True)
+    write_page(sweep)
+    console.print(f"Sweep page: {sweep.folder / 'report' / 'sweep.html'}", highlight=False, soft_wrap=True)
     return 1 if left else 0
 
 
-def write_page(sweep: Sweep) -> bool:
-    """Table, heat map and page of the cells that are completed; False where there is none."""
-    try:
-        cells, _ = collect_sweep(sweep.folder)
-    except ValueError:
-        return False
-    write_finished(cells, sweep.folder / "report", of_sweep(sweep.folder))
-    return True
+def write_page(sweep: Sweep) -> None:
+    """Table, heat map and page of the cells that are completed, and where the others stand."""
+    write_finished(collect_sweep(sweep.folder), sweep.folder / "report", of_sweep(sweep.folder))

@@ -19,8 +19,11 @@ from reasoning_lab.artifacts.base import Context, open_store
 from reasoning_lab.experiment import Experiment
 from reasoning_lab.launch.compose import resolved
 from reasoning_lab.launch.errors import ConfigError
-from reasoning_lab.launch.provenance import provenance, typed
-from reasoning_lab.launch.tracking import RunInfo, Tracker, resolve_mode
+from reasoning_lab.launch.provenance import git_state, provenance, typed
+from reasoning_lab.launch.tracking.live import watched
+from reasoning_lab.launch.tracking.log import Tracker
+from reasoning_lab.launch.tracking.mode import resolve_mode
+from reasoning_lab.launch.tracking.names import run_info
 from reasoning_lab.launch.typed import build
 from reasoning_lab.stages import STAGES, Run, optimised
 
@@ -66,11 +69,13 @@ def _run(experiment: Experiment, folder: Path, config: dict[str, Any]) -> tuple[
     """The run, and its stage's metrics, logged."""
     with _tracker(experiment, folder, config) as tracker:
         overrides = list(HydraConfig.get().overrides.task)
-        run = Run(experiment, open_context(experiment, typed(overrides)), folder, tracker.table, tracker.images)
+        context = open_context(experiment, typed(overrides))
+        run = Run(experiment, context, folder, tracker.table, tracker.images)
         run.check()
-        metrics = STAGES[experiment.stage](run)
-        tracker.log(metrics)
+        with watched(context, tracker, experiment.stage):
+            metrics = STAGES[experiment.stage](run)
         tracker.summary(metrics)
+        tracker.link("report", folder / "report")
     return run, metrics
 
 
@@ -86,16 +91,18 @@ def open_context(experiment: Experiment, command: str) -> Context:
 
 
 def _tracker(experiment: Experiment, folder: Path, config: dict[str, Any]) -> Tracker:
-    """The local log, and W&B beside it where the experiment and the machine allow."""
-    tracking = experiment.tracking
-    mode, notice = resolve_mode(tracking.mode, os.environ) if tracking.wandb else ("disabled", None)
+    """The local log, and a dashboard beside it where the experiment and the machine allow."""
+    tracking, hydra_config = experiment.tracking, HydraConfig.get()
+    mode, notice = resolve_mode(tracking.mode, os.environ) if tracking.backend == "wandb" else ("offline", None)
     if notice:
         sys.stderr.write(notice + "\n")
-    hydra_config = HydraConfig.get()
     is_sweep = hydra_config.mode == RunMode.MULTIRUN
-    group = "/".join(Path(hydra_config.sweep.dir).parts[-2:]) if is_sweep else None
-    name = f"{Path(hydra_config.sweep.dir).name}/{folder.name}" if is_sweep else folder.name
-    return Tracker(folder, RunInfo(tracking.project, tracking.entity, group, experiment.stage, name, config), mode)
+    info = run_info(
+        experiment, config, _overrides(), dict(hydra_config.runtime.choices),
+        Path(hydra_config.sweep.dir) if is_sweep else None, hydra_config.job.num if is_sweep else None,
+        typed(list(hydra_config.overrides.task)), (git_state() or {}).get("commit"),
+    )  # fmt: skip
+    return Tracker(folder, info, "disabled" if tracking.backend == "none" else mode, tracking.backend)
 
 
 def _overrides() -> dict[str, Any]:

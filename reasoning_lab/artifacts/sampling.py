@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
+from reasoning_lab.artifacts.stopping import saved_by
 from reasoning_lab.artifacts.store import RunLog
 from reasoning_lab.engine.policy import Chain, score
 from reasoning_lab.engine.rng import Key
@@ -63,11 +64,13 @@ def draw_completions(
                 yield item, sampler.sample(prompt, states.get(item))
 
     capacity = shape.max_prompt_tokens + sampler.max_new_tokens
-    save = _throttled(log, checkpoint_seconds, counts)
-    for item, sample in run(model.policy, tasks(), shape.rows, capacity, save, counts):
-        done[item] = completion = _completion(item, sample, candidate, _compute(counts.work.pop(item)))
-        log.append({"completion": completion.to_json()})
-        on_done(completion)
+    newest = _States(log, checkpoint_seconds, counts)
+    with saved_by(newest.save):
+        for item, sample in run(model.policy, tasks(), shape.rows, capacity, newest.put, counts):
+            done[item] = completion = _completion(item, sample, candidate, _compute(counts.work.pop(item)))
+            log.append({"completion": completion.to_json()})
+            newest.drop(item)
+            on_done(completion)
     return [done[item] for item in items], counts
 
 
@@ -86,20 +89,38 @@ def _logged(log: RunLog) -> tuple[dict[AnswerId, Completion], dict[AnswerId, dic
     return done, states, counts
 
 
-def _throttled(log: RunLog, seconds: float, counts: Counts) -> Callable[[AnswerId, dict[str, Any]], None]:
-    """Append a chain's state, with what it took to get there, to the log when its last one (or the run's start) is old
-    enough."""
-    started = time.monotonic()
-    saved: dict[AnswerId, float] = {}
+class _States:
+    """The newest states of unfinished chains: in the log when the last one there (or the run's start) is old enough,
+    and all of them when the process is told to end."""
 
-    def save(item: AnswerId, state: dict[str, Any]) -> None:
+    def __init__(self, log: RunLog, seconds: float, counts: Counts) -> None:
+        self._log = log
+        self._seconds = seconds
+        self._counts = counts
+        self._started = time.monotonic()
+        self._logged: dict[AnswerId, float] = {}
+        self._unlogged: dict[AnswerId, dict[str, Any]] = {}
+
+    def put(self, item: AnswerId, state: dict[str, Any]) -> None:
+        """A chain's state, with what it took to get there."""
+        work = asdict(self._counts.work[item])
+        self._unlogged[item] = {"problem": item.problem, "chain": item.chain, "state": state, "work": work}
         now = time.monotonic()
-        if now - saved.get(item, started) >= seconds:
-            saved[item] = now
-            work = asdict(counts.work[item])
-            log.append({"problem": item.problem, "chain": item.chain, "state": state, "work": work})
+        if now - self._logged.get(item, self._started) >= self._seconds:
+            self._logged[item] = now
+            self._log.append(self._unlogged.pop(item))
 
-    return save
+    def drop(self, item: AnswerId) -> None:
+        """The chain is done."""
+        self._unlogged.pop(item, None)
+        self._logged.pop(item, None)
+
+    def save(self) -> None:
+        """Log what is not logged yet. Another thread calls it while chains go on: a state of a chain that is done by
+        then is passed over by whoever reads the log."""
+        for record in list(self._unlogged.values()):
+            self._log.append(record)
+        self._log.sync()
 
 
 def _reader(model: LoadedModel, vote: Callable[[str], str | None]) -> Callable[[Chain], Candidate]:

@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import shutil
+import threading
 import time
 import uuid
 import zlib
@@ -197,6 +198,7 @@ class RunLog:
         self.records: list[dict[str, Any]] = []
         """What earlier attempts wrote, in order."""
         self._handle: IO[bytes] = path.open("a+b")
+        self._lock = threading.Lock()
         self._repair()
         self._synced = time.monotonic()
 
@@ -213,17 +215,26 @@ class RunLog:
         self._handle.truncate(good)
 
     def append(self, record: dict[str, Any]) -> None:
-        """Write one record in one system call."""
+        """Write one record in one system call; any thread may."""
         body = json.dumps(record, sort_keys=True, ensure_ascii=False).encode()
-        self._handle.write(b"%08x %s\n" % (zlib.crc32(body), body))
-        self._handle.flush()
-        if time.monotonic() - self._synced > FSYNC_SECONDS:
-            os.fsync(self._handle.fileno())
-            self._synced = time.monotonic()
+        with self._lock:
+            self._handle.write(b"%08x %s\n" % (zlib.crc32(body), body))
+            self._handle.flush()
+            if time.monotonic() - self._synced > FSYNC_SECONDS:
+                self._sync()
+
+    def sync(self) -> None:
+        """Have what is written survive the death of the machine."""
+        with self._lock:
+            self._sync()
+
+    def _sync(self) -> None:
+        os.fsync(self._handle.fileno())
+        self._synced = time.monotonic()
 
     def close(self) -> None:
         """Sync and close."""
-        os.fsync(self._handle.fileno())
+        self.sync()
         self._handle.close()
 
 

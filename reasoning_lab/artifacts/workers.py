@@ -1,12 +1,16 @@
 """Calls in processes of their own, with a way to report; on a CPU several small models draw faster than one."""
 
 import os
+import signal
 import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 from typing import Any
+
+from reasoning_lab.artifacts.stopping import end, end_on_signals
 
 Report = Callable[[Any], None]
 """What a call tells its parent while it works: any picklable event."""
@@ -17,7 +21,8 @@ _report: Report | None = None
 def call_all(function: Callable[..., None], calls: Sequence[tuple[Any, ...]], n_workers: int, on_event: Report) -> None:
     """function(report, *call) for every call, at most `n_workers` at a time, in the order of `calls`.
 
-    The first error ends the rest and is raised here. Workers end when this process dies, however it dies.
+    The first error ends the rest and is raised here; ChildProcessError where a worker was killed. Workers save what
+    is at work and end when they are told to, or when this process has died.
     """
     context = get_context("spawn")  # Threads of torch do not survive a fork.
     events = context.SimpleQueue()
@@ -29,6 +34,11 @@ def call_all(function: Callable[..., None], calls: Sequence[tuple[Any, ...]], n_
             try:
                 for future in as_completed(futures):
                     future.result()
+            except BrokenProcessPool as error:
+                raise ChildProcessError(
+                    "a drawing process was killed, perhaps for want of memory; lower runtime.workers or runtime.rows. "
+                    "What it had finished is kept."
+                ) from error
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
@@ -45,14 +55,15 @@ def _listen(events: Any, on_event: Report) -> None:
 def _start(events: Any, parent: int) -> None:
     global _report
     _report = events.put
+    end_on_signals()
     threading.Thread(target=_die_with, args=(parent,), daemon=True).start()
 
 
 def _die_with(parent: int) -> None:
-    """End this process when it has lost its parent; what it has logged is kept, and its locks are freed."""
+    """End this process when it has lost its parent; what is at work is saved, and its locks are freed."""
     while os.getppid() == parent:
         time.sleep(0.5)
-    os._exit(1)
+    end(signal.SIGTERM)
 
 
 def _call(function: Callable[..., None], call: tuple[Any, ...]) -> None:

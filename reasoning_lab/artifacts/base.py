@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, get_args
 
 import torch
 from rich.console import Console
@@ -20,7 +20,7 @@ from reasoning_lab.experiment import Runtime
 from reasoning_lab.judge.base import Chat, JudgeOption
 from reasoning_lab.model_pair.hashes import HASHES
 from reasoning_lab.model_pair.loaded import LoadedModel, device_words, load_model, resolve_device
-from reasoning_lab.model_pair.pair import ModelSource
+from reasoning_lab.model_pair.pair import ModelPair, ModelSource, Role
 
 T = TypeVar("T")
 
@@ -159,7 +159,8 @@ class Context:
             yield item
             self.on_progress(label, len(items), done, 0)
 
-    def forget(self) -> None:
-        """Free models and values, for processes that start next to this one."""
-        self._models.clear()
-        self._values.clear()
+    def keep_models(self, pair: ModelPair) -> None:
+        """Free the models that are none of the pair's."""
+        ours = [source for role in get_args(Role) if (source := getattr(pair, role)) is not None]
+        for name in [name for name in self._models if name[0] not in ours]:
+            del self._models[name]

@@ -78,7 +78,6 @@ def build_shared(cells: Sequence[Iterable[Artifact[Any]]], context: Context) -> 
     shared = [answers[key] for key, n in needed.items() if n > 1]
     context.tell(f"{len(shared)} of {len(needed)} sets of answers are shared by several cells; built first.")
     build_missing(shared, context)
-    context.forget()
 
 
 def build_banks(taxonomies: Iterable[TaxonomyClusters], context: Context) -> None:
@@ -92,7 +91,6 @@ def build_banks(taxonomies: Iterable[TaxonomyClusters], context: Context) -> Non
         for number, bank in enumerate(banks.values(), start=1):
             build_bank(bank, context)
             context.on_progress("banks of taxonomies", len(banks), number, 0)
-    context.forget()
 
 
 def completions_behind(artifacts: Iterable[Artifact[Any]]) -> list[Completions]:

@@ -1,34 +1,39 @@
-"""Before anything starts: compose and build everything that would run, and make its folder."""
+"""Before anything starts: compose and build everything that would run, and write it down in its folder."""
 
 import argparse
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from reasoning_lab.launch.compose import Cell, Composer, resolved
+from reasoning_lab.launch.compose import Cell, Composer, resolved, resolved_hydra
 from reasoning_lab.launch.errors import ConfigError
+from reasoning_lab.launch.folders import Submitted
+from reasoning_lab.launch.options import KEYS, Launching, split_launching
 
 if TYPE_CHECKING:
     from reasoning_lab.experiment import Experiment
-
-LOCAL_CELLS = 2
-"""Cells at a time under the local launcher, which would start all at once; hydra.sweeper.max_batch_size changes it."""
+    from reasoning_lab.launch.launchers import Launcher
 
 
 @dataclass(frozen=True)
 class Launch:
     """What is about to start, checked."""
 
-    config: DictConfig
-    cells: tuple[Cell, ...]
+    runs: tuple[Submitted, ...]
+    """The run, or the sweep's cells; their folders are not made yet."""
     experiments: "tuple[Experiment, ...]"
+    launching: Launching
     folder: Path
-    """Of the run or the sweep, made for it."""
-    is_sweep: bool
+    """Of the run or the sweep."""
+    overrides: tuple[str, ...]
+    launcher: "Launcher | None" = None
+    """None of a single run."""
+    launcher_plain: dict[str, Any] | None = None
+    search: DictConfig | None = None
+    """The composed root, where a sweeper chooses the cells as it goes."""
 
 
 def composer_of(arguments: argparse.Namespace) -> Composer:
@@ -38,27 +43,63 @@ def composer_of(arguments: argparse.Namespace) -> Composer:
     return Composer(arguments.config_dir, arguments.config_name)
 
 
-def check(arguments: argparse.Namespace) -> Launch:
-    """Compose and build all cells, and make the folder; a mistake in any cell stops all of it here."""
-    composer = composer_of(arguments)
-    is_sweep = arguments.multirun or any(line.strip() == "hydra.mode=MULTIRUN" for line in arguments.overrides)
-    config = composer.compose(arguments.overrides, is_sweep)
-    if not is_sweep and (sweep := config.hydra.runtime.choices.get("sweep")):
+def is_sweep(arguments: argparse.Namespace) -> bool:
+    """Whether the command line asks for a sweep."""
+    return arguments.multirun or any(line.strip() == "hydra.mode=MULTIRUN" for line in arguments.overrides)
+
+
+def launching_of(config: DictConfig) -> Launching:
+    """How the composed root is to be launched."""
+    from reasoning_lab.launch.typed import build_option
+
+    return build_option(Launching, {key: config[key] for key in KEYS}, "")
+
+
+def check_run(composer: Composer, overrides: Sequence[str]) -> Launch:
+    """A single run."""
+    config = composer.compose(overrides)
+    if sweep := config.hydra.runtime.choices.get("sweep"):
         raise ConfigError(f"sweep={sweep} is a sweep; add -m to run all of its cells.")
-    cells = composer.cells(config) if is_sweep else [Cell(tuple(arguments.overrides), config)]
-    experiments = [_checked(cell, is_sweep) for cell in cells]
-    folder = _make_folder(config, "hydra.sweep.dir" if is_sweep else "hydra.run.dir", arguments.overrides)
-    if is_sweep and _starts_all_at_once(config):
-        _add_override(f"hydra.sweeper.max_batch_size={LOCAL_CELLS}", arguments.overrides)
-    return Launch(config, tuple(cells), tuple(experiments), folder, is_sweep)
+    launching = launching_of(config)
+    if launching.submit:
+        raise ConfigError("submit=true: a single run works in this terminal; add -m, also for one cell, to submit it.")
+    experiment = _checked(Cell(tuple(overrides), config))
+    folder = Path(str(OmegaConf.select(config, "hydra.run.dir"))).absolute()
+    run = submitted(Cell(tuple(overrides), config), folder, None)
+    return Launch((run,), (experiment,), launching, folder, tuple(overrides))
 
 
-def _starts_all_at_once(config: DictConfig) -> bool:
-    is_local = config.hydra.launcher._target_.endswith(".LocalLauncher")
-    return is_local and "max_batch_size" in config.hydra.sweeper and config.hydra.sweeper.max_batch_size is None
+def check_sweep(composer: Composer, master: DictConfig, overrides: Sequence[str]) -> Launch:
+    """A sweep; a mistake in any cell stops all of it here."""
+    from reasoning_lab.launch.launchers import Launcher
+    from reasoning_lab.launch.typed import build_option
+
+    launching = launching_of(master)
+    n = composer.count_cells(master)
+    if n > launching.max_cells:
+        raise ConfigError(
+            f"{n:,} cells are more than max_cells={launching.max_cells:,}; sweep over fewer values, or raise max_cells."
+        )
+    folder = Path(str(OmegaConf.select(master, "hydra.sweep.dir"))).absolute()
+    plain = resolved_hydra(master, folder, 0)["launcher"]
+    launcher = build_option(Launcher, plain, "hydra.launcher")
+    cells = composer.cells(master)
+    experiments = tuple(_checked(cell, is_sweep=True) for cell in cells)
+    runs = tuple(submitted(cell, folder / str(number), number) for number, cell in enumerate(cells))
+    is_search = composer.is_search(master)
+    return Launch(
+        () if is_search else runs, experiments, launching, folder, tuple(overrides), launcher, plain,
+        master if is_search else None,
+    )  # fmt: skip
 
 
-def _checked(cell: Cell, is_sweep: bool) -> "Experiment":
+def submitted(cell: Cell, folder: Path, number: int | None) -> Submitted:
+    """A composed cell as it is written down."""
+    plain = split_launching(resolved(cell.config))[1]
+    return Submitted(folder, plain, cell.overrides, resolved_hydra(cell.config, folder, number))
+
+
+def _checked(cell: Cell, is_sweep: bool = False) -> "Experiment":
     """The cell's experiment."""
     try:
         resolved(cell.config)  # What refers to nothing is told before the options' classes, and torch, are loaded.
@@ -74,10 +115,8 @@ def _checked(cell: Cell, is_sweep: bool) -> "Experiment":
     return experiment
 
 
-def _make_folder(config: DictConfig, key: str, overrides: Sequence[str]) -> Path:
-    """Make the folder of a run or a sweep, one that nobody else has, and let Hydra use it."""
-    folder = Path(str(OmegaConf.select(config, key))).absolute()
-    is_given = any(line.startswith(f"{key}=") for line in overrides)
+def make_folder(folder: Path, outputs: str, is_given: bool) -> None:
+    """Make the folder of a run or a sweep, one that nobody else has unless the user named it."""
     try:
         folder.mkdir(parents=True, exist_ok=is_given)
         probe = folder / ".writable"
@@ -85,14 +124,9 @@ def _make_folder(config: DictConfig, key: str, overrides: Sequence[str]) -> Path
         probe.unlink()
     except OSError as error:
         why = f"{error.strerror}: {error.filename}"
-        raise ConfigError(f"outputs={config.outputs}: can't write there ({why}); set another folder.") from error
-    if not is_given:
-        quoted = str(folder).replace("\\", "\\\\").replace("'", "\\'")
-        _add_override(f"{key}='{quoted}'", overrides)
-    return folder
+        raise ConfigError(f"outputs={outputs}: can't write there ({why}); set another folder.") from error
 
 
-def _add_override(override: str, given: Sequence[str]) -> None:
-    """Say it to Hydra, which reads the command line again: beside the given overrides, for it takes none on both sides
-    of a flag."""
-    sys.argv.insert(sys.argv.index(given[0]) if given else len(sys.argv), override)
+def is_folder_given(launch: Launch) -> bool:
+    """Whether the user named the folder."""
+    return any(line.startswith(("hydra.run.dir=", "hydra.sweep.dir=")) for line in launch.overrides)

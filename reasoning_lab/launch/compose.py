@@ -4,6 +4,7 @@ Hydra composes; `whitelist` then refuses every class that is not ours or one of 
 objects.
 """
 
+import copy
 import difflib
 import math
 import re
@@ -16,12 +17,16 @@ from typing import Any, cast
 import yaml
 from hydra._internal.hydra import Hydra
 from hydra._internal.utils import create_config_search_path
+from hydra.core.config_loader import ConfigLoader
 from hydra.core.config_search_path import SearchPathQuery
+from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import ChoiceSweep, Override, RangeSweep
+from hydra.core.plugins import Plugins
 from hydra.errors import HydraException
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 from omegaconf.resolvers import oc
 
@@ -71,6 +76,15 @@ OmegaConf.register_new_resolver("reciprocal", reciprocal, replace=True)
 OmegaConf.register_new_resolver("oc.env", environment, replace=True)
 
 
+def own_the_launchers() -> None:
+    """Take Hydra's and its plug-ins' own configs of the launchers out of their store: the names are our files', and
+    Hydra would hold those against its own classes."""
+    Plugins.instance()  # Which fills the store.
+    launchers = ConfigStore.instance().repo["hydra"]["launcher"]
+    for file in (lab_root() / "multirun_launchers" / "hydra" / "launcher").glob("*.yaml"):
+        launchers.pop(file.name, None)
+
+
 # -- composing ---------------------------------------------------------------------------------------------------------
 
 
@@ -89,12 +103,13 @@ class Composer:
 
     def __init__(self, config_dir: str | None = None, config_name: str | None = None) -> None:
         self._config_name = config_name or CONFIG_NAME
-        self._config_dir = Path(config_dir).resolve() if config_dir is not None else None
+        self.config_dir = Path(config_dir).resolve() if config_dir is not None else None
         path = create_config_search_path(conf_dir())
-        if self._config_dir is not None:
-            if not self._config_dir.is_dir():
+        if self.config_dir is not None:
+            if not self.config_dir.is_dir():
                 raise ConfigError(f"--config-dir {config_dir}: no such folder.")
-            path.prepend("command-line", f"file://{self._config_dir}", SearchPathQuery(provider="schema"))
+            path.prepend("command-line", f"file://{self.config_dir}", SearchPathQuery(provider="schema"))
+        own_the_launchers()
         self._hydra = Hydra.create_main_hydra2("main", path)
         GlobalHydra.instance().clear()
 
@@ -122,36 +137,64 @@ class Composer:
             ]
         )
 
+    @property
+    def config_loader(self) -> ConfigLoader:
+        """Hydra's."""
+        return self._hydra.config_loader
+
     def _groups(self) -> dict[str, list[str]]:
         """Options by group, of all folders; Hydra's own listing takes as long as everything else together."""
-        options: dict[str, set[str]] = {"hydra/launcher": {"basic"}}
-        own = [self._config_dir] if self._config_dir else []
+        options: dict[str, set[str]] = {}
+        own = [self.config_dir] if self.config_dir else []
         for folder in (Path(conf_dir()), lab_root() / "multirun_launchers", *own):
             for file in folder.glob("*/**/*.yaml"):
                 options.setdefault(file.parent.relative_to(folder).as_posix(), set()).add(file.stem)
         return {group: sorted(names) for group, names in options.items()}
 
+    def is_search(self, master: DictConfig) -> bool:
+        """Whether the sweeper chooses its cells as it goes (Optuna), so that there are none yet."""
+        return not str(master.hydra.sweeper._target_).endswith(".BasicSweeper")
+
+    def count_cells(self, master: DictConfig) -> int:
+        """How many cells a sweep has, without making them; of a search its trials."""
+        if self.is_search(master):
+            return int(master.hydra.sweeper.n_trials)
+        return math.prod(_n_values(override) for override in self._parsed(master))
+
+    def swept(self, master: DictConfig) -> dict[str, list[str]]:
+        """Key → values, of the keys that a sweep varies."""
+        varied = [override for override in self._parsed(master) if override.is_sweep_override()]
+        return {override.get_key_element(): list(map(str, override.sweep_string_iterator())) for override in varied}
+
     def cells(self, master: DictConfig) -> list[Cell]:
         """A sweep's cells in the order of their numbers, expanded as Hydra's BasicSweeper does.
 
-        A sweeper that chooses its cells as it goes (Optuna) has none yet: the overrides that don't vary stand for all.
+        A search has none yet: the overrides that don't vary stand for all.
         """
         from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 
-        sweeper, task = master.hydra.sweeper, [str(line) for line in master.hydra.overrides.task]
-        is_basic = str(sweeper._target_).endswith(".BasicSweeper")
-        params = [f"{key}={value}" for key, value in (sweeper.params or {}).items()] if is_basic else []
+        parsed = self._parsed(master)
+        if self.is_search(master):
+            parsed = [override for override in parsed if not override.is_sweep_override()]
         try:
-            parser = OverridesParser.create(config_loader=self._hydra.config_loader)
-            parsed = parser.parse_overrides([*params, *task])
-            if not is_basic:
-                parsed = [override for override in parsed if not override.is_sweep_override()]
             (batch,) = BasicSweeper.split_arguments(parsed, None)
         except HydraException as error:
             raise ConfigError(_one_line(error)) from error
-        return [self._cell(master, tuple(overrides)) for overrides in batch]
+        return [self.cell(master, tuple(overrides)) for overrides in batch]
 
-    def _cell(self, master: DictConfig, overrides: tuple[str, ...]) -> Cell:
+    def _parsed(self, master: DictConfig) -> list[Override]:
+        """The overrides of all cells, sweeps unexpanded; the command line's come last and win."""
+        task = [str(line) for line in master.hydra.overrides.task]
+        params = master.hydra.sweeper.params or {} if "params" in master.hydra.sweeper else {}
+        try:
+            parser = OverridesParser.create(config_loader=self._hydra.config_loader)
+            parsed = parser.parse_overrides([*(f"{key}={value}" for key, value in params.items()), *task])
+        except HydraException as error:
+            raise ConfigError(_one_line(error)) from error
+        return list({override.get_key_element(): override for override in parsed}.values())
+
+    def cell(self, master: DictConfig, overrides: tuple[str, ...]) -> Cell:
+        """The cell of these overrides."""
         hydra = [str(line) for line in master.hydra.overrides.hydra]
         try:
             config = self._hydra.config_loader.load_sweep_config(master, list(overrides))
@@ -200,6 +243,33 @@ def _one_line(error: BaseException) -> str:
     """The message of an error and of what caused it, without line breaks."""
     parts = [str(error), str(error.__cause__) if isinstance(error.__cause__, OmegaConfBaseException) else ""]
     return " ".join(" ".join(parts).split())
+
+
+def _n_values(override: Override) -> int:
+    """Over how many values an override sweeps, without making them; 1 where it does not."""
+    value = override.value()
+    if not override.is_sweep_override():
+        return 1
+    if isinstance(value, RangeSweep) and value.start is not None and value.stop is not None:
+        return max(0, math.ceil((value.stop - value.start) / value.step))
+    return len(value.list) if isinstance(value, ChoiceSweep) else sum(1 for _ in override.sweep_string_iterator())
+
+
+def resolved_hydra(config: DictConfig, folder: Path, number: int | None) -> dict[str, Any]:
+    """Hydra's part of a composed config as plain data, with what only the run knows: its folder and number."""
+    known = copy.deepcopy(config)
+    OmegaConf.set_readonly(known.hydra, False)
+    with open_dict(known):
+        known.hydra.runtime.output_dir = str(folder)
+        known.hydra.job.num = number or 0
+        known.hydra.job.id = folder.name
+        known.hydra.mode = "RUN" if number is None else "MULTIRUN"
+    try:
+        plain = OmegaConf.to_container(known, resolve=True, enum_to_str=True)
+    except OmegaConfBaseException as error:
+        raise ConfigError(unresolved(error)) from error
+    assert isinstance(plain, dict)
+    return {key: value for key, value in plain["hydra"].items() if key not in ("help", "hydra_help")}
 
 
 def without_hydra(config: DictConfig) -> DictConfig:

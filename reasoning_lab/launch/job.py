@@ -1,82 +1,134 @@
-"""One run, or one cell of a sweep: build the experiment, run its stage, leave row.json."""
+"""One run, or one cell of a sweep: read what was submitted, build the experiment, run its stage, leave row.json."""
 
-import json
 import logging
+import logging.config
 import math
 import os
 import sys
 import time
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.types import RunMode
-from omegaconf import DictConfig
 from rich.console import Console
 
 from reasoning_lab.artifacts.base import Context, open_store
+from reasoning_lab.artifacts.stopping import end_on_signals, wait_if_ending
 from reasoning_lab.experiment import Experiment
-from reasoning_lab.launch.compose import resolved
-from reasoning_lab.launch.errors import ConfigError
+from reasoning_lab.launch.folders import Submitted, read_submitted
 from reasoning_lab.launch.provenance import git_state, provenance, typed
+from reasoning_lab.launch.status import Pulse, write_json
 from reasoning_lab.launch.tracking.live import watched
 from reasoning_lab.launch.tracking.log import Tracker
-from reasoning_lab.launch.tracking.mode import resolve_mode
+from reasoning_lab.launch.tracking.mode import mode_of
 from reasoning_lab.launch.tracking.names import run_info
-from reasoning_lab.launch.typed import build
+from reasoning_lab.launch.typed import build_plain
 from reasoning_lab.stages import STAGES, Run, optimised
 
 log = logging.getLogger(__name__)
 
 
-def work(config: DictConfig) -> float:
-    """Hydra's task; the metric that a sweeper optimises.
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended."""
 
-    In a sweep a failure is recorded and nan returned, so that the other cells go on; the launching process names it.
+    row: dict[str, Any]
+    context: Context | None
+    """What it had loaded, for the next cell of this process."""
+
+    @property
+    def error(self) -> str | None:
+        """What went wrong, in one line."""
+        return self.row.get("error")
+
+
+@dataclass
+class _AtWork:
+    """The run that this process is at."""
+
+    folder: Path
+    pulse: Pulse
+    row: dict[str, Any]
+    started: float = field(default_factory=time.time)
+
+    def end(self, status: str, **told: Any) -> None:
+        """Leave row.json and the last word of status.json."""
+        self.row |= {"status": status, "seconds": round(time.time() - self.started, 3)} | told
+        write_json(self.folder / "row.json", self.row)
+        self.pulse.end(status, **{key: self.row.get(key) for key in ("error", "seconds", "metrics")})
+
+
+_at_work: list[_AtWork] = []
+
+
+def save_on_signals() -> None:
+    """From now on a signal saves what the run of this process is at, leaves a true status and ends the process."""
+    end_on_signals(_interrupted)
+
+
+def _interrupted(name: str) -> None:
+    for run in _at_work:
+        run.end("interrupted", error=name)
+    if _at_work:
+        shown = "\x1b[?25h" if sys.stderr.isatty() else ""  # A progress bar hides the cursor.
+        sys.stderr.write(f"{shown}\n{name}: saved. What is done is kept; the same command goes on.\n")
+        sys.stderr.flush()
+
+
+def work(folder: Path, earlier: Context | None = None) -> Outcome:
+    """Do what the folder says; no error leaves it.
+
+    Arguments: `earlier` is what an earlier cell of this process had loaded.
     """
-    folder = Path(HydraConfig.get().runtime.output_dir)
-    in_sweep = HydraConfig.get().mode == RunMode.MULTIRUN
-    started = time.time()
-    command = typed(list(HydraConfig.get().overrides.task))
-    row = {"status": "running", "overrides": _overrides(), "started": round(started, 3), **provenance(command)}
-    write_json(folder / "status.json", {"status": "running"})
+    submitted = read_submitted(folder)
+    command = typed(submitted.overrides)
+    row: dict[str, Any] = {"overrides": _parsed(submitted.overrides), "started": round(time.time(), 3)}
+    at_work = _AtWork(folder, Pulse(folder), row | provenance(command) | {"config": submitted.config})
+    at_work.pulse.start()
+    _at_work.append(at_work)
+    context = None
     try:
-        row["config"] = resolved(config)
-        run, row["metrics"] = _run(build(config), folder, row["config"])
-        metric = optimised(run, row["metrics"])
-        row["status"] = "completed"
-    except Exception as error:
+        _configure_log(submitted.hydra)
+        experiment = build_plain(submitted.config)
+        context = _context(experiment, command, earlier)
+        context.listeners.append(at_work.pulse)
+        metrics = _measured(experiment, context, submitted)
+        wait_if_ending()
+        at_work.end("completed", **metrics)
+    except BaseException as error:
         log.exception("failed")
-        row |= {"status": "failed", "error": f"{type(error).__name__}: {error}"}
-        if in_sweep:
-            return math.nan
-        if isinstance(error, (ValueError, ConfigError)):
-            sys.stderr.write(f"error: {error}\n(traceback: {folder / 'main.log'})\n")
-            sys.exit(1)
-        raise
-    except BaseException as error:  # Ctrl-C, or the end of a job's time: what is done stays done.
-        row |= {"status": "interrupted", "error": type(error).__name__}
-        raise
+        wait_if_ending()
+        at_work.end("failed", error=f"{type(error).__name__}: {error}")
+        if not isinstance(error, Exception):
+            raise
     finally:
-        row["seconds"] = round(time.time() - started, 3)
-        write_json(folder / "row.json", row)
-        write_json(folder / "status.json", {key: row.get(key) for key in ("status", "error", "seconds", "metrics")})
-    return metric
+        _at_work.remove(at_work)
+        if context is not None:
+            context.listeners.clear()
+    return Outcome(at_work.row, context)
 
 
-def _run(experiment: Experiment, folder: Path, config: dict[str, Any]) -> tuple[Run, dict[str, float]]:
-    """The run, and its stage's metrics, logged."""
-    with _tracker(experiment, folder, config) as tracker:
-        overrides = list(HydraConfig.get().overrides.task)
-        context = open_context(experiment, typed(overrides))
-        run = Run(experiment, context, folder, tracker.table, tracker.images)
+def _measured(experiment: Experiment, context: Context, submitted: Submitted) -> dict[str, Any]:
+    """The stage's metrics, logged, and the one that a sweeper optimises."""
+    with _tracker(experiment, submitted) as tracker:
+        run = Run(experiment, context, submitted.folder, tracker.table, tracker.images)
         run.check()
         with watched(context, tracker, experiment.stage):
             metrics = STAGES[experiment.stage](run)
         tracker.summary(metrics)
-        tracker.link("report", folder / "report")
-    return run, metrics
+        tracker.link("report", submitted.folder / "report")
+        objective = optimised(run, metrics)
+    return {"metrics": metrics, "objective": None if math.isnan(objective) else objective}
+
+
+def _context(experiment: Experiment, command: str, earlier: Context | None) -> Context:
+    """A context of its own, with the models and values of an earlier one where they are of use here."""
+    context = open_context(experiment, command)
+    if earlier is None or (earlier.runtime, earlier.store.root) != (context.runtime, context.store.root):
+        return context
+    earlier.keep_models(experiment.model_pair)
+    return replace(earlier, console=context.console, provenance=context.provenance, listeners=[])
 
 
 def open_context(experiment: Experiment, command: str) -> Context:
@@ -90,29 +142,31 @@ def open_context(experiment: Experiment, command: str) -> Context:
     return Context(store, experiment.runtime, console, provenance=provenance(command))
 
 
-def _tracker(experiment: Experiment, folder: Path, config: dict[str, Any]) -> Tracker:
+def _tracker(experiment: Experiment, submitted: Submitted) -> Tracker:
     """The local log, and a dashboard beside it where the experiment and the machine allow."""
-    tracking, hydra_config = experiment.tracking, HydraConfig.get()
-    mode, notice = resolve_mode(tracking.mode, os.environ) if tracking.backend == "wandb" else ("offline", None)
+    mode, notice = mode_of(experiment.tracking, os.environ)
     if notice:
         sys.stderr.write(notice + "\n")
-    is_sweep = hydra_config.mode == RunMode.MULTIRUN
+    cell = int(submitted.folder.name) if submitted.sweep else None
+    commit = (git_state() or {}).get("commit")
     info = run_info(
-        experiment, config, _overrides(), dict(hydra_config.runtime.choices),
-        Path(hydra_config.sweep.dir) if is_sweep else None, hydra_config.job.num if is_sweep else None,
-        typed(list(hydra_config.overrides.task)), (git_state() or {}).get("commit"),
+        experiment, submitted.config, _parsed(submitted.overrides), submitted.choices, submitted.sweep, cell,
+        typed(submitted.overrides), commit,
     )  # fmt: skip
-    return Tracker(folder, info, "disabled" if tracking.backend == "none" else mode, tracking.backend)
+    return Tracker(submitted.folder, info, mode, experiment.tracking.backend)
 
 
-def _overrides() -> dict[str, Any]:
-    """The task's overrides as key → value."""
-    parsed = OverridesParser.create().parse_overrides(list(HydraConfig.get().overrides.task))
+def _configure_log(hydra: dict[str, Any]) -> None:
+    """Python's logging as the config has it, each run with its own file; `hydra.verbose` as Hydra means it."""
+    if hydra.get("job_logging"):
+        logging.config.dictConfig(hydra["job_logging"])
+    verbose = hydra.get("verbose")
+    loud = [None] if verbose is True else [verbose] if isinstance(verbose, str) else verbose or []
+    for name in loud:
+        logging.getLogger(name).setLevel(logging.DEBUG)
+
+
+def _parsed(overrides: tuple[str, ...]) -> dict[str, Any]:
+    """Overrides as key → value."""
+    parsed = OverridesParser.create().parse_overrides(list(overrides))
     return {override.get_key_element(): override.value() for override in parsed}
-
-
-def write_json(file: Path, data: dict[str, Any]) -> None:
-    """Write a file as a whole or not at all."""
-    partial = file.with_name(file.name + ".partial")
-    partial.write_text(json.dumps(data, indent=1, default=str))
-    os.replace(partial, file)

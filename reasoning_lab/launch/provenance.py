@@ -20,13 +20,18 @@ def typed(arguments: Sequence[str]) -> str:
 
 def provenance(command: str) -> dict[str, Any]:
     """Command, commit and versions."""
-    versions = {"python": sys.version.split()[0]}
+    return {"command": command, "git": git_state(), "versions": versions()}
+
+
+def versions() -> dict[str, str]:
+    """Of Python and the libraries that numbers depend on."""
+    found = {"python": sys.version.split()[0]}
     for package in VERSIONS_OF:
         try:
-            versions[package] = version_of(package)
+            found[package] = version_of(package)
         except PackageNotFoundError:
             continue
-    return {"command": command, "git": git_state(), "versions": versions}
+    return found
 
 
 def git_state() -> dict[str, Any] | None:

@@ -1,66 +1,187 @@
-"""A sweep: what cells share is built first, Hydra runs the cells, this process watches them and sums up."""
+"""A sweep: its cells are written down, run by lanes of this machine or by jobs of a cluster, and summed up."""
 
 import json
+import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
-import hydra
 from rich.console import Console
 
-from reasoning_lab.launch.check import Launch
-from reasoning_lab.launch.compose import CONFIG_NAME, conf_dir
-from reasoning_lab.launch.job import open_context, work
-from reasoning_lab.launch.provenance import typed
+from reasoning_lab.artifacts.stopping import end_on_signals, saved_by, wait_if_ending
+from reasoning_lab.launch import slurm
+from reasoning_lab.launch.check import Launch, is_folder_given, make_folder
+from reasoning_lab.launch.folders import read_submitted, write_submitted
+from reasoning_lab.launch.identity import files_of
+from reasoning_lab.launch.lanes import Lanes, Plan
+from reasoning_lab.launch.launchers import Basic, Slurm
+from reasoning_lab.launch.provenance import git_state, typed
+from reasoning_lab.launch.queue import ask, local_id
+from reasoning_lab.launch.sweep_folder import ENDED, CellState, SentJob, Sweep
 from reasoning_lab.report.collect.provenance import of_sweep
 from reasoning_lab.report.collect.sweep import collect_sweep, write_finished
-from reasoning_lab.stages import share_between_cells
+from reasoning_lab.stages import CELLS_SHARE
 
 POLL_SECONDS = 1.0
 """Time between two looks at the cells' status files [s]."""
+QUEUE_SECONDS = 5.0
+"""Time between two questions to the cluster [s]."""
+PAGE_SECONDS = 30.0
+"""Least time between two pages of a sweep at work [s]."""
 
 
-def run_sweep(launch: Launch) -> None:
-    """Build what cells share, let Hydra run the cells, then sum up; exit status 1 where a cell failed."""
-    context = open_context(launch.experiments[0], typed(sys.argv[1:]))
-    try:
-        share_between_cells(launch.experiments, context)
-    except ValueError as error:
-        sys.stderr.write(f"error: {error} No cell was started.\n")
-        sys.exit(1)
-    names = cell_names([cell.overrides for cell in launch.cells])
-    with Watch(launch.folder, names, context.console):
-        status = _hydra_status()
-    failed = sum_up(launch.folder, names, context.console)
-    sys.exit(1 if failed or status else 0)
+# -- starting ----------------------------------------------------------------------------------------------------------
 
 
-def hand_over() -> None:
-    """Hydra's own main, which reads the command line again and runs `work`."""
-    hydra.main(version_base="1.3", config_path=conf_dir(), config_name=CONFIG_NAME)(work)()
+def create_sweep(launch: Launch, identity: str) -> Sweep:
+    """Write the sweep and its cells down."""
+    outputs = launch.experiments[0].outputs
+    make_folder(launch.folder, outputs, is_folder_given(launch))
+    for run in launch.runs:
+        write_submitted(run)
+    return Sweep.create(
+        launch.folder,
+        [run.overrides for run in launch.runs],
+        launch.launching,
+        command=typed(["-m", *launch.overrides]),
+        git=git_state(),
+        launcher=launch.launcher_plain,
+        identity=identity,
+        is_search=launch.search is not None,
+        files=files_of(run.config for run in launch.runs),
+    )
 
 
-def _hydra_status() -> int:
-    """Exit status of Hydra's sweep; it ends the process where a job was lost."""
-    try:
-        hand_over()
-    except SystemExit as end:
-        return 0 if end.code in (0, None) else 1
+def start(sweep: Sweep, cells: Sequence[int], console: Console, is_submitted: bool) -> int:
+    """Run or submit cells; the exit status of the command."""
+    if sweep.is_slurm:
+        sent = _send(sweep, cells)
+        console.print(f"Submitted {len(cells)} cells as jobs {id_words(sent)}: {sweep.folder}", soft_wrap=True)
+        return _follow_up(sweep, console) if is_submitted else _wait(sweep, sent, console)
+    if is_submitted:
+        _detach(sweep, cells)
+        console.print(f"Started {len(cells)} cells, without this terminal: {sweep.folder}", soft_wrap=True)
+        return _follow_up(sweep, console)
+    return run_here(sweep, cells, console)
+
+
+def _follow_up(sweep: Sweep, console: Console) -> int:
+    for verb, what in (("status", "how they stand"), ("collect", "table and page"), ("cancel", "end them")):
+        console.print(f"  reasoning-lab sweep {verb} {sweep.folder}   # {what}", highlight=False, soft_wrap=True)
     return 0
 
 
-class Watch:
-    """Prints every cell's end as it happens, wherever the cell runs: its status file is all that is looked at."""
+def id_words(sent: Iterable[SentJob]) -> str:
+    """The jobs' ids; of many the first and the last."""
+    ids = [job.id for job in sent]
+    return ", ".join(ids) if len(ids) <= 8 else f"{', '.join(ids[:3])} ... {ids[-1]} ({len(ids)} jobs)"
 
-    def __init__(self, folder: Path, names: Sequence[str], console: Console) -> None:
-        self._folder = folder
-        self._names = names
+
+# -- on this machine ---------------------------------------------------------------------------------------------------
+
+
+def run_here(sweep: Sweep, cells: Sequence[int], console: Console) -> int:
+    """Run cells in lanes of this machine, and wait for them; 1 where one did not complete."""
+    launcher = sweep.launcher
+    plan = Plan(sweep.folder, tuple(cells), sweep.launching, launcher.processes, isinstance(launcher, Basic))
+    lanes = Lanes(plan)
+    sweep.note_sent([SentJob(local_id(), tuple(cells))])
+    end_on_signals(lambda name: _say_stopped(name, sweep))
+    with saved_by(lanes.stop), Watch(sweep, console):
+        if shares(sweep, cells):
+            lanes.share()
+        lanes.run()
+        wait_if_ending()
+    return sum_up(sweep, console)
+
+
+def _say_stopped(name: str, sweep: Sweep) -> None:
+    sys.stderr.write(
+        f"\n{name}: the cells at work are saved. The same command, or `reasoning-lab sweep retry {sweep.folder}`, "
+        "goes on.\n"
+    )
+    sys.stderr.flush()
+
+
+def _detach(sweep: Sweep, cells: Sequence[int]) -> None:
+    """Run cells in a process that needs no terminal."""
+    code = "import sys; from reasoning_lab.launch.sweep import run_detached; run_detached(*sys.argv[1:])"
+    with (sweep.folder / "launcher.log").open("ab") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-c", code, str(sweep.folder), *map(str, cells)],
+            stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
+        )  # fmt: skip
+    sweep.note_sent([SentJob(local_id(process.pid), tuple(cells))])
+
+
+def run_detached(folder: str, *cells: str) -> None:
+    """What the detached process does."""
+    sys.exit(run_here(Sweep(Path(folder)), [int(cell) for cell in cells], Console(width=160)))
+
+
+def shares(sweep: Sweep, cells: Sequence[int]) -> bool:
+    """Whether what cells share is built before them."""
+    if len(cells) < 2:
+        return False
+    config = read_submitted(sweep.cell(cells[0])).config
+    return config["stage"] in CELLS_SHARE and bool(config["runtime"]["build_shared"])
+
+
+# -- on a cluster ------------------------------------------------------------------------------------------------------
+
+
+def _send(sweep: Sweep, cells: Sequence[int]) -> list[SentJob]:
+    """Submit cells to SLURM."""
+    return slurm.submit(sweep, packed(sweep, cells), shares(sweep, cells))
+
+
+def packed(sweep: Sweep, cells: Sequence[int]) -> list[tuple[int, ...]]:
+    """The cells of each job: those that use the same models in the same way, at most `cells_per_job` of them, by
+    default as many as make no more jobs than run at a time."""
+    launcher = sweep.launcher
+    assert isinstance(launcher, Slurm)
+    most = sweep.launching.cells_per_job or max(1, -(-len(cells) // launcher.array_parallelism))
+    fitting: dict[str, list[int]] = {}
+    for cell in cells:
+        config = read_submitted(sweep.cell(cell)).config
+        fitting.setdefault(json.dumps([config["model_pair"], config["runtime"]], sort_keys=True), []).append(cell)
+    return [tuple(group[i : i + most]) for group in fitting.values() for i in range(0, len(group), most)]
+
+
+def _wait(sweep: Sweep, sent: Sequence[SentJob], console: Console) -> int:
+    """Wait for the cells of a cluster; Ctrl-C ends the waiting alone."""
+    end_on_signals(lambda _: _say_running(sweep, sent))
+    console.print("Waiting for them; Ctrl-C leaves them running.")
+    with Watch(sweep, console):
+        while any(each.state in ("waiting", "queued", "running") for each in sweep.states(ask(sweep))):
+            time.sleep(QUEUE_SECONDS)
+    return sum_up(sweep, console)
+
+
+def _say_running(sweep: Sweep, sent: Sequence[SentJob]) -> None:
+    sys.stderr.write(
+        f"\nNo longer waiting. What is queued or at work goes on: jobs {id_words(sent)}.\n"
+        f"  reasoning-lab sweep status {sweep.folder}\n"
+        f"  reasoning-lab sweep cancel {sweep.folder}   # ends them\n"
+    )
+    sys.stderr.flush()
+
+
+# -- watching ----------------------------------------------------------------------------------------------------------
+
+
+class Watch:
+    """Prints every cell's end as it happens, wherever the cell runs, and keeps the sweep's page up to date."""
+
+    def __init__(self, sweep: Sweep, console: Console) -> None:
+        self._sweep = sweep
         self._console = console
-        self._done: set[int] = set()
+        self._ended = {each.number for each in sweep.states(None) if each.state == "completed"}
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
+        self._drawn = time.monotonic()
 
     def __enter__(self) -> "Watch":
         self._thread.start()
@@ -73,66 +194,59 @@ class Watch:
 
     def _run(self) -> None:
         while not self._stop.wait(POLL_SECONDS):
-            self._look()
+            if self._look() and time.monotonic() - self._drawn > PAGE_SECONDS:
+                write_page(self._sweep)
+                self._drawn = time.monotonic()
 
-    def _look(self) -> None:
-        for number, name in enumerate(self._names):
-            if number in self._done:
-                continue
-            state = status(self._folder / str(number))
-            if state["status"] in ("completed", "failed", "interrupted"):
-                self._done.add(number)
-                self._print(number, name, state)
+    def _look(self) -> bool:
+        """Whether a cell has ended since the last look."""
+        states = self._sweep.states(None)
+        new = [each for each in states if each.state in ENDED and each.number not in self._ended]
+        for state in new:
+            self._ended.add(state.number)
+            self._print(state, len(states))
+        return bool(new)
 
-    def _print(self, number: int, name: str, state: dict[str, Any]) -> None:
-        failed = state["status"] != "completed"
-        text = f"cell {number} ({name}): {state['status']}"
-        seconds = f" after {state['seconds']:.0f} s" if state.get("seconds") is not None else ""
-        error = f": {state['error']}" if failed else ""
+    def _print(self, state: CellState, n: int) -> None:
+        seconds = f" after {state.told['seconds']:.0f} s" if state.told.get("seconds") is not None else ""
+        error = f": {state.why}" if state.why else ""
         self._console.print(
-            f"[{len(self._done)}/{len(self._names)}] {text}{seconds}{error}",
-            style="red" if failed else None, highlight=False, markup=False, soft_wrap=True,
+            f"[{len(self._ended)}/{n}] cell {state.number} ({state.name}): {state.state}{seconds}{error}",
+            style=None if state.state == "completed" else "red", highlight=False, markup=False, soft_wrap=True,
         )  # fmt: skip
 
 
-def cell_names(cells: Sequence[Sequence[str]]) -> list[str]:
-    """What tells each cell from the others: its overrides without those that all have."""
-    common = set(cells[0]).intersection(*cells[1:]) if len(cells) > 1 else set()
-    return [" ".join(override for override in cell if override not in common) for cell in cells]
+# -- summing up --------------------------------------------------------------------------------------------------------
 
 
-def status(cell: Path) -> dict[str, Any]:
-    """What a cell's status file says; `missing` where there is none."""
-    try:
-        return json.loads((cell / "status.json").read_text())
-    except (OSError, ValueError):
-        return {"status": "missing"}
-
-
-def sum_up(folder: Path, names: Sequence[str], console: Console) -> list[int]:
-    """Name the cells that did not finish; write the sweep's table and heat map of those that did."""
-    states = [status(folder / str(number)) for number in range(len(names))]
-    unfinished = [number for number, state in enumerate(states) if state["status"] != "completed"]
-    done = len(names) - len(unfinished)
-    console.print(f"{done} of {len(names)} cells completed: {folder}", highlight=False, soft_wrap=True)
-    for number in unfinished:
-        state = states[number]
+def sum_up(sweep: Sweep, console: Console) -> int:
+    """Name the cells that did not complete, write table and page; 1 where there is such a cell."""
+    states = sweep.states(ask(sweep))
+    left = [each for each in states if each.state != "completed"]
+    console.print(
+        f"{len(states) - len(left)} of {len(states)} cells completed: {sweep.folder}", highlight=False, soft_wrap=True
+    )
+    for each in left:
+        log = sweep.cell(each.number) / "main.log"
         console.print(
-            f"  cell {number} ({names[number]}): {state['status']} {state.get('error') or ''} "
-            f"(log: {folder / str(number) / 'main.log'})",
+            f"  cell {each.number} ({each.name}): {each.state} {each.why} (log: {log})",
             style="red", highlight=False, markup=False, soft_wrap=True,
         )  # fmt: skip
-    if unfinished:
-        console.print("The same command again does what is missing.")
-    if any(state.get("metrics") for state in states):
-        show_sweep(folder, console)
-    return unfinished
+    if left:
+        console.print(
+            f"`reasoning-lab sweep retry {sweep.folder}`, or the same command again, does what is missing.",
+            highlight=False, soft_wrap=True,
+        )  # fmt: skip
+    if write_page(sweep):
+        console.print(f"Sweep page: {sweep.folder / 'report' / 'sweep.html'}", highlight=False, soft_wrap=True)
+    return 1 if left else 0
 
 
-def show_sweep(folder: Path, console: Console) -> None:
-    """One table and one heat map of the finished cells of a sweep folder; names the cells that are missing."""
-    cells, missing = collect_sweep(folder)
-    if missing:
-        console.print(f"[bold red]Not finished: cells {', '.join(missing)}[/]; run the same command again.")
-    write_finished(cells, folder / "report", of_sweep(folder))
-    console.print(f"Sweep page: {folder / 'report' / 'sweep.html'}", highlight=False)
+def write_page(sweep: Sweep) -> bool:
+    """Table, heat map and page of the cells that are completed; False where there is none."""
+    try:
+        cells, _ = collect_sweep(sweep.folder)
+    except ValueError:
+        return False
+    write_finished(cells, sweep.folder / "report", of_sweep(sweep.folder))
+    return True

@@ -8,24 +8,40 @@ import importlib
 import re
 import types
 import typing
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from omegaconf import DictConfig
 
-from reasoning_lab.experiment import Experiment
 from reasoning_lab.launch.compose import choices, resolved
 from reasoning_lab.launch.errors import ConfigError
+from reasoning_lab.launch.options import split_launching
 from reasoning_lab.launch.whitelist import check_target
 
+if TYPE_CHECKING:
+    from reasoning_lab.experiment import Experiment
 
-def build(config: DictConfig) -> Experiment:
-    """The typed Experiment of a composed config (Hydra's part is left out)."""
-    plain = resolved(config)
-    experiment = _build(Experiment, plain, "")
-    assert isinstance(experiment, Experiment)
-    return experiment
+T = TypeVar("T")
+
+
+def build(config: DictConfig) -> "Experiment":
+    """The typed Experiment of a composed config (Hydra's part, and how it is launched, are left out)."""
+    return build_plain(split_launching(resolved(config))[1])
+
+
+def build_plain(plain: Mapping[str, Any]) -> "Experiment":
+    """The typed Experiment of its resolved config."""
+    from reasoning_lab.experiment import Experiment  # Which loads torch; the other options need none.
+
+    return build_option(Experiment, plain, "")
+
+
+def build_option(cls: type[T], plain: Mapping[str, Any], path: str) -> T:
+    """The object of a resolved node, an instance of `cls` or of a class under it; `path` is the node's key."""
+    built = _build(cls, plain, path)
+    assert isinstance(built, cls)
+    return built
 
 
 def _build(hint: Any, value: Any, path: str) -> Any:

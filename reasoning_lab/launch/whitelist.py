@@ -15,8 +15,9 @@ PLUGINS = frozenset(
     {
         "hydra._internal.core_plugins.basic_launcher.BasicLauncher",
         "hydra._internal.core_plugins.basic_sweeper.BasicSweeper",
-        "hydra_plugins.hydra_submitit_launcher.submitit_launcher.LocalLauncher",
-        "hydra_plugins.hydra_submitit_launcher.submitit_launcher.SlurmLauncher",
+        "reasoning_lab.launch.launchers.Basic",
+        "reasoning_lab.launch.launchers.Local",
+        "reasoning_lab.launch.launchers.Slurm",
         "hydra_plugins.hydra_optuna_sweeper.optuna_sweeper.OptunaSweeper",
         "hydra.experimental.callbacks.LogJobReturnCallback",
         "optuna.samplers.TPESampler",

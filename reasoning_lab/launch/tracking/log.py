@@ -124,9 +124,10 @@ def _plain(value: Any) -> Any:
 
 
 def stable_id(folder: Path) -> str:
-    """The run's id on a dashboard, made once and kept in its folder, so that a restarted job goes on with its own
-    run."""
+    """The run's id on a dashboard, made once and kept in its folder, so that a restarted job goes on with its own run;
+    of a run that a W&B agent started, the one that the agent gave it."""
     file = folder / "wandb_id"
     if not file.exists():
-        file.write_text(secrets.token_hex(6))
+        given = os.environ.get("WANDB_RUN_ID") if os.environ.get("WANDB_SWEEP_ID") else None
+        file.write_text(given or secrets.token_hex(6))
     return file.read_text().strip()

@@ -5,11 +5,22 @@ import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlparse
+
+if TYPE_CHECKING:
+    from reasoning_lab.experiment import Tracking  # A mirror has no use for torch.
 
 MODES = ("auto", "online", "offline", "disabled")
 ALIVE_SECONDS = 3.0
 """Time in which a W&B server must answer anything at all to be tried [s]."""
+
+
+def mode_of(tracking: "Tracking", environment: Mapping[str, str]) -> tuple[str, str | None]:
+    """How a run is mirrored, and a notice where the user should know why."""
+    if tracking.backend == "wandb":
+        return resolve_mode(tracking.mode, environment)
+    return ("disabled" if tracking.backend == "none" else "offline"), None
 
 
 def resolve_mode(wanted: str, environment: Mapping[str, str]) -> tuple[str, str | None]:

@@ -45,7 +45,7 @@ def run_info(
         group=group_of(choices, sweep),
         kind=experiment.stage,
         name=name_of(experiment, overrides, choices),
-        config=config | columns(choices, overrides) | ({} if cell is None else {"cell": cell}),
+        config=config | columns(choices) | ({} if cell is None else {"cell": cell}),
         tags=tags_of(choices, tracking.tags),
         notes=tracking.notes,
         command=tuple(split(command)),
@@ -106,11 +106,8 @@ def tags_of(choices: Mapping[str, str | None], own: tuple[str, ...]) -> tuple[st
     return tuple(dict.fromkeys(tag[:LONGEST_TAG] for tag in (*chosen, *own) if tag))
 
 
-def columns(choices: Mapping[str, str | None], overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """Short columns of the table of runs: `choice/sampler: power`, and what was set as `set/sampler.alpha: 4`."""
-    chosen = {
-        f"choice/{group}": option
-        for group, option in choices.items()
-        if option is not None and not group.startswith("hydra/")
-    }
-    return chosen | {f"set/{key}": value for key, value in overrides.items() if key not in choices}
+def columns(choices: Mapping[str, str | None]) -> dict[str, Any]:
+    """Short columns of the table of runs, `choice/sampler: power`. Options within options have none, for a dot in a
+    column's name would be read as a level of the config."""
+    of_ours = (group for group in choices if not group.startswith("hydra/") and "@" not in group)
+    return {f"choice/{group}": choices[group] for group in of_ours if choices[group] is not None}

@@ -1,0 +1,67 @@
+"""`python -m reasoning_lab.launch.lane SWEEP FD`: works off the cells whose numbers come in on stdin, with one load of
+their models, and answers on the file descriptor FD. Only lanes.py starts it."""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from reasoning_lab.artifacts.base import Context
+from reasoning_lab.launch.folders import read_submitted
+from reasoning_lab.launch.job import open_context, save_on_signals, work
+from reasoning_lab.launch.lanes import SHARED
+from reasoning_lab.launch.typed import build_plain
+from reasoning_lab.stages import share_between_cells
+
+OUTPUT = "output.log"
+
+
+def main() -> None:
+    """Serve until stdin ends."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("replies", type=int)
+    parser.add_argument("--in-terminal", action="store_true")
+    told = parser.parse_args()
+    save_on_signals()
+    context: Context | None = None
+    with os.fdopen(told.replies, "w", encoding="utf-8", buffering=1) as replies:
+        for line in sys.stdin:
+            number = int(line)
+            place = told.folder / ("shared" if number == SHARED else str(number))
+            if not told.in_terminal:
+                _print_to(place / OUTPUT)
+            context = _share(told.folder) if number == SHARED else work(place, context).context
+            replies.write(f"{number}\n")
+
+
+def _share(folder: Path) -> Context:
+    """Build what the sweep's cells share."""
+    cells = [read_submitted(each) for each in cell_folders(folder)]
+    experiments = [build_plain(each.config) for each in cells]
+    context = open_context(experiments[0], "")
+    try:
+        share_between_cells(experiments, context)
+    except Exception as error:  # The cells will meet it, each for itself, and say so.
+        context.tell(f"What the cells share could not be built: {type(error).__name__}: {error}")
+    return context
+
+
+def cell_folders(folder: Path) -> list[Path]:
+    """The cells of a sweep's folder in the order of their numbers."""
+    return sorted((each for each in folder.iterdir() if each.name.isdigit()), key=lambda each: int(each.name))
+
+
+def _print_to(file: Path) -> None:
+    """From now on this process, and those that it starts, print into a file."""
+    file.parent.mkdir(exist_ok=True)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    os.dup2(handle, 1)
+    os.dup2(handle, 2)
+    os.close(handle)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,77 @@
+"""From a checked command line to work: a single run here, a sweep in its lanes or jobs."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from rich.console import Console
+
+from reasoning_lab.launch.check import check_run, check_sweep, composer_of, is_folder_given, launching_of, make_folder
+from reasoning_lab.launch.errors import ConfigError
+from reasoning_lab.launch.folders import write_submitted
+from reasoning_lab.launch.identity import identity_of
+from reasoning_lab.launch.queue import ask
+from reasoning_lab.launch.sweep_folder import find_same
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """A single run, in this process; the exit status."""
+    launch = check_run(composer_of(arguments), arguments.overrides)
+    from reasoning_lab.launch.job import save_on_signals, work
+
+    make_folder(launch.folder, launch.experiments[0].outputs, is_folder_given(launch))
+    write_submitted(launch.runs[0])
+    save_on_signals()
+    outcome = work(launch.folder)
+    if outcome.error is not None:
+        sys.stderr.write(f"error: {outcome.error}\n(traceback: {launch.folder / 'main.log'})\n")
+    return 0 if outcome.error is None else 1
+
+
+def run_sweep(arguments: argparse.Namespace) -> int:
+    """A sweep; the exit status."""
+    composer, console = composer_of(arguments), Console()
+    master = composer.compose(arguments.overrides, multirun=True)
+    n, launching = composer.count_cells(master), launching_of(master)
+    identity = identity_of(arguments.overrides, composer.config_dir)
+    is_fresh = not launching.resume or any(each.startswith("hydra.sweep.dir=") for each in arguments.overrides)
+    if (
+        not is_fresh
+        and (status := _resumed(Path(str(master.outputs)), identity, launching.submit, console)) is not None
+    ):
+        return status
+    what = f"up to {n:,} cells, chosen as it goes" if composer.is_search(master) else f"{n:,} cells"
+    console.print(f"{what}; composing and checking them", highlight=False)
+    launch = check_sweep(composer, master, arguments.overrides)
+    from reasoning_lab.launch.sweep import create_sweep, start
+
+    sweep = create_sweep(launch, identity)
+    if launch.search is not None:
+        from reasoning_lab.launch.search import run_search
+
+        return run_search(launch, composer, sweep, console)
+    return start(sweep, sweep.left(), console, launching.submit)
+
+
+def _resumed(outputs: Path, identity: str, is_submitted: bool, console: Console) -> int | None:
+    """Go on in the folder of the same sweep; None where there is none."""
+    sweep = find_same(outputs, identity)
+    if sweep is None or sweep.is_search:
+        return None
+    states = sweep.states(ask(sweep))
+    if not (left := [each.number for each in states if each.state != "completed"]):
+        console.print(
+            f"All {len(states)} cells of this sweep were completed before, from the same code, config and files: "
+            f"{sweep.folder}\nSweep page: {sweep.folder / 'report' / 'sweep.html'}\n(resume=false starts it anew.)",
+            highlight=False, soft_wrap=True,
+        )  # fmt: skip
+        return 0
+    if busy := sweep.at_work(states):
+        raise ConfigError(
+            f"{len(busy)} cells of this very sweep are queued or at work: {sweep.folder}; see `reasoning-lab sweep "
+            "status` with that folder, end them by `sweep cancel`, or start another one by resume=false."
+        )
+    console.print(f"Going on with {len(left)} of {len(states)} cells: {sweep.folder}", highlight=False, soft_wrap=True)
+    from reasoning_lab.launch.sweep import start
+
+    return start(sweep, left, console, is_submitted)

@@ -59,6 +59,14 @@ class Received:
         if name == "CreateArtifactManifest":
             file = {"id": "f", "uploadUrl": f"{self.url}/upload/{given['name']}", "uploadHeaders": []}
             return {"createArtifactManifest": {"artifactManifest": {"id": "m", "file": file}}}
+        if name == "CreateArtifactFiles":
+            specs = given["input"]["artifactFiles"]
+            nodes = [
+                {"id": "f", "name": each["name"], "displayName": each["name"], "uploadUrl": f"{self.url}/upload",
+                 "uploadHeaders": [], "storagePath": "s", "uploadMultipartUrls": None, "artifact": {"id": "a"}}
+                for each in specs
+            ]  # fmt: skip
+            return {"createArtifactFiles": {"files": {"edges": [{"node": node} for node in nodes]}}}
         return ANSWERS.get(name, {})
 
     def take_in(self, data: bytes) -> None:

@@ -12,7 +12,7 @@ from reasoning_lab.artifacts.files import read_json, read_records, write_records
 from reasoning_lab.artifacts.judged import tell_cost
 from reasoning_lab.artifacts.key import IDENTITY
 from reasoning_lab.artifacts.preferences import Preferences
-from reasoning_lab.artifacts.telling import Grading
+from reasoning_lab.artifacts.telling import Grading, Values
 from reasoning_lab.benchmark.alpaca_eval import AlpacaEval, judged
 from reasoning_lab.judge.base import JudgeOption, Usage
 from reasoning_lab.judge.preference import PreferenceOption
@@ -51,7 +51,11 @@ class Grades(Artifact[tuple[Grade, ...]]):
 
     def build(self, context: Context, folder: Path) -> None:
         """Grade what an earlier attempt left ungraded."""
-        answers = context.get(self.completions)
+        answers, caption = context.get(self.completions), self.completions.caption
+
+        def tell(values: Values) -> None:
+            context.on_values(caption, values)
+
         with context.log(self) as log:
             done = {(grade.problem, grade.chain): grade for grade in map(Grade.from_json, log.records)}
             if self.judge is not None:
@@ -59,15 +63,15 @@ class Grades(Artifact[tuple[Grade, ...]]):
                 done = judged | done
                 (folder / USAGE).write_text(usage.dumps())
             left = [answer for answer in answers if (answer.problem, answer.chain) not in done]
-            caption = self.completions.caption
-            grading = Grading(lambda values: context.on_values(caption, values), done.values())
+            grading = Grading(tell, done.values())
             for grade in self._ruled(left, context.runtime.workers):
                 done[grade.problem, grade.chain] = grade
                 log.append(grade.to_json())
                 grading.on_grade(grade)
                 context.on_progress(f"grades of {caption}", len(answers), len(done), 0)
-            grading.finish()
-        write_records(folder / FILE, [done[answer.problem, answer.chain] for answer in answers])
+        verdicts = [done[answer.problem, answer.chain] for answer in answers]
+        Grading(tell, verdicts).finish()  # As the table has it, whatever order they came in.
+        write_records(folder / FILE, verdicts)
 
     def read(self, folder: Path) -> tuple[Grade, ...]:
         """The verdicts."""

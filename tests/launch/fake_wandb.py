@@ -26,7 +26,7 @@ ANSWERS: dict[str, dict[str, Any]] = {
     "CommitArtifact": {"commitArtifact": {"artifact": {"id": "a", "digest": "d"}}},
     "UseArtifact": {"useArtifact": {"artifact": {"id": "a", "digest": "d", "description": "", "aliases": []}}},
 }  # fmt: skip
-Fault = Literal["none", "401", "500", "death", "hang"]
+Fault = Literal["none", "401", "429", "500", "503", "death", "hang"]
 
 
 @dataclass
@@ -119,7 +119,7 @@ def fake_wandb(fault: Fault = "none", after: int = 0, when: str = "") -> Iterato
 
         def fails(self) -> bool:
             """Fail as told, if this request is to fail."""
-            if fault in ("401", "500"):
+            if fault.isdecimal():
                 if fault == "401" and not (self.path.startswith(("/graphql", "/files"))):
                     return False  # A page for people needs no key.
                 self.answer(int(fault), {"errors": [{"message": "no"}]})

@@ -147,6 +147,11 @@ class Source:
         """See `follow`."""
         return follow(self.folder / LOG, self.after, self.parent)
 
+    def start(self) -> dict[str, Any]:
+        """The newest beginning: that of the part of the log that is being written, or was written last."""
+        lines = (self.folder / LOG).read_bytes().splitlines()
+        return [event for line in lines if (event := _event(line))["kind"] == "start"][-1]
+
     def arguments(self) -> list[str]:
         """For an attempt's command line."""
         parent = ["--parent", str(self.parent)] if self.parent is not None else []
@@ -233,7 +238,7 @@ def _repeat(source: Source, backend: str, mode: str) -> None:
             from reasoning_lab.launch.tracking.wandb_run import repeat_to_wandb as repeat
         else:
             from reasoning_lab.launch.tracking.trackio_run import repeat_to_trackio as repeat
-        why = repeat(source.events(), source.folder, mode)
+        why = repeat(source.start(), source.events(), source.folder, mode)
     except ImportError as error:
         why = f"not installed ({error.name}); `pip install {backend}`, or tracking=local"
     except Exception as error:  # Whatever a dashboard's library raises must not cost the log.

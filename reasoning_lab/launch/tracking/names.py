@@ -17,6 +17,8 @@ SYMBOLS = {
 """Parameters by which a run is named, as papers write them; others keep their key."""
 NAMED = ("alpha", "block_size", "temperature", "top_p", "top_k", "n", "budget", "width")
 """Those of a sampler that a name always has."""
+NEUTRAL = {"top_p": 1.0, "top_k": 0}
+"""Values by which nothing is cut."""
 DRAWING = ("completions", "grades", "preferences", "report")
 """Stages that are about the arms, and so about the sampler or the steering."""
 LONGEST_TAG = 64
@@ -62,7 +64,7 @@ def name_of(experiment: Experiment, overrides: Mapping[str, Any], choices: Mappi
         is_steered = steering not in (None, "none") and any(arm.steering == experiment.steering for arm in
                                                             experiment.arms.values())  # fmt: skip
         head = f"hybrid {steering}" if is_steered else choices.get("sampler") or type(experiment.sampler).__name__
-        shown = {f"sampler.{name}": value for name, value in _parameters(experiment.sampler).items()}
+        shown = _parameters(experiment.sampler)
     shown |= {key: value for key, value in overrides.items() if _is_shown(key, value, choices)}
     parts = [f"{_symbol(key)}={_short(value)}" for key, value in shown.items()]
     pair = choices.get("model_pair") or experiment.model_pair.name
@@ -70,11 +72,17 @@ def name_of(experiment: Experiment, overrides: Mapping[str, Any], choices: Mappi
     return " · ".join([" ".join([str(head), *parts]), str(pair), str(benchmark)])
 
 
-def _parameters(sampler: Sampler) -> dict[str, Any]:
-    """The sampler's own, of those that a name has."""
+def _parameters(sampler: Sampler, prefix: str = "sampler") -> dict[str, Any]:
+    """By key, those that a name has, of the sampler and of those that it is made of; what changes nothing is left
+    out."""
     assert is_dataclass(sampler)
     given = {field.name: getattr(sampler, field.name) for field in fields(sampler)}
-    return {name: given[name] for name in NAMED if isinstance(given.get(name), (int, float))}
+    shown = {name: given[name] for name in NAMED if isinstance(given.get(name), (int, float))}
+    own = {f"{prefix}.{name}": value for name, value in shown.items() if value != NEUTRAL.get(name)}
+    for name, value in given.items():
+        if isinstance(value, Sampler):
+            own |= _parameters(value, f"{prefix}.{name}")
+    return own
 
 
 def _is_shown(key: str, value: Any, choices: Mapping[str, str | None]) -> bool:

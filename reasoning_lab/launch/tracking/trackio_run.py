@@ -13,10 +13,9 @@ ELSEWHERE = ("TRACKIO_SPACE_ID", "TRACKIO_SERVER_URL", "TRACKIO_BUCKET_ID", "TRA
 """Settings by which Trackio would send what it is told to another machine."""
 
 
-def repeat_to_trackio(events: Iterator[dict[str, Any]], folder: Path, mode: str) -> str | None:
+def repeat_to_trackio(start: dict[str, Any], events: Iterator[dict[str, Any]], folder: Path, mode: str) -> str | None:
     """Repeat a run's events; None, for all of it lies on this machine. Needs the extra `trackio`."""
     del folder, mode
-    start = next(events)
     info = start["info"]
     for name in ELSEWHERE:
         os.environ.pop(name, None)

@@ -13,9 +13,8 @@ SHOWN_SECONDS = 15.0
 """Between two system metrics [s]."""
 
 
-def repeat_to_wandb(events: Iterator[dict[str, Any]], folder: Path, mode: str) -> str | None:
-    """Repeat a run's events; why they have not all arrived, or None."""
-    start = next(events)
+def repeat_to_wandb(start: dict[str, Any], events: Iterator[dict[str, Any]], folder: Path, mode: str) -> str | None:
+    """Repeat a run's events; why they have not all arrived, or None. `start` is the newest beginning among them."""
     info, pid = start["info"], start.get("pid", os.getpid())
     # W&B reads the arguments of this process, and means those of the run.
     sys.argv = list(info.get("command") or ["reasoning-lab"])

@@ -4,9 +4,8 @@ it is true."""
 import shutil
 import subprocess
 import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +37,20 @@ mirror.mirror(mirror.Source(Path(sys.argv[1]), 0, None), "wandb", "online")
 """
 
 
+RUN = """
+import sys, time
+from pathlib import Path
+from reasoning_lab.launch.tracking.log import Tracker
+from tests.launch.tracked import INFO, example
+folder = Path(sys.argv[1])
+with Tracker(folder, INFO, "online") as tracker:
+    started = time.monotonic()
+    example(tracker, folder)
+    sys.stderr.write(f"{time.monotonic() - started}\\n")
+"""
+HANGING = "hangs once there is a run"
+
+
 @dataclass(frozen=True)
 class Mirrored:
     """How a mirror of a finished log ended."""
@@ -50,18 +63,22 @@ class Mirrored:
 def mirrored(log: Path, folder: Path, fault: Fault, after: int, when: str) -> Mirrored:
     """Repeat a finished run's log towards a server with a fault, in a folder and processes of its own."""
     shutil.copytree(log, folder)
+    # One that refuses ends the attempt, however long that takes here; with others it is given up.
+    return told(folder, fault, after, when, MIRROR, str(folder), "60" if fault == "401" else "8")
+
+
+def told(folder: Path, fault: Fault, after: int, when: str, *code: str) -> Mirrored:
+    """Run a program towards a server with a fault."""
     with fake_wandb(fault, after, when) as server:
         env = environment(folder, WANDB_BASE_URL=server.url, WANDB_API_KEY=KEY)
-        # One that refuses ends the attempt, however long that takes here; of others it is given up.
-        command = [sys.executable, "-c", MIRROR, str(folder), "60" if fault == "401" else "8"]
+        command = [sys.executable, "-c", *code]
         done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=120, check=True)
     return Mirrored(folder, done.stderr, server)
 
 
 def is_whole(points: dict[int, dict[str, Any]], folder: Path) -> bool:
     """Whether there is a point for each line that has one, at its place."""
-    lines = events(folder)[1:]
-    places = {n for n, line in enumerate(lines) if line["kind"] in ("log", "table", "images")}
+    places = {n for n, line in enumerate(events(folder)) if line["kind"] in ("log", "table", "images")}
     values = [point["accuracy/power"] for _, point in sorted(points.items()) if "accuracy/power" in point]
     return set(points) == places and values == [0.25, 0.5]
 
@@ -98,12 +115,15 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def endings(log: Path) -> dict[str, Mirrored]:
     """How every case ends; most of its time is waiting, so they are tried side by side."""
-    with ThreadPoolExecutor(len(CASES)) as several:
+    with ThreadPoolExecutor(len(CASES) + 1) as several:
+        run = log.parent / "run of its own"
+        run.mkdir()
+        hanging = several.submit(told, run, "hang", 0, "file_stream", RUN, str(run))
         tried = {
             name: several.submit(mirrored, log, log.parent / str(number), *case)
             for number, (name, case) in enumerate(CASES.items())
         }
-        return {name: future.result() for name, future in tried.items()}
+        return {name: future.result() for name, future in (tried | {HANGING: hanging}).items()}
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -120,19 +140,10 @@ def test_what_is_wrong_with_a_server_is_called_that(endings: dict[str, Mirrored]
     assert endings["takes too much"].server.n == 1, "a server that answers no is not tried"
 
 
-def test_the_run_waits_for_nobody_while_it_works_and_for_a_bounded_time_at_its_end(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
-    """A server that takes the run and then nothing."""
-    with fake_wandb("hang", 0, "file_stream") as server:
-        monkeypatch.setenv("HOME", str(tmp_path))
-        monkeypatch.setenv("WANDB_BASE_URL", server.url)
-        monkeypatch.setenv("WANDB_API_KEY", KEY)
-        monkeypatch.delenv("WANDB_MODE", raising=False)
-        folder = tmp_path / "run"
-        with Tracker(folder, INFO, "online") as tracker:
-            started = time.monotonic()
-            example(tracker, folder)
-            worked = time.monotonic() - started
-    assert worked < 2
-    check(Mirrored(folder, capfd.readouterr().err, server))
+def test_a_run_waits_for_nobody_while_it_works(endings: dict[str, Mirrored]) -> None:
+    """And at its end for a copy, where the server took the run and then nothing."""
+    found = endings[HANGING]
+    worked, said = found.said.split("\n", 1)
+    assert float(worked) < 2
+    check(replace(found, said=said))
+    assert "after the run's end" in said

@@ -293,7 +293,8 @@ def embedded_pair_stage(run: Run) -> Metrics:
     folder, right = run.folder / "embedded", graded(run.experiment.benchmark.grade)
     seconds = build_embedded_pair(
         folder, lambda problem, text: right(problem_of(problem), text),
-        seed=run.experiment.seed, device=run.context.device, report=run.context.console.print, tell=run.context.on_values,
+        seed=run.experiment.seed, device=run.context.device, report=run.context.console.print,
+        tell=run.context.on_values,
     )  # fmt: skip
     run.context.console.print(f"Built in {folder}; point model_pair.base.path and its siblings there to use it.")
     return {f"seconds/{stage}": value for stage, value in seconds.items()}

@@ -18,7 +18,7 @@ GRADING_SHARE = 0.005
 Values = Mapping[str, float]
 
 
-class Tally:
+class AccuracySoFar:
     """Accuracy of the answers that are graded so far."""
 
     def __init__(self) -> None:
@@ -64,7 +64,7 @@ class Drawing:
         self._started = time.monotonic()
         self._pace, self._grading = Pace(), Pace(0.0, GRADING_SHARE)
         self._ungraded: deque[Completion] = deque()
-        self._tally = Tally()
+        self._tally = AccuracySoFar()
         self._done = self._proposals = self._accepted = self._moved = 0
 
     def on_done(self, answer: Completion, counts: Counts) -> None:
@@ -106,7 +106,7 @@ class Grading:
 
     def __init__(self, tell: Callable[[Values], None], graded: Iterable[Grade] = ()) -> None:
         self._tell = tell
-        self._pace, self._tally = Pace(), Tally()
+        self._pace, self._tally = Pace(), AccuracySoFar()
         for grade in graded:
             self._tally.add(grade)
 

@@ -159,7 +159,15 @@ def _reinforce(
     shop: Workshop, source: str, target: str, problems: list[WordProblem], hyper: GRPOHyperparameters
 ) -> None:
     model, tokenizer = load_trained(shop.out / source, shop.device)
-    log = train_grpo(model, tokenizer, [p.text for p in problems], problems, shop.reward, hyper, partial(shop.tell, f"grpo of {target}"))
+    log = train_grpo(
+        model,
+        tokenizer,
+        [p.text for p in problems],
+        problems,
+        shop.reward,
+        hyper,
+        partial(shop.tell, f"grpo of {target}"),
+    )
     rewards = log.column("reward")
     shop.report(f"{target}: mean reward {rewards[0]:.3f} at the first step, {rewards[-1]:.3f} at the last")
     save_trained(model, shop.out / target)

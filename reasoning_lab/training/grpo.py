@@ -163,7 +163,8 @@ def train_grpo(
     """Train `model` in place on its own completions of `prompts`; `problems[i]` is what `reward` grades the completions
     of prompt i by.
 
-    The prompts are used as given (apply a chat template before); `on_step` hears of every step's metrics. Needs the optional extra `train`.
+    The prompts are used as given (apply a chat template before); `on_step` hears of every step's metrics. Needs the
+    optional extra `train`.
     """
     from datasets import Dataset
     from trl import GRPOTrainer

@@ -8,7 +8,7 @@ import pytest
 
 from reasoning_lab.artifacts import telling
 from reasoning_lab.artifacts.listening import Listener, Pace
-from reasoning_lab.artifacts.telling import Drawing, Grading, Tally
+from reasoning_lab.artifacts.telling import AccuracySoFar, Drawing, Grading
 from reasoning_lab.benchmark.arithmetic import Arithmetic
 from reasoning_lab.engine.scheduler import Counts
 from reasoning_lab.records import Completion, Grade
@@ -51,7 +51,7 @@ def graded(problem: str, verdict: str, chain: int = 0) -> Grade:
 
 
 def test_accuracy_so_far_is_the_share_with_its_interval() -> None:
-    tally = Tally()
+    tally = AccuracySoFar()
     assert tally.values() == {}
     verdicts = ["correct", "wrong", "correct", "ungradable", "correct"]
     for n, verdict in enumerate(verdicts, start=1):
@@ -64,7 +64,7 @@ def test_accuracy_so_far_is_the_share_with_its_interval() -> None:
 
 def test_with_chains_it_is_the_share_of_all_graded_and_at_the_end_the_tables() -> None:
     grades = [graded(f"p{n % 3}", "correct" if n % 4 == 0 else "wrong", n // 3) for n in range(12)]
-    tally = Tally()
+    tally = AccuracySoFar()
     for n, grade in enumerate(grades, start=1):
         tally.add(grade)
         told = tally.values()

@@ -2,6 +2,7 @@
 
 import json
 import time
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +87,7 @@ def test_a_trainings_curve_becomes_a_table_thinned_evenly(tmp_path: Path) -> Non
     assert MOST_ROWS / 4 < len(rows) <= MOST_ROWS
     steps = [row[0] for row in rows]
     assert (steps[0], steps[-1]) == (1, 1733)
-    assert len({b - a for a, b in zip(steps[:-1], steps[1:-1], strict=False)}) == 1  # type: ignore[operator]
+    assert len({b - a for a, b in pairwise(steps[:-1])}) == 1  # type: ignore[operator]
 
     with Tracker(tmp_path) as tracker:
         heard = Live(tracker, "thinking", seconds=3600.0)
@@ -125,9 +126,9 @@ def test_a_watched_run_ends_at_the_tables_accuracy_and_names_what_it_made(tmp_pa
         wanted = {draw.grades.key for row in run.arms.rows.values() for draw in row.draws}
         assert {each["key"] for each in made if each["type"] == "grades"} == wanted
         assert {each["is_new"] for each in made} == {is_first}
-        assert all(json.loads((Path(each["path"]) / "manifest.json").read_text())["key"] == each["key"] for each in made)
+        assert all(
+            json.loads((Path(each["path"]) / "manifest.json").read_text())["key"] == each["key"] for each in made
+        )
         if is_first:
             time.sleep(1.1)  # A manifest's time has whole seconds.
     assert run.context.listeners == []
-
-

@@ -51,7 +51,9 @@ def test_a_closing_run_has_best_cell_table_heat_map_and_links_and_can_be_written
     close(folder)
 
     runs = [records(run) for run in sorted((folder / FOLDER).glob("wandb/offline-run-*"))]
-    assert {run.run_id for found in runs for run in of_kind(found, "run")} == {(folder / FOLDER / "wandb_id").read_text()}
+    assert {run.run_id for found in runs for run in of_kind(found, "run")} == {
+        (folder / FOLDER / "wandb_id").read_text()
+    }
     first, last = runs
     (run,) = of_kind(last, "run")
     assert (run.run_group, run.job_type) == ("power_grid/now", "sweep")

@@ -15,12 +15,14 @@ ARGUMENTS = "${args_no_hyphens}"
 def agent_file(cells: Sequence[Sequence[str]], name: str, metric: str = "accuracy") -> str:
     """The yaml of a W&B grid sweep that starts exactly these cells.
 
-    Arguments: `cells` are the overrides of each, as typed; `metric` is what the agents' page sorts by. ConfigError where
-    the cells are no full grid of what they set, which a grid sweep would start.
+    Arguments: `cells` are the overrides of each, as typed; `metric` is what the agents' page sorts by. ConfigError
+    where the cells are no full grid of what they set, which a grid sweep would start.
     """
     common = [override for override in cells[0] if all(override in cell for cell in cells)]
     swept = _swept(cells, common)
-    expected = {frozenset(f"{key}={text}" for key, text in zip(swept, each, strict=True)) for each in product(*swept.values())}
+    expected = {
+        frozenset(f"{key}={text}" for key, text in zip(swept, each, strict=True)) for each in product(*swept.values())
+    }
     if {frozenset(cell) - frozenset(common) for cell in cells} != expected:
         raise ConfigError(
             f"{name}: its {len(cells)} cells are no grid of {', '.join(swept)}; an agent would start {len(expected)}."

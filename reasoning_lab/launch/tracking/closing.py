@@ -1,4 +1,4 @@
-"""The closing run of a sweep on a dashboard: its best cell, the table of its cells, its heat map, and where they lie."""
+"""The closing run of a sweep on a dashboard: best cell, table of cells, heat map, and where all of it lies."""
 
 import json
 from collections.abc import Mapping, Sequence

@@ -109,7 +109,11 @@ class Live(Listener):
     def _log(self) -> None:
         """One point: what was told since the last one, and how far the builds at work are."""
         self._last = now = time.monotonic()
-        point: dict[str, float | str] = {"seconds": round(now - self._started, 3), "stage": self._stage, **self._pending}
+        point: dict[str, float | str] = {
+            "seconds": round(now - self._started, 3),
+            "stage": self._stage,
+            **self._pending,
+        }
         self._pending.clear()
         at_work = {label: clock for label, clock in self._clocks.items() if not clock.is_done}
         moved = {f"progress/{label}": clock.share for label, clock in self._clocks.items() if clock.has_moved}

@@ -8,7 +8,6 @@ from typing import Any
 
 from reasoning_lab.experiment import Experiment
 from reasoning_lab.launch.tracking.log import RunInfo
-from reasoning_lab.sampler.base import Sampler
 
 SYMBOLS = {
     "alpha": "α", "block_size": "B", "n_steps": "steps", "temperature": "T", "top_p": "p", "top_k": "k", "n": "n",
@@ -72,7 +71,7 @@ def name_of(experiment: Experiment, overrides: Mapping[str, Any], choices: Mappi
     return " · ".join([" ".join([str(head), *parts]), str(pair), str(benchmark)])
 
 
-def _parameters(sampler: Sampler, prefix: str = "sampler") -> dict[str, Any]:
+def _parameters(sampler: Any, prefix: str = "sampler") -> dict[str, Any]:
     """By key, those that a name has, of the sampler and of those that it is made of; what changes nothing is left
     out."""
     assert is_dataclass(sampler)
@@ -80,7 +79,7 @@ def _parameters(sampler: Sampler, prefix: str = "sampler") -> dict[str, Any]:
     shown = {name: given[name] for name in NAMED if isinstance(given.get(name), (int, float))}
     own = {f"{prefix}.{name}": value for name, value in shown.items() if value != NEUTRAL.get(name)}
     for name, value in given.items():
-        if isinstance(value, Sampler):
+        if is_dataclass(value):
             own |= _parameters(value, f"{prefix}.{name}")
     return own
 

@@ -9,7 +9,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-ELSEWHERE = ("TRACKIO_SPACE_ID", "TRACKIO_SERVER_URL", "TRACKIO_BUCKET_ID", "TRACKIO_WRITE_TOKEN", "TRACKIO_WEBHOOK_URL")
+ELSEWHERE = (
+    "TRACKIO_SPACE_ID",
+    "TRACKIO_SERVER_URL",
+    "TRACKIO_BUCKET_ID",
+    "TRACKIO_WRITE_TOKEN",
+    "TRACKIO_WEBHOOK_URL",
+)
 """Settings by which Trackio would send what it is told to another machine."""
 
 
@@ -42,7 +48,11 @@ def repeat_to_trackio(start: dict[str, Any], events: Iterator[dict[str, Any]], f
 
 def _config(info: dict[str, Any]) -> dict[str, Any]:
     told = {"tags": ", ".join(info.get("tags") or ()), "notes": info.get("notes"), "stage": info.get("kind")}
-    return (info.get("config") or {}) | told | {"command": " ".join(info.get("command") or ()), "commit": info.get("commit")}
+    return (
+        (info.get("config") or {})
+        | told
+        | {"command": " ".join(info.get("command") or ()), "commit": info.get("commit")}
+    )
 
 
 def _values(trackio: Any, event: dict[str, Any]) -> dict[str, Any] | None:

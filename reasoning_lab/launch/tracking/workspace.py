@@ -93,7 +93,9 @@ def _results(board: Board) -> list[Any]:
     panels: list[Any] = [wr.MediaBrowser(title="Heat map", media_keys=["heatmap"], num_columns=1)]
     for name in board.results[:1]:
         result, axes = wr.SummaryMetric(name), [wr.Config(key) for key in board.axes]
-        lines = [wr.ParallelCoordinatesPlotColumn(axis, display_name=key) for axis, key in zip(axes, board.axes, strict=True)]
+        lines = [
+            wr.ParallelCoordinatesPlotColumn(axis, display_name=key) for axis, key in zip(axes, board.axes, strict=True)
+        ]
         panels.append(
             wr.ParallelCoordinatesPlot(
                 title=f"{name} by what was set", columns=[*lines, wr.ParallelCoordinatesPlotColumn(result)]

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 import yaml
 
-from reasoning_lab.experiment import Tracking
 from reasoning_lab.launch.compose import Composer
 from reasoning_lab.launch.errors import ConfigError
+from reasoning_lab.launch.folders import Submitted, write_submitted
 from reasoning_lab.launch.tracking.agent import ARGUMENTS, agent_file
-from reasoning_lab.launch.tracking.closing import FOLDER, best_cell, write_closing_run
-from reasoning_lab.launch.tracking.workspace import Board, workspace_of
+from reasoning_lab.launch.tracking.closing import FOLDER, best_cell, close_sweep
+from reasoning_lab.launch.tracking.workspace import Board, board_of, save_dashboard, workspace_of
 from reasoning_lab.report.collect.sweep import collect_sweep, write_finished
 from reasoning_lab.report.data import UNKNOWN
 from tests.launch.tracked import clean, events
@@ -23,7 +23,10 @@ from tests.launch.wandb_records import history, items, of_kind, records, summary
 
 __all__ = ["clean"]
 CHOICES = {"model_pair": "embedded", "benchmark": "arithmetic", "sweep": "power_grid", "sampler": "power"}
-TRACKING = Tracking("wandb", "lab", None, "offline", ("mine",), "a note")
+TRACKING = {
+    "_target_": "reasoning_lab.experiment.Tracking", "backend": "wandb", "project": "lab", "entity": None,
+    "mode": "offline", "tags": ["mine"], "notes": "a note",
+}  # fmt: skip
 
 
 def write_cell(folder: Path, number: int, alpha: int, size: int, accuracy: float) -> None:
@@ -36,15 +39,23 @@ def write_cell(folder: Path, number: int, alpha: int, size: int, accuracy: float
 
 
 def close(folder: Path) -> None:
-    cells, missing = collect_sweep(folder)
+    cells, _ = collect_sweep(folder)
     write_finished(cells, folder / "report", UNKNOWN)
-    write_closing_run(folder, TRACKING, "offline", cells, missing, CHOICES, ["reasoning-lab", "-m"], "c0ffee")
+    close_sweep(folder, ["reasoning-lab", "-m"], "c0ffee", {})
+
+
+def submit(cell: Path, backend: str = "wandb") -> None:
+    """What a submitted cell's folder says of its config."""
+    config = {"tracking": TRACKING | {"backend": backend}, "arms": {"base": {}, "power": {}}}
+    hydra = {"runtime": {"choices": CHOICES}, "mode": "MULTIRUN"}
+    write_submitted(Submitted(cell, config, (), hydra))
 
 
 def test_a_closing_run_has_best_cell_table_heat_map_and_links_and_can_be_written_again(clean: Path) -> None:
     folder = clean / "power_grid" / "now"
     for number, (alpha, size) in enumerate(product((2, 4), (8, 16))):
         write_cell(folder, number, alpha, size, 0.5 + 0.1 * (number == 2))
+    submit(folder / "0")
     (folder / "4").mkdir()
     close(folder)
     write_cell(folder, 5, 8, 8, 0.75)
@@ -78,6 +89,18 @@ def test_a_closing_run_has_best_cell_table_heat_map_and_links_and_can_be_written
     assert by_run["id2"][-1] == str(folder / "2" / "report")
 
 
+def test_a_sweep_that_is_not_tracked_has_no_closing_run(tmp_path: Path) -> None:
+    write_cell(tmp_path, 0, 2, 8, 0.5)
+    submit(tmp_path / "0", backend="none")
+    close(tmp_path)
+    assert not (tmp_path / FOLDER).exists()
+
+
+def test_a_folder_without_cells_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no sweep's folder"):
+        close_sweep(tmp_path, [], None, {})
+
+
 def test_the_best_cell_is_by_the_metric_that_there_is() -> None:
     cells: list[Any] = [({"a": 1}, {"nmi": 0.2, "x": 3.0}), ({"a": 2}, {"nmi": 0.1}), ({"a": 3}, {})]
     assert best_cell(cells, "nmi") == {"best/by": "nmi", "best/a": 1, "best/nmi": 0.2, "best/x": 3.0}
@@ -91,6 +114,24 @@ BOARD = Board(
     "lab", "someone", "power_grid/now", "power_grid/now", ("sampler.alpha", "sampler.block_size"),
     ("accuracy", "decode_tokens", "gap_recovered", "steered_fraction"), ("base", "power"),
 )  # fmt: skip
+
+
+def test_a_board_is_read_off_the_sweeps_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "power_grid" / "now"
+    for number, (alpha, size) in enumerate([(2, 8), (4, 8), (8, 8), (2, 16)]):
+        write_cell(folder, number, alpha, size, 0.5)
+    submit(folder / "0")
+    board = board_of(folder)
+    assert (board.project, board.group, board.arms) == ("lab", "power_grid/now", ("base", "power"))
+    assert board.axes == ("sampler.alpha", "sampler.block_size")
+    assert board.results == ["accuracy"]
+    assert "decode_tokens" in board.measured
+
+
+def test_a_dashboard_without_a_key_is_one_clear_error(tmp_path: Path) -> None:
+    pytest.importorskip("wandb_workspaces", reason="the optional extra `board`")
+    with pytest.raises(ConfigError, match="no W&B key"):
+        save_dashboard(tmp_path, {"HOME": str(tmp_path)})
 
 
 def panels(board: Board) -> dict[str, dict[str, Any]]:

@@ -6,8 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from reasoning_lab.experiment import Tracking
+from reasoning_lab.launch.errors import ConfigError
+from reasoning_lab.launch.folders import read_submitted
 from reasoning_lab.launch.tracking.log import RunInfo, Tracker
+from reasoning_lab.launch.tracking.mode import mode_of
 from reasoning_lab.launch.tracking.names import columns, group_of, tags_of
+from reasoning_lab.report.collect.sweep import collect_sweep
 from reasoning_lab.report.views.sweep import SweepCell, in_order, swept_keys
 
 FOLDER = "closing"
@@ -16,6 +20,26 @@ KIND = "sweep"
 """W&B's job type of closing runs: how a table of runs leaves them out, or shows them alone."""
 BEST_OF = ("accuracy", "score/final", "nmi", "accuracy/traces", "reward/last")
 """What the best cell has most of: the first of these that the cells measure."""
+
+
+def close_sweep(folder: Path, command: Sequence[str], commit: str | None, environment: Mapping[str, str]) -> None:
+    """Write the closing run of a sweep's folder, whose page has been written and whose first cell says where it is
+    tracked; nothing where it is not. ValueError where no cell has finished."""
+    first = read_submitted(first_cell(folder))
+    given = {name: value for name, value in first.config["tracking"].items() if name != "_target_"}
+    tracking = Tracking(**given | {"tags": tuple(given["tags"])})
+    mode, _ = mode_of(tracking, environment)
+    if mode != "disabled":
+        cells, missing = collect_sweep(folder)
+        write_closing_run(folder, tracking, mode, cells, missing, first.choices, command, commit)
+
+
+def first_cell(folder: Path) -> Path:
+    """Of a sweep's folder; ConfigError where it has none."""
+    cells = [path for path in folder.glob("*") if path.name.isdigit()]
+    if not cells:
+        raise ConfigError(f"{folder}: no sweep's folder, for it has no cell; give one of outputs/sweeps/*/*.")
+    return min(cells, key=lambda path: int(path.name))
 
 
 def write_closing_run(

@@ -4,11 +4,16 @@ W&B has no panel that is a heat map of two swept keys: here they span a scatter 
 sweep's own heat map, with its intervals, is the picture of the closing run.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from reasoning_lab.launch.errors import ConfigError
 from reasoning_lab.launch.folders import read_submitted
+from reasoning_lab.launch.tracking.closing import first_cell
+from reasoning_lab.launch.tracking.mode import has_key
 from reasoning_lab.launch.tracking.names import group_of
 from reasoning_lab.report.collect.sweep import collect_sweep
 from reasoning_lab.report.views.sweep import swept_keys
@@ -43,7 +48,7 @@ class Board:
 def board_of(folder: Path) -> Board:
     """The board of a sweep's folder, with at least one finished cell."""
     cells, _ = collect_sweep(folder)
-    first = read_submitted(min((path for path in folder.iterdir() if path.name.isdigit()), key=lambda p: int(p.name)))
+    first = read_submitted(first_cell(folder))
     tracking, choices = first.config["tracking"], first.choices
     keys = [f"choice/{key}" if key in choices else key.lstrip("+") for key in swept_keys(cells)]
     measured = dict.fromkeys(name for _, metrics in cells for name in metrics)
@@ -75,14 +80,18 @@ def workspace_of(board: Board) -> Any:
     )
 
 
-def save_workspace(board: Board) -> str:
-    """Save it at W&B; its address. Needs a key; ValueError without one."""
+def save_dashboard(folder: Path, environment: Mapping[str, str]) -> str:
+    """Save the workspace of a sweep's folder at W&B; its address. ConfigError for what is missing."""
+    if find_spec("wandb_workspaces") is None:
+        raise ConfigError("wandb-workspaces is not installed; `pip install reasoning_lab[board]`.")
+    if not has_key(environment):
+        raise ConfigError("no W&B key, and a dashboard is saved at W&B; set WANDB_API_KEY or run `wandb login`.")
     import wandb
 
-    api = wandb.Api()
-    entity = board.entity or api.default_entity
+    board = board_of(folder)
+    entity = board.entity or wandb.Api().default_entity
     if not entity:
-        raise ValueError("tracking.entity=null: the key has no default entity; set it to your W&B user or team.")
+        raise ConfigError("tracking.entity=null: the key has no default entity; set it to your W&B user or team.")
     return workspace_of(replace(board, entity=entity)).save().url
 
 

@@ -110,6 +110,10 @@ class Run:
         """Build what is missing, after a look at everything that the experiment asks for."""
         build_missing(artifacts, self.context, beside=self.arms.made())
 
+    def log_plots(self) -> None:
+        """Show the report's plots on the dashboard as they are now."""
+        self.log_images({image.stem: image for image in sorted((self.folder / "report").glob("*.png"))})
+
     def print(self, line: str) -> None:
         """Show a line as it is."""
         self.context.tell(line)
@@ -143,6 +147,7 @@ def taxonomy_stage(run: Run) -> Metrics:
     view = collect_taxonomy(run.categories, run.context)
     write_taxonomy(view, run.folder / "report", run.context.console)
     write_provenance(view.provenance, run.folder / "report")
+    run.log_plots()
     return taxonomy_metrics(view, run.categories, run.context)
 
 
@@ -260,16 +265,17 @@ def report_stage(run: Run) -> Metrics:
     write_provenance(report.provenance, folder)
     print_table(report, run.context.console)
     run.context.console.print(f"\nPage: {folder / 'index.html'}", highlight=False)
-    run.log_images({image.stem: image for image in sorted(folder.glob("*.png"))})
     write_lm_eval_files(arms, report, folder / "lm_eval")
     run.log_table("samples", *sample_table(report))
     if not arms.is_hybrid:
+        run.log_plots()
         return metrics
     run.build(*_seen(run))
     hybrid = collect_hybrid(arms, report, experiment.published, run.context)
     metrics |= write_hybrid(hybrid, folder)
     print_hybrid(hybrid, run.context.console)
     run.print(f"\nPage of the hybrid: {folder / 'hybrid.html'}")
+    run.log_plots()
     return metrics
 
 
@@ -303,6 +309,7 @@ def embedded_pair_stage(run: Run) -> Metrics:
     seconds = build_embedded_pair(
         folder, lambda problem, text: right(problem_of(problem), text),
         seed=run.experiment.seed, device=run.context.device, report=run.context.console.print,
+        tell=run.context.on_values,
     )  # fmt: skip
     run.context.console.print(f"Built in {folder}; point model_pair.base.path and its siblings there to use it.")
     return {f"seconds/{stage}": value for stage, value in seconds.items()}
@@ -318,7 +325,8 @@ def thinking_stage(run: Run) -> Metrics:
     model, tokenizer = _trainable(pair, context.device)
     reader = load_reader(pair.base)
     prompts = {problem.id: reader.render(benchmark.prompt(problem)) for problem in problems}
-    log = train_thinking(model, tokenizer, prompts, problems, graded(benchmark.grade), right, training)
+    reward, tell = graded(benchmark.grade), context.on_values
+    log = train_thinking(model, tokenizer, prompts, problems, reward, right, training, tell)
     save_model(model, tokenizer, run.folder / "thinking", getattr(torch, pair.dtype))
     # What the base was trained on, the thinking model was trained on too.
     earlier = (each for name, of_role in trained_on(pair).items() if ".base." in name for each in of_role)

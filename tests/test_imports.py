@@ -25,7 +25,7 @@ ALLOWED = {
     "steering": FREE | {"engine", "model_pair", "sampler", "taxonomy"},
     "training": FREE | {"engine", "benchmark"},
     "experiment": FREE | GROUPS,
-    "artifacts": FREE | GROUPS | {"engine", "experiment"},
+    "artifacts": FREE | GROUPS | {"engine", "experiment", "statistics"},
     "report": FREE | GROUPS | {"artifacts", "experiment", "statistics"},
     "lm_eval_model": FREE | GROUPS | {"artifacts", "engine", "experiment", "launch"},
     "stages": None,

@@ -98,7 +98,10 @@ class Context:
 
     def build_with(self, artifact: Artifact[Any], build: Callable[[Path], None]) -> Path:
         """As `folder`, built in another way than its own (several at once)."""
-        return self.store.find_or_build(artifact, build, self.witness)
+        folder = self.store.find_or_build(artifact, build, self.witness)
+        for listener in self.listeners:
+            listener.on_artifact(artifact.kind, artifact.slug, artifact.key, folder)
+        return folder
 
     def witness(self) -> dict[str, Any]:
         """What this process builds with and can't change a result, or is no field of it."""

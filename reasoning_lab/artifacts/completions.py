@@ -12,9 +12,11 @@ from reasoning_lab.artifacts.base import Artifact, Context, Weights
 from reasoning_lab.artifacts.files import read_records, write_records
 from reasoning_lab.artifacts.key import APART, IDENTITY, Enters, digest
 from reasoning_lab.artifacts.sampling import draw_completions
+from reasoning_lab.artifacts.telling import Drawing
 from reasoning_lab.benchmark.base import Benchmark, problems_of
 from reasoning_lab.cue.search import FoundCue
 from reasoning_lab.engine.policy import Policy
+from reasoning_lab.engine.scheduler import Counts
 from reasoning_lab.model_pair.loaded import LoadedModel
 from reasoning_lab.model_pair.pair import ModelSource
 from reasoning_lab.model_pair.reader import Reader
@@ -196,13 +198,18 @@ class Completions(Artifact[tuple[Completion, ...]]):
         model = context.model(self.model, self.dtype)
         return model if self.law is None else LoadedModel(self.law.policy(context, self.problems), model.reader)
 
-    def _counting(self, context: Context) -> Callable[[Completion], None]:
-        """Reports every answer with the tokens so far."""
+    def _counting(self, context: Context) -> Callable[[Completion, Counts], None]:
+        """Reports every answer with the tokens so far, and now and then how the drawing goes."""
         done, tokens = 0, 0
+        drawing = Drawing(
+            self.problems.benchmark, self.problems.by_id, self.n_answers,
+            lambda values: context.on_values(self.caption, values),
+        )  # fmt: skip
 
-        def on_done(completion: Completion) -> None:
+        def on_done(completion: Completion, counts: Counts) -> None:
             nonlocal done, tokens
             done, tokens = done + 1, tokens + completion.decode_tokens
+            drawing.on_done(completion, counts)
             context.on_progress(self.caption, self.n_answers, done, tokens)
 
         return on_done

@@ -41,18 +41,18 @@ def draw_completions(
     shape: Shape,
     log: RunLog,
     checkpoint_seconds: float,
-    on_done: Callable[[Completion], None],
+    on_done: Callable[[Completion, Counts], None],
 ) -> tuple[list[Completion], Counts]:
     """All answers of an arm in the order of problems, then chains; those in `log` are not drawn again.
 
     Arguments: `prompts` maps problem ids to prompt ids; `vote` reads from a text the answer in the form in which it
-    votes; `on_done` hears of every answer, logged ones first; finished answers and, at most every
-    `checkpoint_seconds` per chain, states of long chains are appended to `log`.
+    votes; `on_done` hears of every answer, logged ones first, and of what was drawn so far; finished answers and, at
+    most every `checkpoint_seconds` per chain, states of long chains are appended to `log`.
     """
     items = [AnswerId(problem, chain) for problem in prompts for chain in range(*chains)]
     done, states, counts = _logged(log, set(items))
     for completion in done.values():
-        on_done(completion)
+        on_done(completion, counts)
     candidate, encode = _reader(model, vote), model.reader.encode_inserted
 
     def tasks() -> Iterator[tuple[AnswerId, Any]]:
@@ -70,7 +70,7 @@ def draw_completions(
             done[item] = completion = _completion(item, sample, candidate, _compute(counts.work.pop(item)))
             log.append({"completion": completion.to_json()})
             newest.drop(item)
-            on_done(completion)
+            on_done(completion, counts)
     return [done[item] for item in items], counts
 
 

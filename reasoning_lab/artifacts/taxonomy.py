@@ -84,10 +84,7 @@ class TaxonomyClusters(Artifact[FittedClusters]):
 
     def build(self, context: Context, folder: Path) -> None:
         """Fit the clusters alone; `build_bank` fits several sizes at once."""
-        given, n = self._given(context), self.n_clusters
-        self._write(
-            self.clustering.fit(given.vectors, given.mean, n, self.seed, context.device, given.problems), folder
-        )
+        self._write(_fits(self, [self.n_clusters], context)[self.n_clusters], folder)
 
     def read(self, folder: Path) -> FittedClusters:
         """The clusters."""
@@ -158,7 +155,14 @@ def build_bank(taxonomies: Sequence[TaxonomyClusters], context: Context) -> None
     if not missing:
         return
     first = next(iter(missing.values()))
-    given, sizes = first._given(context), sorted(missing)
-    fits = first.clustering.fit_bank(given.vectors, given.mean, sizes, first.seed, context.device, given.problems)
-    for n, fit in fits.items():
+    for n, fit in _fits(first, sorted(missing), context).items():
         context.build_with(missing[n], partial(missing[n]._write, fit))
+
+
+def _fits(taxonomy: TaxonomyClusters, sizes: Sequence[int], context: Context) -> dict[int, Fit]:
+    """Fits of several sizes; a bank of one is that one's fit."""
+    given, label = taxonomy._given(context), f"taxonomy layer {taxonomy.layer}"
+    return taxonomy.clustering.fit_bank(
+        given.vectors, given.mean, sizes, taxonomy.seed, context.device, given.problems,
+        partial(context.on_values, label),
+    )  # fmt: skip

@@ -1,7 +1,8 @@
 """Vectors: steering vectors of a base model, one per category of a taxonomy."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal, NamedTuple
 
@@ -70,7 +71,7 @@ class SteeringVectors(Artifact[TrainedVectors]):
         fit = self.method.fit(
             Decoder(context.model(self.model, self.dtype).policy), self._examples(context), self.taxonomy.n_clusters,
             self.layer, self.taxonomy.seed,
-            lambda phase, done, total: context.on_progress(f"vectors: {phase}", total, done, 0),
+            partial(_tell, context),
         )  # fmt: skip
         vectors = fit.vector_set.of_base(self.base_key)
         write_tensors(folder / "vectors.safetensors", vectors.tensors(), vectors.metadata())
@@ -123,6 +124,13 @@ class SteeringVectors(Artifact[TrainedVectors]):
             Decoder(thinking.policy), traces, clusters, self.taxonomy.layer, self.normalise,
             lambda done, total: context.on_progress("token labels", total, done, 0),
         )  # fmt: skip
+
+
+def _tell(context: Context, phase: str, done: int, total: int, losses: Mapping[str, float] | None = None) -> None:
+    """Progress of a phase, and its losses at that step."""
+    if losses:
+        context.on_values(f"vectors {phase}", {"step": float(done), **losses})
+    context.on_progress(f"vectors: {phase}", total, done, 0)
 
 
 def vocabulary_between(

@@ -18,9 +18,12 @@ from reasoning_lab.artifacts.stopping import end_on_signals, wait_if_ending
 from reasoning_lab.disk import disk_error
 from reasoning_lab.experiment import Experiment
 from reasoning_lab.launch.folders import Submitted, read_submitted
-from reasoning_lab.launch.provenance import provenance, typed
+from reasoning_lab.launch.provenance import git_state, provenance, typed
 from reasoning_lab.launch.status import Pulse, write_json
-from reasoning_lab.launch.tracking import RunInfo, Tracker, resolve_mode
+from reasoning_lab.launch.tracking.live import watched
+from reasoning_lab.launch.tracking.log import Tracker
+from reasoning_lab.launch.tracking.mode import mode_of
+from reasoning_lab.launch.tracking.names import run_info
 from reasoning_lab.launch.typed import build_plain
 from reasoning_lab.stages import STAGES, Run, optimised
 
@@ -122,9 +125,10 @@ def _measured(experiment: Experiment, context: Context, submitted: Submitted) ->
     with _tracker(experiment, submitted) as tracker:
         run = Run(experiment, context, submitted.folder, tracker.table, tracker.images)
         run.check()
-        metrics = STAGES[experiment.stage](run)
-        tracker.log(metrics)
+        with watched(context, tracker, experiment.stage):
+            metrics = STAGES[experiment.stage](run)
         tracker.summary(metrics)
+        tracker.link("report", submitted.folder / "report")
         objective = optimised(run, metrics)
     return {"metrics": metrics, "objective": None if math.isnan(objective) else objective}
 
@@ -150,17 +154,17 @@ def open_context(experiment: Experiment, command: str) -> Context:
 
 
 def _tracker(experiment: Experiment, submitted: Submitted) -> Tracker:
-    """The local log, and W&B beside it where the experiment and the machine allow."""
-    tracking, folder = experiment.tracking, submitted.folder
-    mode, notice = resolve_mode(tracking.mode, os.environ) if tracking.wandb else ("disabled", None)
+    """The local log, and a dashboard beside it where the experiment and the machine allow."""
+    mode, notice = mode_of(experiment.tracking, os.environ)
     if notice:
         sys.stderr.write(notice + "\n")
-    sweep = submitted.sweep
-    group = "/".join(sweep.parts[-2:]) if sweep else None
-    name = f"{sweep.name}/{folder.name}" if sweep else folder.name
-    return Tracker(
-        folder, RunInfo(tracking.project, tracking.entity, group, experiment.stage, name, submitted.config), mode
-    )
+    cell = int(submitted.folder.name) if submitted.sweep else None
+    commit = (git_state() or {}).get("commit")
+    info = run_info(
+        experiment, submitted.config, _parsed(submitted.overrides), submitted.choices, submitted.sweep, cell,
+        typed(submitted.overrides), commit,
+    )  # fmt: skip
+    return Tracker(submitted.folder, info, mode, experiment.tracking.backend)
 
 
 def _configure_log(hydra: dict[str, Any]) -> None:

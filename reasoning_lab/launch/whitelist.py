@@ -33,8 +33,25 @@ SAMPLERS = frozenset(
 PLACES = {"hydra.launcher": LAUNCHERS, "hydra.sweeper": SWEEPERS, "hydra.sweeper.sampler": SAMPLERS}
 """Where under `hydra` a class may be named, and which."""
 KEYS = frozenset(
-    "env mode searchpath run sweep hydra_logging job_logging sweeper launcher callbacks help hydra_help output_subdir "
-    "overrides job runtime verbose".split()
+    [
+        "env",
+        "mode",
+        "searchpath",
+        "run",
+        "sweep",
+        "hydra_logging",
+        "job_logging",
+        "sweeper",
+        "launcher",
+        "callbacks",
+        "help",
+        "hydra_help",
+        "output_subdir",
+        "overrides",
+        "job",
+        "runtime",
+        "verbose",
+    ]
 )
 """Of `hydra`."""
 _INSTRUCTION = re.compile(r"_\w+_")

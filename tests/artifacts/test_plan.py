@@ -19,8 +19,8 @@ from reasoning_lab.artifacts.estimate import KindPlan, Plan
 from reasoning_lab.artifacts.key import Keyed
 from reasoning_lab.artifacts.manifests import Manifests
 from reasoning_lab.artifacts.plan_words import bytes_words, duration_words, print_plan
-from reasoning_lab.artifacts.schedule import completions_behind
 from reasoning_lab.artifacts.runlog import RunLog
+from reasoning_lab.artifacts.schedule import completions_behind
 from reasoning_lab.artifacts.store import Store
 from reasoning_lab.experiment import Experiment
 from reasoning_lab.launch.compose import Composer

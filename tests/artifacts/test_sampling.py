@@ -33,7 +33,7 @@ def model() -> LoadedModel[Any]:
 def drawn(model: LoadedModel[Any], sampler: Any, log: RunLog, shape: Shape = SHAPE) -> list[Completion]:
     prompts = {name: model.encode(text) for name, text in QUESTIONS.items()}
     answers, _ = draw_completions(
-        model, sampler, prompts, (0, 2), 0, lambda _: None, shape, log, 0.0, lambda _: None
+        model, sampler, prompts, (0, 2), 0, lambda _: None, shape, log, 0.0, lambda *_: None
     )  # fmt: skip
     return answers
 

@@ -37,7 +37,7 @@ model = load_model(ModelSource("package:embedded/base"), "float32", "cpu")
 prompts = {name: model.encode(text) for name, text in QUESTIONS.items()}
 log = RunLog(Path(sys.argv[1]), KEY)
 sampling.draw_completions(model, Power(96, 4.0, 8, 2), prompts, (0, 3), 0, lambda _: None, SHAPE, log, 1e9,
-                          lambda one: print(json.dumps([one.problem, one.chain, None]), flush=True))
+                          lambda one, counts: print(json.dumps([one.problem, one.chain, None]), flush=True))
 """
 
 

@@ -123,7 +123,7 @@ def _check_unused(hydra: Mapping[str, Any]) -> None:
         named = ", ".join(map(str, hydra["callbacks"]))
         raise ConfigError(f"hydra.callbacks.{named}: not allowed, for callbacks are code; remove it.")
     job = hydra.get("job") or {}
-    for key in ("env_set", "env_copy"):
+    for key in ("env_copy", "env_set"):
         if job.get(key):
             raise ConfigError(f"hydra.job.{key}: environment variables are not set by configs; set them in the shell.")
     if job.get("chdir"):

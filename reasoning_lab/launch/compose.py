@@ -310,7 +310,9 @@ def resolved_hydra(config: DictConfig, folder: Path | None = None, number: int |
         known.hydra.runtime.output_dir = str(folder.absolute())
     plain = plain_data(known, "hydra") | {"overrides": overrides}
     check_hydra(plain, _outputs(config))
-    check_shell_lines(plain, [line for lines in overrides.values() for line in lines], lab_root() / "multirun_launchers")
+    check_shell_lines(
+        plain, [line for lines in overrides.values() for line in lines], lab_root() / "multirun_launchers"
+    )
     return plain
 
 

@@ -1,5 +1,5 @@
-"""What a logging section may say. logging.config makes objects of what it reads: classes by `class` and `()`, attributes
-by `.`, anything at all by ext:// and cfg://. So every key is known here, and every other one is refused."""
+"""What a logging section may say. logging.config makes objects of what it reads: classes by `class` and `()`,
+attributes by `.`, anything at all by ext:// and cfg://. So every key is known here, and every other is refused."""
 
 import re
 from collections.abc import Mapping
@@ -41,7 +41,9 @@ def check_logging(path: str, section: Any, outputs: str) -> None:
 def _check_handler(where: str, handler: Any, outputs: str) -> None:
     kind = handler.get("class") if isinstance(handler, Mapping) else None
     if kind not in _HANDLER:
-        named = next((key for key in ("()", "class") if key in handler), "class") if kind is None and handler else "class"
+        named = (
+            next((key for key in ("()", "class") if key in handler), "class") if kind is None and handler else "class"
+        )
         shown = handler.get(named) if isinstance(handler, Mapping) else handler
         raise ConfigError(f"{where}.{named}={shown}: not allowed; a handler is a {STREAM} or a {FILE}.")
     _check_keys(where, handler, {"class", "level", "formatter"} | _HANDLER[kind])

@@ -190,7 +190,9 @@ def check_model(key: str, source: ModelSource) -> None:
         require(found, f"{key}.gguf_file", source.gguf_file, f"a file of {folder}", "set it to the file's name")
         return
     if not (folder / "config.json").is_file():
-        raise ValueError(f"{key}.path={source.path}: has no config.json; set it to a folder that save_pretrained wrote.")
+        raise ValueError(
+            f"{key}.path={source.path}: has no config.json; set it to a folder that save_pretrained wrote."
+        )
     if not any(folder.glob("*.safetensors")) and not any(folder.glob("*.bin")):
         raise ValueError(f"{key}.path={source.path}: has no weights (*.safetensors, *.bin); copy them there.")
 

@@ -14,7 +14,9 @@ WORDS = ("KEY", "TOKEN", "SECRET", "PASS", "AUTH", "CREDENTIAL", "PWD", "COOKIE"
 """An environment variable with one of these in its name can't be read into a config."""
 NO_SECRETS = frozenset({"PWD", "OLDPWD"})
 """Variables of every shell that hold a folder."""
-WITHIN = re.compile("SECRET|PASSWORD|PASSWD|PASSPHRASE|CREDENTIAL|COOKIE|BEARER|APIKEY|PWD|AUTHORIZATION|AUTHENTICATION")
+WITHIN = re.compile(
+    "SECRET|PASSWORD|PASSWD|PASSPHRASE|CREDENTIAL|COOKIE|BEARER|APIKEY|PWD|AUTHORIZATION|AUTHENTICATION"
+)
 ENDING = re.compile("(KEYS?|TOKEN|PASS|AUTH)$")
 """Of a part of a key's name: counts are of `tokens`, and a `tokenizer` is none."""
 HOUSE_NAMES = frozenset({"api_key_env"})
@@ -25,14 +27,18 @@ _HASHES = re.compile("revision|commit|sha|hash|digest", re.IGNORECASE)
 SHAPES = {
     "a URL with a user or a password": re.compile(r"\b[A-Za-z][\w+.-]*://[^/\s@?#]+@"),
     "a key of the Hugging Face hub": re.compile(r"(?<![\w/-])hf_[A-Za-z0-9]{16,}"),
-    "an API key": re.compile(r"(?<![\w/.-])(sk|pk|rk)-(?=[\w-]*\d)[\w-]{16,}|\bAIza[\w-]{30,}|\b(AKIA|ASIA)[0-9A-Z]{16}\b"),
+    "an API key": re.compile(
+        r"(?<![\w/.-])(sk|pk|rk)-(?=[\w-]*\d)[\w-]{16,}|\bAIza[\w-]{30,}|\b(AKIA|ASIA)[0-9A-Z]{16}\b"
+    ),
     "an access token": re.compile(r"\b(gh[pousr]_|github_pat_|glpat-|xox[abeprs]-|pypi-|npm_|wandb_v1_)[\w-]{16,}"),
     "a JSON web token": re.compile(r"\beyJ[\w-]{8,}\.[\w-]+\.[\w-]*"),
     "an authorization header": re.compile(r"\b(Bearer|Basic)\s+[\w.~+/=-]{12,}"),
     "a private key": re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----"),
 }
 _HEX_KEY = re.compile(r"[0-9a-f]{40}")
-_ASSIGNED = re.compile(r"""(?:(?P<query>[?&;#])|(?<![\w.-]))-{0,2}(?P<name>[A-Za-z_][\w.-]*)=["']?(?P<value>[^\s"'&;]+)""")
+_ASSIGNED = re.compile(
+    r"""(?:(?P<query>[?&;#])|(?<![\w.-]))-{0,2}(?P<name>[A-Za-z_][\w.-]*)=["']?(?P<value>[^\s"'&;]+)"""
+)
 _HARMLESS = re.compile(r"\$.*|null|true|false|", re.IGNORECASE | re.DOTALL)
 
 
@@ -42,7 +48,7 @@ def is_secret_variable(name: str) -> bool:
 
 
 def is_secret_name(key: str) -> bool:
-    """Whether a part of a dotted key is the name of a secret: judge.extra.api_key, headers.Authorization, dbPassword."""
+    """Whether a part of a dotted key is the name of a secret: judge.extra.api_key, headers.Authorization."""
     return any(_names_secret(segment) for segment in key.split(".") if segment not in HOUSE_NAMES)
 
 

@@ -27,14 +27,17 @@ LAUNCHERS = frozenset(
 OPTUNA = "hydra_plugins.hydra_optuna_sweeper.optuna_sweeper.OptunaSweeper"
 SWEEPERS = frozenset({"hydra._internal.core_plugins.basic_sweeper.BasicSweeper", OPTUNA})
 SAMPLERS = frozenset(
-    f"optuna.samplers.{name}" for name in ("TPESampler", "RandomSampler", "CmaEsSampler", "NSGAIISampler", "GridSampler")
+    f"optuna.samplers.{name}"
+    for name in ("TPESampler", "RandomSampler", "CmaEsSampler", "NSGAIISampler", "GridSampler")
 )
 PLACES = {"hydra.launcher": LAUNCHERS, "hydra.sweeper": SWEEPERS, "hydra.sweeper.sampler": SAMPLERS}
 """Where under `hydra` a class may be named, and which."""
 KEYS = frozenset(
-    "env mode searchpath run sweep hydra_logging job_logging sweeper launcher callbacks help hydra_help output_subdir "
-    "overrides job runtime verbose".split()
-)
+    {
+        "callbacks", "env", "help", "hydra_help", "hydra_logging", "job", "job_logging", "launcher", "mode",
+        "output_subdir", "overrides", "run", "runtime", "searchpath", "sweep", "sweeper", "verbose",
+    }
+)  # fmt: skip
 """Of `hydra`."""
 _INSTRUCTION = re.compile(r"_\w+_")
 """Keys by which Hydra's instantiate does more than set a field."""
@@ -166,5 +169,3 @@ def _check_resolved(node: Any, path: str) -> None:
         raise ConfigError(f"{path}: has ${{...}} or ??? left in it after all was resolved; write the value out.")
     elif not isinstance(node, (str, int, float, bool, type(None))):
         raise ConfigError(f"{path}: is a {type(node).__name__}, no plain value; write text or a number.")
-
-

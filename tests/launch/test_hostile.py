@@ -56,7 +56,7 @@ def launched(composer: Composer, *overrides: str, multirun: bool = False) -> Exp
     config = composer.compose(["arms=single", *overrides], multirun)
     resolved_hydra(config)
     if multirun:
-        return [build(cell.config) for cell in composer.cells(config)][0]
+        return next(build(cell.config) for cell in composer.cells(config))
     return build(config)
 
 
@@ -78,13 +78,14 @@ def refused(place: Path, composer: Composer, word: str, *overrides: str, multiru
 LOGGING = {  # name: (handlers, formatters and so on of hydra.job_logging, word of the message)
     "factory": ("{handlers: {e: {'()': os.system, command: touch CANARY}}}", "handlers.e.()=os.system"),
     "factory by a number of the run": (
-        "{handlers: {e: {'()': '${n.n${hydra.job.num}}', command: touch CANARY}}}\nn: {n0: os.system}",
+        "{handlers: {e: {'()': '${oc.select:n.${hydra.job.num}}', command: touch CANARY}}}\nn: {'0': os.system}",
         "handlers.e.()=os.system",
     ),
     "factory of no number": (
-        "{handlers: {e: {'()': '${n.n${hydra.job.num}}', command: touch CANARY}}}\nn: {n7: os.system}", "hydra.job_logging"
+        "{handlers: {e: {'()': '${n.n${hydra.job.num}}', command: touch CANARY}}}\nn: {n7: os.system}",
+        "hydra.job_logging",
     ),
-    "class by interpolation": ("{handlers: {e: {class: '${n}', command: touch CANARY}}}\nn: os.system", "class=os.system"),
+    "class by interpolation": ("{handlers: {e: {class: '${n}', x: touch CANARY}}}\nn: os.system", "class=os.system"),
     "handler by interpolation": (
         "{handlers: {e: '${n}'}}\nn: {'()': os.system, command: touch CANARY}", "handlers.e.()=os.system"
     ),
@@ -93,6 +94,9 @@ LOGGING = {  # name: (handlers, formatters and so on of hydra.job_logging, word 
     ),
     "handler decoded": (
         "{handlers: {e: '${oc.decode:\"{\\\"()\\\": os.system, command: touch CANARY}\"}'}}", "hydra.job_logging"
+    ),
+    "handler decoded with the run's folder in it": (
+        "{handlers: {e: \"${oc.decode:'{class: evilpkg.Handler, x: ${hydra.runtime.output_dir}}'}\"}}", "evilpkg.Handler"
     ),
     "stream by interpolation": (
         "{handlers: {console: {stream: '${n}'}}}\nn: ext://os.environ", "stream=ext://os.environ"
@@ -170,7 +174,7 @@ TASK = {
         "a0: xxxxxxxxxx\n" + "".join(f"a{n + 1}: '{f'${{a{n}}}' * 10}'\n" for n in range(10)), "stand for more"
     ),
     "interpolations of lists": (
-        "a0: [x]\n" + "".join(f"a{n + 1}: [{', '.join([f"'${{a{n}}}'"] * 10)}]\n" for n in range(9)), "stand for more"
+        "a0: [x]\n" + "".join(f"a{n + 1}: {[f'${{a{n}}}'] * 10}\n" for n in range(9)), "stand for more"
     ),
     "interpolation of itself": ("title: '${title}'", "title"),
 }  # fmt: skip
@@ -187,7 +191,8 @@ YAML = {
         "anchors stand for more",
     ),
     "merges of merges": (
-        "a0: &a0 {x: 1}\n" + "".join(f"a{n + 1}: &a{n + 1} {{p: *a{n}, q: *a{n}}}\n" for n in range(40)), "anchors"
+        "a0: &a0 {x: 1}\n" + "".join(f"a{n + 1}: &a{n + 1} {{p: *a{n}, q: *a{n}}}\n" for n in range(40)),
+        "anchors",
     ),
     "an anchor within itself": ("a: &a [*a]", "within itself"),
     "depth": ("a: " + "[" * 50_000, "within one another"),
@@ -221,8 +226,12 @@ ON_SLURM = ("setup", "additional_parameters", "partition", "submitit_folder")
 def test_a_hostile_file_is_refused_by_name_and_does_nothing(place: Path, name: str, body: str, word: str) -> None:
     (place / "secret.yaml").write_text("title: hunter22\n")
     slurm = ["hydra/launcher=slurm"] if any(key in body for key in ON_SLURM) else []
-    optuna = ["hydra/sweeper=optuna"] if "custom_search_space" in body or "storage" in body or "sampler: {_t" in body else []
-    refused(place, written(place, body), word, "experiment=given", *slurm, *(optuna if name.startswith("hydra") else []))
+    optuna = (
+        ["hydra/sweeper=optuna"] if "custom_search_space" in body or "storage" in body or "sampler: {_t" in body else []
+    )
+    refused(
+        place, written(place, body), word, "experiment=given", *slurm, *(optuna if name.startswith("hydra") else [])
+    )
 
 
 def test_there_are_enough_cases() -> None:
@@ -304,7 +313,8 @@ def test_a_file_that_is_a_link_out_of_its_folder_is_not_read(place: Path) -> Non
 
 def test_a_cell_is_checked_by_its_own_number(place: Path) -> None:
     """What is harmless in the first cell and not in the fourth is refused where the fourth is written down."""
-    body = "hydra: {job_logging: {handlers: {file: {filename: '${n.n${hydra.job.num}}'}}}}\nn: {n0: outputs/a, n3: /etc/x}"
+    file = "{filename: '${oc.select:n.${hydra.job.num}}'}"
+    body = f"hydra: {{job_logging: {{handlers: {{file: {file}}}}}}}\nn: {{'0': outputs/a, '3': /etc/x}}"
     composer = written(place, body)
     config = composer.compose(["experiment=given"])
     assert resolved_hydra(config, Path("outputs/0"), 0)["job_logging"]["handlers"]["file"]["filename"] == "outputs/a"
@@ -392,7 +402,9 @@ def test_a_key_with_the_name_of_a_secret_is_refused_and_its_value_not_shown(plac
     refused(place, ANY, key, f"{key}=hunter22")
 
 
-@pytest.mark.parametrize("key", ["api_key: hunter22", "headers: {Authorization: hunter22}", "x: sk-hunter22hunter22hun"])
+@pytest.mark.parametrize(
+    "key", ["api_key: hunter22", "headers: {Authorization: hunter22}", "x: sk-hunter22hunter22hun"]
+)
 def test_a_secret_in_a_file_is_refused_too(place: Path, key: str) -> None:
     composer = written(place, f"judge: {{extra: {{{key}}}}}")
     refused(place, composer, "judge.extra.", "experiment=given", "judge=openai")

@@ -50,7 +50,10 @@ def nothing_here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
         (["stage=preferences"], "benchmark=Arithmetic: its answers are graded by rule"),
         (["metric=nonsense"], "metric=nonsense: stage=report measures nothing of that name"),
         (["metric=nonsense/accuracy"], "metric=nonsense/accuracy: stage=report measures nothing of that name"),
-        (["stage=taxonomy", "taxonomy=embedded", "metric=accuracy"], "metric=accuracy: stage=taxonomy measures nothing"),
+        (
+            ["stage=taxonomy", "taxonomy=embedded", "metric=accuracy"],
+            "metric=accuracy: stage=taxonomy measures nothing",
+        ),
         (["stage=completions", "metric=accuracy"], "metric=accuracy: stage=completions measures nothing"),
         (
             ["stage=taxonomy", "taxonomy=embedded", "taxonomy.layers=[1,9]", "taxonomy.layer=9"],

@@ -14,7 +14,7 @@ from rich.table import Table
 from reasoning_lab.launch.errors import ConfigError
 from reasoning_lab.launch.queue import ask
 from reasoning_lab.launch.slurm import cancel
-from reasoning_lab.launch.sweep_folder import CellState, Sweep, count_words
+from reasoning_lab.launch.sweep_folder import CellStatus, Sweep, count_words
 from reasoning_lab.launch.terminal import terminal
 
 MOST_ROWS = 40
@@ -70,7 +70,7 @@ def _sweep_folder(folder: Path) -> Path:
     return newest[-1].parent if newest else folder
 
 
-def _states(sweep: Sweep) -> list[CellState]:
+def _states(sweep: Sweep) -> list[CellStatus]:
     return sweep.states(ask(sweep))
 
 

@@ -28,7 +28,7 @@ SAVE_SECONDS = 6.0
 
 
 @dataclass(frozen=True)
-class Plan:
+class Batch:
     """Some cells of a sweep, and how they are worked off here."""
 
     folder: Path
@@ -44,11 +44,11 @@ class Plan:
 class Lanes:
     """Works off a plan's cells; those that are completed already are passed over."""
 
-    def __init__(self, plan: Plan) -> None:
-        self._plan = plan
+    def __init__(self, batch: Batch) -> None:
+        self._batch = batch
         self._left: queue.SimpleQueue[int] = queue.SimpleQueue()
-        for cell in plan.cells:
-            if read_status(plan.folder / str(cell)).get("status") != "completed":
+        for cell in batch.cells:
+            if read_status(batch.folder / str(cell)).get("status") != "completed":
                 self._left.put(cell)
         self._failures: Counter[int] = Counter()
         self._lanes: set[_Lane] = set()
@@ -58,7 +58,7 @@ class Lanes:
 
     def run(self) -> None:
         """Work off all cells."""
-        n = min(self._plan.processes, self._left.qsize())
+        n = min(self._batch.processes, self._left.qsize())
         threads = [threading.Thread(target=self._serve, daemon=True) for _ in range(n)]
         for thread in threads:
             thread.start()
@@ -97,7 +97,7 @@ class Lanes:
             worked += 1
             if not ended:
                 self._record_death(cell, lane)
-            if not ended or worked == self._plan.launching.cells_per_job:
+            if not ended or worked == self._batch.launching.cells_per_job:
                 self._close(lane)
                 lane, worked = None, 0
             self._look_at(cell)
@@ -114,7 +114,7 @@ class Lanes:
     def _open(self) -> "_Lane":
         with suppress(IndexError):
             return self._idle.pop()
-        lane = _Lane(self._plan)
+        lane = _Lane(self._batch)
         self._lanes.add(lane)
         return lane
 
@@ -124,29 +124,29 @@ class Lanes:
 
     def _record_death(self, cell: int, lane: "_Lane") -> None:
         """A lane that died at a cell without a last word; one that had it, on a signal, has it already."""
-        folder = self._plan.folder / str(cell)
+        folder = self._batch.folder / str(cell)
         told = read_status(folder)
         if told.get("status") == "running" or not told:
             write_json(folder / "status.json", told | {"status": "killed", "error": lane.cause()})
 
     def _look_at(self, cell: int) -> None:
         """What a cell that did not complete does to the others."""
-        if read_status(self._plan.folder / str(cell)).get("status") == "completed":
+        if read_status(self._batch.folder / str(cell)).get("status") == "completed":
             return
         self._failures[cell] += 1
-        if self._plan.launching.on_error == "stop":
+        if self._batch.launching.on_error == "stop":
             self.is_stopped = True
-        elif self._failures[cell] <= self._plan.launching.n_retries:
+        elif self._failures[cell] <= self._batch.launching.n_retries:
             self._left.put(cell)
 
 
 class _Lane:
     """A process that works off the cells whose numbers it is sent, and says when it has ended one."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, batch: Batch) -> None:
         reader, writer = os.pipe()
-        command = [sys.executable, "-m", "reasoning_lab.launch.lane", str(plan.folder), str(writer), str(os.getpid())]
-        if plan.in_terminal:
+        command = [sys.executable, "-m", "reasoning_lab.launch.lane", str(batch.folder), str(writer), str(os.getpid())]
+        if batch.in_terminal:
             command.append("--in-terminal")
         package = str(Path(__file__).resolve().parents[2])
         path = os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH")]))

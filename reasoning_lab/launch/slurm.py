@@ -9,7 +9,7 @@ from typing import Any
 
 from reasoning_lab.artifacts.stopping import end_on_signals, saved_by
 from reasoning_lab.launch.errors import ConfigError
-from reasoning_lab.launch.lanes import Lanes, Plan
+from reasoning_lab.launch.lanes import Batch, Lanes
 from reasoning_lab.launch.launchers import SlurmLauncher
 from reasoning_lab.launch.status import slurm_job
 from reasoning_lab.launch.sweep_folder import SentJob, Sweep
@@ -33,7 +33,7 @@ class CellsJob:
         sweep = Sweep(self.folder)
         launcher = sweep.launcher
         assert isinstance(launcher, SlurmLauncher)
-        lanes = Lanes(Plan(self.folder, self.cells, sweep.launching, launcher.processes))
+        lanes = Lanes(Batch(self.folder, self.cells, sweep.launching, launcher.processes))
         end_on_signals(lambda name: self._end(name, launcher))
         with saved_by(lanes.stop):
             if not self.cells:

@@ -16,12 +16,12 @@ from reasoning_lab.launch import slurm
 from reasoning_lab.launch.check import Launch, is_folder_given, make_folder
 from reasoning_lab.launch.folders import read_submitted, write_submitted
 from reasoning_lab.launch.identity import files_of
-from reasoning_lab.launch.lanes import Lanes, Plan
+from reasoning_lab.launch.lanes import Batch, Lanes
 from reasoning_lab.launch.launchers import BasicLauncher, Launcher, SlurmLauncher
 from reasoning_lab.launch.options import Launching
 from reasoning_lab.launch.provenance import git_state, typed
 from reasoning_lab.launch.queue import ask, local_id
-from reasoning_lab.launch.sweep_folder import AT_WORK, ENDED, CellState, SentJob, Sweep
+from reasoning_lab.launch.sweep_folder import AT_WORK, ENDED, CellStatus, SentJob, Sweep
 from reasoning_lab.launch.terminal import terminal
 from reasoning_lab.launch.tracking.closing import close_sweep
 from reasoning_lab.report.collect.provenance import of_sweep
@@ -90,8 +90,8 @@ def id_words(sent: Iterable[SentJob]) -> str:
 def run_here(sweep: Sweep, cells: Sequence[int], console: Console) -> int:
     """Run cells in lanes of this machine, and wait for them; 1 where one did not complete."""
     launcher = sweep.launcher
-    plan = Plan(sweep.folder, tuple(cells), sweep.launching, launcher.processes, isinstance(launcher, BasicLauncher))
-    lanes = Lanes(plan)
+    batch = Batch(sweep.folder, tuple(cells), sweep.launching, launcher.processes, isinstance(launcher, BasicLauncher))
+    lanes = Lanes(batch)
     sweep.note_sent([SentJob(local_id(), tuple(cells))])
     end_on_signals(lambda name: _say_stopped(name, sweep))
     with saved_by(lanes.stop), Watch(sweep, console):
@@ -216,7 +216,7 @@ class Watch:
             self._print(state, len(states))
         return bool(new)
 
-    def _print(self, state: CellState, n: int) -> None:
+    def _print(self, state: CellStatus, n: int) -> None:
         seconds = f" after {state.told['seconds']:.0f} s" if state.told.get("seconds") is not None else ""
         error = f": {state.why}" if state.why else ""
         self._console.print(
@@ -255,4 +255,5 @@ def sum_up(sweep: Sweep, console: Console) -> int:
 
 def write_page(sweep: Sweep) -> None:
     """Table, heat map and page of the cells that are completed, and where the others stand."""
-    write_finished(collect_sweep(sweep.folder), sweep.folder / "report", of_sweep(sweep.folder))
+    standing = {each.number: f"{each.state} {each.why}".strip() for each in sweep.states(ask(sweep))}
+    write_finished(collect_sweep(sweep.folder, standing), sweep.folder / "report", of_sweep(sweep.folder))

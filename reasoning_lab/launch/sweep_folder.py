@@ -33,7 +33,7 @@ class SentJob:
 
 
 @dataclass(frozen=True)
-class CellState:
+class CellStatus:
     """How a cell stands."""
 
     number: int
@@ -155,7 +155,7 @@ class Sweep:
             found += [SentJob(str(job["id"]), tuple(job["cells"])) for job in told]
         return found
 
-    def states(self, queue: Mapping[str, tuple[str, str]] | None) -> list[CellState]:
+    def states(self, queue: Mapping[str, tuple[str, str]] | None) -> list[CellStatus]:
         """How every cell stands.
 
         Arguments: `queue` maps a job's id to (state, reason), as its cluster or machine says now, for jobs that it
@@ -166,13 +166,13 @@ class Sweep:
         return [self._state(n, names[n], job_of.get(n), queue, now) for n in self.numbers]
 
     @staticmethod
-    def at_work(states: Sequence[CellState]) -> list[int]:
+    def at_work(states: Sequence[CellStatus]) -> list[int]:
         """Cells that a job has, or is about to have, in hand."""
         return [each.number for each in states if each.state in AT_WORK and each.job]
 
     def _state(
         self, number: int, name: str, job: str | None, queue: Mapping[str, tuple[str, str]] | None, now: float
-    ) -> CellState:
+    ) -> CellStatus:
         told = read_status(self.cell(number))
         status = told.get("status")
         in_queue, reason = (queue or {}).get(job or "", (None, ""))
@@ -191,7 +191,7 @@ class Sweep:
             why = "" if state == "waiting" else "its job is gone, and it never started"
         else:
             state, why = str(status), str(told.get("error") or "")
-        return CellState(number, name, state, why, job, told)
+        return CellStatus(number, name, state, why, job, told)
 
 
 def find_same(outputs: Path, identity: str) -> Sweep | None:
@@ -223,7 +223,7 @@ def progress_words(told: Mapping[str, Any], now: float) -> str:
     return f"{progress['label']}: {share}{tokens}, {beat}"
 
 
-def count_words(states: Sequence[CellState]) -> str:
+def count_words(states: Sequence[CellStatus]) -> str:
     """How many cells stand how."""
     counts = Counter(each.state for each in states)
     return ", ".join(f"{n} {state}" for state, n in counts.most_common())

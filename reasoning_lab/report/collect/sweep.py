@@ -23,7 +23,7 @@ ELBOW_RULE = (
 )
 PAGES = ("index.html", "taxonomy.html")
 """Of a cell's report, the first that is there is linked."""
-OPEN = ("queued", "running")
+OPEN = ("waiting", "queued", "running", "preempted")
 """Words of cells that may still finish by themselves."""
 
 
@@ -36,8 +36,12 @@ class SweepCells(NamedTuple):
     info: SweepInfo
 
 
-def collect_sweep(folder: Path) -> SweepCells:
-    """The cells in the order of their numbers, also while they run; ValueError where there is no cell."""
+def collect_sweep(folder: Path, standing: Mapping[int, str] | None = None) -> SweepCells:
+    """The cells in the order of their numbers, also while they run; ValueError where there is no cell.
+
+    Arguments: `standing` says how unfinished cells stand, by number, where somebody knows better than their own last
+    words: that of a cell that died says "running".
+    """
     sweep, n = _json(folder / "sweep.json"), 0
     listed = sweep.get("cells", [])
     numbers = {int(path.name) for path in folder.iterdir() if path.name.isdigit()} | set(range(len(listed)))
@@ -56,7 +60,8 @@ def collect_sweep(folder: Path) -> SweepCells:
             commits[commit_words(row.get("git"))] = None
         else:
             missing.append(str(n))
-        words = "completed" if is_done else _words(_json(cell / "status.json"))
+        told = _words(_json(cell / "status.json")) if standing is None or n not in standing else standing[n]
+        words = "completed" if is_done else told
         states.append(CellState(str(n), _name(given), words, words.split()[0] in OPEN, _page(folder, cell)))
         configs += [config] if config else []
     commit = "; ".join(filter(None, commits))

@@ -55,7 +55,11 @@ def test_no_heavy_library_is_imported_before_there_is_work(tmp_path: Path, argum
 def test_help_lists_groups_options_and_values(tmp_path: Path) -> None:
     done = lab(tmp_path, "--help")
     assert done.returncode == 0
-    groups = ("sampler: beam, best_of_n", "sweep: power_grid, taxonomy_grid", "hydra/launcher: basic, local, slurm")
+    groups = (
+        "sampler: beam, best_of_n",
+        "sweep: hybrid_controls, power_grid, power_steps, power_study, seeds, taxonomy_grid",
+        "hydra/launcher: basic, local, slurm",
+    )
     for text in (*groups, "alpha: 4"):
         assert text in done.stdout
 

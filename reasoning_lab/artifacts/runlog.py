@@ -8,7 +8,7 @@ import stat
 import threading
 import time
 import uuid
-from collections.abc import Callable, Container, Hashable, Iterator
+from collections.abc import Callable, Container, Hashable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -53,21 +53,13 @@ class RunLog:
                 os.close(self._handle)
                 raise
 
-    def of(self, items: Container[K], read: Callable[[dict[str, Any]], tuple[K, V]]) -> Iterator[tuple[K, V]]:
+    def of(self, items: Container[K], read: Callable[[dict[str, Any]], tuple[K, V]]) -> list[tuple[K, V]]:
         """What earlier attempts wrote of the items that the artifact has, in order; `read` takes a record apart.
         A record of no such item, or one that can't be read, is passed over with a note."""
-        strangers = 0
-        for record in self.records:
-            try:
-                item, value = read(record)
-                is_known = item in items
-            except (KeyError, TypeError, ValueError, AttributeError):  # Another version's.
-                is_known = False
-            if is_known:
-                yield item, value  # pyright: ignore[reportPossiblyUnboundVariable]
-            strangers += not is_known
-        if strangers:
+        found = [pair for record in self.records if (pair := _taken(record, read, items)) is not None]
+        if strangers := len(self.records) - len(found):
             self._note(f"{self.path}: {strangers} of {len(self.records)} records are of nothing that is asked for")
+        return found
 
     def append(self, record: dict[str, Any]) -> None:
         """Write one record in one system call; any thread may."""
@@ -160,6 +152,17 @@ def is_log_of(path: Path, key: str) -> bool:
         return False
     with path.open("rb") as opened:
         return _is_header(_record(opened.readline(), key), key)
+
+
+def _taken(
+    record: dict[str, Any], read: Callable[[dict[str, Any]], tuple[K, V]], items: Container[K]
+) -> tuple[K, V] | None:
+    """Item and value of a record; None where it is of no such item, or written by another version."""
+    try:
+        found = read(record)
+        return found if found[0] in items else None
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return None
 
 
 def _is_header(record: dict[str, Any] | None, key: str) -> bool:

@@ -170,11 +170,16 @@ class Runtime:
 class Tracking:
     """Where metrics go beside the local log, which is always written."""
 
-    wandb: bool
+    backend: Literal["none", "wandb", "trackio"]
+    """The dashboard; none: the local log alone."""
     project: str
     entity: str | None
     mode: Literal["auto", "online", "offline", "disabled"]
-    """auto: online with a key, else offline with a notice; or online, offline, disabled."""
+    """Of W&B. auto: online with a key, else offline with a notice; or online, offline, disabled."""
+    tags: tuple[str, ...] = ()
+    """Of the run, beside those that it gets by what it is."""
+    notes: str = ""
+    """A line about the run."""
 
 
 @dataclass(frozen=True)

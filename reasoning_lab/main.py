@@ -28,7 +28,7 @@ def main() -> None:
 def _status(words: list[str]) -> int:
     """Do what was typed; the exit status."""
     if words[:1] == ["sweep"]:
-        from reasoning_lab.launch.commands import main as sweep_command
+        from reasoning_lab.launch.commands import sweep_command
 
         return sweep_command(words[1:])
     from hydra import version
@@ -43,9 +43,9 @@ def _status(words: list[str]) -> int:
     if arguments.cfg or arguments.info or arguments.shell_completion or arguments.hydra_help:
         return show_config()
     from reasoning_lab.launch.check import is_sweep
-    from reasoning_lab.launch.start import run, run_sweep
+    from reasoning_lab.launch.start import run_one, run_sweep
 
-    return run_sweep(arguments) if is_sweep(arguments) else run(arguments)
+    return run_sweep(arguments) if is_sweep(arguments) else run_one(arguments)
 
 
 def show_help(arguments: argparse.Namespace) -> int:

@@ -14,12 +14,21 @@ from typing import Any
 
 import torch
 
-from reasoning_lab.artifacts.arms import Arms, Categories, arms_of, cold_start
-from reasoning_lab.artifacts.base import Artifact, Context
+from reasoning_lab.artifacts.arms import ArmRow, Arms, Categories, arms_of, cold_start
+from reasoning_lab.artifacts.base import Artifact, Context, Weights
+from reasoning_lab.artifacts.completions import Completions
 from reasoning_lab.artifacts.console import show_plan
+from reasoning_lab.artifacts.estimate import Asked, Plan, plan_cells
 from reasoning_lab.artifacts.files import trained_on, write_trained_on
 from reasoning_lab.artifacts.preferences import Preferences
-from reasoning_lab.artifacts.schedule import build_banks, build_missing, build_shared, completions_behind, cues_behind
+from reasoning_lab.artifacts.schedule import (
+    build_banks,
+    build_missing,
+    build_shared,
+    completions_behind,
+    cues_behind,
+    shared_answers,
+)
 from reasoning_lab.artifacts.vectors import SteeringVectors
 from reasoning_lab.benchmark.alpaca_eval import AlpacaEval
 from reasoning_lab.benchmark.arithmetic import problem_of
@@ -43,6 +52,7 @@ from reasoning_lab.report.collect.answers import (
     needed_scores,
     needed_trajectories,
     sample_table,
+    shown,
     write_answers,
     write_lm_eval_files,
 )
@@ -100,6 +110,10 @@ class Run:
         """Build what is missing, after a look at everything that the experiment asks for."""
         build_missing(artifacts, self.context, beside=self.arms.made())
 
+    def log_plots(self) -> None:
+        """Show the report's plots on the dashboard as they are now."""
+        self.log_images({image.stem: image for image in sorted((self.folder / "report").glob("*.png"))})
+
     def print(self, line: str) -> None:
         """Show a line as it is."""
         self.context.tell(line)
@@ -110,7 +124,7 @@ class Run:
 
 def traces_stage(run: Run) -> Metrics:
     """The thinking model's answers to the taxonomy's problems, cut into sentences."""
-    run.build(run.categories.traces)
+    run.build(*ASKED["traces"](run))
     traces = run.context.get(run.categories.traces)
     n = sum(len(trace.spans) for trace in traces)
     run.print(f"{len(traces):,} traces of {n:,} sentences")
@@ -121,7 +135,7 @@ def traces_stage(run: Run) -> Metrics:
 def activations_stage(run: Run) -> Metrics:
     """One vector per sentence at every collected layer."""
     metrics = traces_stage(run)
-    run.build(run.categories.activations)
+    run.build(*ASKED["activations"](run))
     return metrics
 
 
@@ -129,17 +143,18 @@ def taxonomy_stage(run: Run) -> Metrics:
     """Clusters, named and scored where there is a judge; their table and page."""
     _check(run.experiment)
     activations_stage(run)
-    run.build(run.categories.naming or run.categories.clusters)
+    run.build(*ASKED["taxonomy"](run))
     view = collect_taxonomy(run.categories, run.context)
     write_taxonomy(view, run.folder / "report", run.context.console)
     write_provenance(view.provenance, run.folder / "report")
+    run.log_plots()
     return taxonomy_metrics(view, run.categories, run.context)
 
 
 def vectors_stage(run: Run) -> Metrics:
     """One steering vector per category."""
     activations_stage(run)
-    run.build(run.vectors)
+    run.build(*ASKED["vectors"](run))
     vectors, log = run.context.get(run.vectors)
     for category, why in log.skipped.items():
         run.context.console.print(f"no vector for category {category}: {why}", style="yellow", highlight=False)
@@ -177,7 +192,7 @@ def cue_stage(run: Run) -> Metrics:
     if run.arms.cue is None:
         raise ValueError("cue=none: no cue is looked for; choose cue=arithmetic, gsm8k or hendrycks_math.")
     show_plan("Plan: a cue", [], run.experiment.typical_length, run.context, [run.arms.cue])
-    run.build(run.arms.cue)
+    run.build(*ASKED["cue"](run))
     found = run.context.get(run.arms.cue)
     print_cue(found, run.context.console)
     write_cue(found, run.folder / "cue.csv")
@@ -190,7 +205,7 @@ def cue_stage(run: Run) -> Metrics:
 
 def completions_stage(run: Run) -> Metrics:
     """Draw all arms' answers."""
-    answers = completions_behind([each.completions for each in run.arms.answers()])
+    answers = _answers(run)
     pair, benchmark = run.experiment.model_pair.name, type(run.experiment.benchmark).__name__
     show_plan(f"Plan: {pair} on {benchmark}", answers, run.experiment.typical_length, run.context, cues_behind(answers))
     run.build(*answers)
@@ -201,7 +216,7 @@ def grades_stage(run: Run) -> Metrics:
     """Draw and grade all arms; the accuracies."""
     _check(run.experiment)
     completions_stage(run)
-    run.build(*(each.grades for each in run.arms.answers()))
+    run.build(*ASKED["grades"](run))
     return {
         f"accuracy/{draw.completions.caption}": accuracy_interval(outcomes(run.context.get(draw.grades))).value
         for row in run.arms.rows.values()
@@ -215,8 +230,7 @@ def preferences_stage(run: Run) -> Metrics:
     completions_stage(run)
     metrics: Metrics = {}
     for row in run.arms.rows.values():
-        answers = row.draws[0].completions
-        told = Preferences(answers, judge, answers.seed)
+        told = _preferences(row, judge)
         rates = win_rates(f"{run.arms.pair.name}-{row.name}", told, run.folder / "alpaca_eval" / row.name, run.context)
         known = {name: value for name, value in rates.items() if value is not None}
         metrics |= {f"{name}/{row.name}": value for name, value in known.items()}
@@ -229,6 +243,12 @@ def preferences_stage(run: Run) -> Metrics:
 WIN_RATES = {"win_rate": "win rate", "length_controlled_winrate": "length-controlled"}
 
 
+def _preferences(row: ArmRow, judge: PreferenceOption) -> Preferences:
+    """On an arm's first draw."""
+    answers = row.draws[0].completions
+    return Preferences(answers, judge, answers.seed)
+
+
 def _rate(rates: Metrics, name: str) -> str:
     """A rate as printed; the length-controlled one is missing where its regression can't be fitted."""
     return f"{rates[name]:.1f} %" if name in rates else "not known"
@@ -238,23 +258,24 @@ def report_stage(run: Run) -> Metrics:
     """Draw and grade all arms; write table, plots and page; the headline metrics."""
     grades_stage(run)
     arms, experiment, folder = run.arms, run.experiment, run.folder / "report"
-    run.build(*needed_scores(arms), *needed_trajectories(arms))
+    run.build(*_measures(run))
     report = collect_report(arms, experiment.title, experiment.published, run.context)
     metrics = write_report(report, folder)
     write_answers(report, folder / "answers")
     write_provenance(report.provenance, folder)
     print_table(report, run.context.console)
     run.context.console.print(f"\nPage: {folder / 'index.html'}", highlight=False)
-    run.log_images({image.stem: image for image in sorted(folder.glob("*.png"))})
     write_lm_eval_files(arms, report, folder / "lm_eval")
     run.log_table("samples", *sample_table(report))
     if not arms.is_hybrid:
+        run.log_plots()
         return metrics
-    run.build(*needed_annotations(arms))
+    run.build(*_seen(run))
     hybrid = collect_hybrid(arms, report, experiment.published, run.context)
     metrics |= write_hybrid(hybrid, folder)
     print_hybrid(hybrid, run.context.console)
     run.print(f"\nPage of the hybrid: {folder / 'hybrid.html'}")
+    run.log_plots()
     return metrics
 
 
@@ -288,6 +309,7 @@ def embedded_pair_stage(run: Run) -> Metrics:
     seconds = build_embedded_pair(
         folder, lambda problem, text: right(problem_of(problem), text),
         seed=run.experiment.seed, device=run.context.device, report=run.context.console.print,
+        tell=run.context.on_values,
     )  # fmt: skip
     run.context.console.print(f"Built in {folder}; point model_pair.base.path and its siblings there to use it.")
     return {f"seconds/{stage}": value for stage, value in seconds.items()}
@@ -303,7 +325,8 @@ def thinking_stage(run: Run) -> Metrics:
     model, tokenizer = _trainable(pair, context.device)
     reader = load_reader(pair.base)
     prompts = {problem.id: reader.render(benchmark.prompt(problem)) for problem in problems}
-    log = train_thinking(model, tokenizer, prompts, problems, graded(benchmark.grade), right, training)
+    reward, tell = graded(benchmark.grade), context.on_values
+    log = train_thinking(model, tokenizer, prompts, problems, reward, right, training, tell)
     save_model(model, tokenizer, run.folder / "thinking", getattr(torch, pair.dtype))
     # What the base was trained on, the thinking model was trained on too.
     earlier = (each for name, of_role in trained_on(pair).items() if ".base." in name for each in of_role)
@@ -349,8 +372,90 @@ STAGES: dict[Stage, Callable[[Run], Metrics]] = {
     "thinking": thinking_stage,
     "embedded_pair": embedded_pair_stage,
 }
+
+
+# --- what a stage asks for, told without doing it ---------------------------------------------------------------------
+
+
+def _answers(run: Run) -> list[Completions]:
+    """All arms' answers, and those that they are made of."""
+    return completions_behind([each.completions for each in run.arms.answers()])
+
+
+def _grades(run: Run) -> list[Artifact[Any]]:
+    return [*_answers(run), *(each.grades for each in run.arms.answers())]
+
+
+def _measures(run: Run) -> list[Artifact[Any]]:
+    """What a report shows of the answers beside their verdicts."""
+    return [*needed_scores(run.arms), *needed_trajectories(run.arms)]
+
+
+def _seen(run: Run) -> list[Artifact[Any]]:
+    """What a hybrid's page shows."""
+    return [*_taxonomy(run), run.vectors, *needed_annotations(run.arms)] if run.arms.is_hybrid else []
+
+
+def _preferred(run: Run) -> list[Artifact[Any]]:
+    judge = _preference_judge(run.experiment)
+    return [*_answers(run), *(_preferences(row, judge) for row in run.arms.rows.values())]
+
+
+def _taxonomy(run: Run) -> list[Artifact[Any]]:
+    return [run.categories.activations, run.categories.naming or run.categories.clusters]
+
+
+ASKED: dict[Stage, Callable[[Run], Sequence[Artifact[Any]]]] = {
+    "traces": lambda run: [run.categories.traces],
+    "activations": lambda run: [run.categories.traces, run.categories.activations],
+    "taxonomy": _taxonomy,
+    "vectors": lambda run: [run.categories.activations, run.vectors],
+    "export": lambda run: [*_taxonomy(run), run.vectors],
+    "cue": lambda run: [run.arms.cue] if run.arms.cue else [],
+    "completions": _answers,
+    "grades": _grades,
+    "preferences": _preferred,
+    "report": lambda run: [*_answers(run), *shown(run.arms), *_seen(run)],
+    "thinking": lambda run: [cold_start(run.experiment)] if run.experiment.training.cold_start else [],
+    "embedded_pair": lambda run: [],
+}
+"""What a stage asks the context for, whatever else it does."""
+TRAINING = ("thinking", "embedded_pair")
+"""Stages that train a model, which is no artifact."""
+
+
+def plan_of(experiments: Sequence[Experiment], context: Context, cells_per_job: int = 1) -> Plan:
+    """What the runs of some experiments (the cells of a sweep) will find, build and load; nothing of it is done.
+
+    Arguments: `context` has the store and the runtime; `cells_per_job` cells that follow each other share a process.
+    """
+    runs = [Run(each, context, Path()) for each in experiments]
+    cells = [
+        Asked(tuple(ASKED[stage](run)), run.experiment.typical_length, _loaded(run), trains=stage in TRAINING)
+        for run in runs
+        for stage in (run.experiment.stage,)
+    ]
+    return plan_cells(cells, context, cells_per_job, shared_first(experiments))
+
+
+def _loaded(run: Run) -> tuple[Weights, ...]:
+    """What a stage loads beside its builds: an export reads the base model's layers."""
+    return (run.vectors.loads()[0],) if run.experiment.stage == "export" else ()
+
+
 CELLS_SHARE = ("taxonomy", "completions", "grades", "report")
 """Stages whose cells may share what is drawn."""
+
+
+def shared_first(experiments: Sequence[Experiment]) -> list[Artifact[Any]]:
+    """What is built once, before the cells of a sweep: of taxonomies all clusters, else the answers that several cells
+    need."""
+    cells = [arms_of(each) for each in experiments if each.runtime.build_shared and each.stage in CELLS_SHARE]
+    if len(cells) < 2:
+        return []
+    if experiments[0].stage == "taxonomy":
+        return [cell.categories.clusters for cell in cells if cell.categories]
+    return [*shared_answers([[each.completions for each in cell.answers()] for cell in cells])]
 
 
 def share_between_cells(experiments: Sequence[Experiment], context: Context) -> None:

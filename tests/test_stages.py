@@ -17,7 +17,8 @@ from typing import Any
 import pytest
 
 from reasoning_lab.artifacts import completions, files, grades, store
-from reasoning_lab.artifacts.store import RunLog, Store
+from reasoning_lab.artifacts.runlog import RunLog
+from reasoning_lab.artifacts.store import Store
 from reasoning_lab.benchmark.arithmetic import Arithmetic
 from reasoning_lab.experiment import Experiment
 from reasoning_lab.launch.compose import Composer
@@ -105,7 +106,7 @@ def test_artifacts_of_several_machines_are_told_apart(finished: Path, tmp_path: 
     manifest = run.context.store.folder(run.arms.rows["grpo"].draws[0].completions) / "manifest.json"
     told = json.loads(manifest.read_text())
     told["runtime"] |= {"device": "cuda (Some GPU)", "git": {"commit": "f" * 40, "dirty": True}}
-    manifest.write_text(json.dumps(told))
+    manifest.write_text(store.sealed(told))
     staged(experiment(), tmp_path)
     lines = footer(tmp_path, "run").splitlines()
     (other,) = [line for line in lines if "Some GPU" in line]

@@ -6,9 +6,9 @@ from typing import ClassVar
 
 from safetensors import safe_open
 
-from reasoning_lab.artifacts.base import Artifact, Context
+from reasoning_lab.artifacts.base import Artifact, Context, Weights
+from reasoning_lab.artifacts.files import write_tensors
 from reasoning_lab.artifacts.traces import Traces
-from reasoning_lab.engine.tensors import write_safetensors
 from reasoning_lab.model_pair.pair import ModelSource
 from reasoning_lab.taxonomy.activations import Activations, Shard, collect, merge, shard_from
 from reasoning_lab.taxonomy.spans import Pooling
@@ -60,13 +60,17 @@ class SentenceActivations(Artifact[ShardedActivations]):
         """The thinking model."""
         return self.traces.completions.model
 
+    def loads(self) -> tuple[Weights, ...]:
+        """The thinking model."""
+        return ((self.model, self.dtype),)
+
     def build(self, context: Context, folder: Path) -> None:
         """Read the model's stream over all traces."""
         policy = context.model(self.model, self.dtype).policy
         traces = context.counted("activations", context.get(self.traces))
         shards = collect(policy, traces, self.layers, self.pooling, context.runtime.rows, SHARD_SENTENCES)
         for number, shard in enumerate(shards):
-            write_safetensors(folder / f"shard-{number:05d}.safetensors", shard.tensors())
+            write_tensors(folder / f"shard-{number:05d}.safetensors", shard.tensors())
 
     def read(self, folder: Path) -> ShardedActivations:
         """The files, opened layer by layer."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from reasoning_lab.artifacts.base import Artifact, Context
+from reasoning_lab.artifacts.base import Artifact, Context, Weights
 from reasoning_lab.artifacts.completions import Completions, Law, ProblemSet
 from reasoning_lab.artifacts.files import read_records, write_records
 from reasoning_lab.artifacts.vectors import SteeringVectors, vocabulary_between
@@ -25,6 +25,10 @@ class HybridLaw(Law):
     def policy(self, context: Context, problems: ProblemSet) -> HybridPolicy:
         """The hybrid model, for the prompts of some problems."""
 
+    def loads(self) -> tuple[Weights, ...]:
+        """Base and thinking model."""
+        return self.vectors.loads()
+
 
 @dataclass(frozen=True)
 class Annotations(Artifact[tuple[Annotation, ...]]):
@@ -40,6 +44,10 @@ class Annotations(Artifact[tuple[Annotation, ...]]):
     def slug(self) -> str:
         """That of the answers."""
         return self.completions.slug
+
+    def loads(self) -> tuple[Weights, ...]:
+        """As the hybrid."""
+        return self.law.loads()
 
     def build(self, context: Context, folder: Path) -> None:
         """Both models over every answer; the thinking model's are read in the base model's ids."""

@@ -13,8 +13,9 @@ from rich.console import Console
 
 from reasoning_lab.artifacts.key import Keyed, canonical_form, digest
 from reasoning_lab.artifacts.listening import Listener
+from reasoning_lab.artifacts.runlog import RunLog
 from reasoning_lab.artifacts.sampling import Shape
-from reasoning_lab.artifacts.store import RunLog, Store
+from reasoning_lab.artifacts.store import Store
 from reasoning_lab.engine.transformers import HuggingFacePolicy
 from reasoning_lab.experiment import Runtime
 from reasoning_lab.judge.base import Chat, JudgeOption
@@ -23,12 +24,17 @@ from reasoning_lab.model_pair.loaded import LoadedModel, device_words, load_mode
 from reasoning_lab.model_pair.pair import ModelPair, ModelSource, Role
 
 T = TypeVar("T")
+Weights = tuple[ModelSource, str]
+"""A model and the dtype that it is loaded in."""
 
 
 def open_store(root: Path, note: Callable[[str], None]) -> Store:
-    """The store under a folder, the hashes of models' files kept beside the artifacts; `note` hears of the unusual."""
-    HASHES.keep_in(root / "hashes", note)
-    return Store(root, note)
+    """The store under a folder, what dead processes left there swept, the hashes of models' files kept beside the
+    artifacts; `note` hears of the unusual."""
+    store = Store(root.absolute(), note)
+    store.sweep()
+    HASHES.keep_in(store.root / "hashes", note)
+    return store
 
 
 class Artifact(Keyed, Generic[T]):
@@ -41,6 +47,10 @@ class Artifact(Keyed, Generic[T]):
     @abstractmethod
     def read(self, folder: Path) -> T:
         """The result from its files."""
+
+    def loads(self) -> tuple["Weights", ...]:
+        """The models whose weights its build has in memory."""
+        return ()
 
     def upstream(self) -> tuple["Artifact[Any]", ...]:
         """The artifacts that it is made of, at first hand."""
@@ -73,7 +83,7 @@ class Context:
     """Command, commit and versions of this process, for what it builds."""
     _values: dict[str, Any] = field(default_factory=dict)
     """By key, what was read so far."""
-    _models: dict[tuple[ModelSource, str], LoadedModel[HuggingFacePolicy]] = field(default_factory=dict)
+    _models: dict[Weights, LoadedModel[HuggingFacePolicy]] = field(default_factory=dict)
     _chats: dict[str, Chat | None] = field(default_factory=dict)
 
     def get(self, artifact: Artifact[T]) -> T:
@@ -88,7 +98,10 @@ class Context:
 
     def build_with(self, artifact: Artifact[Any], build: Callable[[Path], None]) -> Path:
         """As `folder`, built in another way than its own (several at once)."""
-        return self.store.find_or_build(artifact, build, self.witness)
+        folder = self.store.find_or_build(artifact, build, self.witness)
+        for listener in self.listeners:
+            listener.on_artifact(artifact.kind, artifact.slug, artifact.key, folder)
+        return folder
 
     def witness(self) -> dict[str, Any]:
         """What this process builds with and can't change a result, or is no field of it."""

@@ -8,13 +8,15 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
-from reasoning_lab.artifacts.base import Artifact, Context
+from reasoning_lab.artifacts.base import Artifact, Context, Weights
 from reasoning_lab.artifacts.files import read_records, write_records
 from reasoning_lab.artifacts.key import APART, IDENTITY, Enters, digest
 from reasoning_lab.artifacts.sampling import draw_completions
+from reasoning_lab.artifacts.telling import Drawing
 from reasoning_lab.benchmark.base import Benchmark, problems_of
 from reasoning_lab.cue.search import FoundCue
 from reasoning_lab.engine.policy import Policy
+from reasoning_lab.engine.scheduler import Counts
 from reasoning_lab.model_pair.loaded import LoadedModel
 from reasoning_lab.model_pair.pair import ModelSource
 from reasoning_lab.model_pair.reader import Reader
@@ -78,6 +80,10 @@ class Law(ABC):
     @abstractmethod
     def policy(self, context: Context, problems: ProblemSet) -> Policy:
         """The law, for the prompts of some problems."""
+
+    def loads(self) -> tuple[Weights, ...]:
+        """The models that it needs in memory."""
+        return ()
 
 
 @dataclass(frozen=True)
@@ -143,6 +149,11 @@ class Completions(Artifact[tuple[Completion, ...]]):
             return self.budget_of._expected_each(typical_length)
         return self.sampler.expected_tokens(typical_length)
 
+    def loads(self) -> tuple[Weights, ...]:
+        """The model and those of the law; none where a pool is chosen from."""
+        own = (self.model, self.dtype)
+        return () if self.pool else tuple(dict.fromkeys((own, *(self.law.loads() if self.law else ()))))
+
     def build(self, context: Context, folder: Path) -> None:
         """Draw, or choose from the pool."""
         answers = [self._chosen(answer) for answer in context.get(self.pool)] if self.pool else self._drawn(context)
@@ -187,13 +198,18 @@ class Completions(Artifact[tuple[Completion, ...]]):
         model = context.model(self.model, self.dtype)
         return model if self.law is None else LoadedModel(self.law.policy(context, self.problems), model.reader)
 
-    def _counting(self, context: Context) -> Callable[[Completion], None]:
-        """Reports every answer with the tokens so far."""
+    def _counting(self, context: Context) -> Callable[[Completion, Counts], None]:
+        """Reports every answer with the tokens so far, and now and then how the drawing goes."""
         done, tokens = 0, 0
+        drawing = Drawing(
+            self.problems.benchmark, self.problems.by_id, self.n_answers,
+            lambda values: context.on_values(self.caption, values),
+        )  # fmt: skip
 
-        def on_done(completion: Completion) -> None:
+        def on_done(completion: Completion, counts: Counts) -> None:
             nonlocal done, tokens
             done, tokens = done + 1, tokens + completion.decode_tokens
+            drawing.on_done(completion, counts)
             context.on_progress(self.caption, self.n_answers, done, tokens)
 
         return on_done

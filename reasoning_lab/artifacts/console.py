@@ -19,6 +19,7 @@ from reasoning_lab.artifacts.base import Context
 from reasoning_lab.artifacts.completions import Completions
 from reasoning_lab.artifacts.cue import Cue
 from reasoning_lab.artifacts.listening import Listener
+from reasoning_lab.artifacts.standing import standing_of, tokens_left
 
 
 def show_plan(
@@ -33,19 +34,18 @@ def show_plan(
         table.add_column(column, justify="right")
     total = 0.0
     for cue in cues:
-        tokens, is_built = cue.expected_tokens(typical_length), context.is_built(cue)
-        total += 0 if is_built else tokens
+        tokens, standing = cue.expected_tokens(typical_length), standing_of(cue, context)
+        total += tokens_left(cue, standing, typical_length)
         words = f"entropy of {cue.n_samples} answers, ≤ {cue.openings.width} openings: {describe(cue.sampler)}"
         table.add_row(
             "cue search", cue.openings.role, words, f"≤ {cue.n_answers:,}", f"≤ {tokens:,.0f}",
-            "built" if is_built else "to find",
+            standing.word,
         )  # fmt: skip
     for each in answers:
-        tokens, is_built = each.expected_tokens(typical_length), context.is_built(each)
-        total += 0 if is_built else tokens
-        state = "built" if is_built else "resumes" if context.store.log_path(each).exists() else "to draw"
-        shown = "chosen from its pool" if each.pool else f"{tokens:,.0f}"
-        table.add_row(each.caption, each.writer, describe(each.sampler), f"{each.n_answers:,}", shown, state)
+        standing = standing_of(each, context)
+        total += tokens_left(each, standing, typical_length)
+        shown = "chosen from its pool" if each.pool else f"{each.expected_tokens(typical_length):,.0f}"
+        table.add_row(each.caption, each.writer, describe(each.sampler), f"{each.n_answers:,}", shown, standing.word)
     context.console.print(table)
     context.console.print(
         f"About {total:,.0f} decode tokens to draw, at {typical_length} tokens per plain answer; prompts, and what a "

@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
-from reasoning_lab.artifacts.base import Artifact, Context
+from reasoning_lab.artifacts.base import Artifact, Context, Weights
 from reasoning_lab.artifacts.completions import Completions, ProblemSet
-from reasoning_lab.artifacts.files import read_json, read_records, write_records
+from reasoning_lab.artifacts.files import read_json, read_records, write_records, write_text
 from reasoning_lab.artifacts.key import APART, IDENTITY, Enters
 from reasoning_lab.cue.search import CueCandidate, FoundCue, Opening, answer_entropy, find_openings, ranked
 from reasoning_lab.engine.scheduler import Counts
@@ -39,6 +39,10 @@ class Openings(Artifact[tuple[Opening, ...]]):
     def slug(self) -> str:
         """Pair, role and benchmark."""
         return f"{self.pair}-{self.role}-{type(self.problems.benchmark).__name__}".lower()
+
+    def loads(self) -> tuple[Weights, ...]:
+        """The model."""
+        return ((self.model, self.dtype),)
 
     def build(self, context: Context, folder: Path) -> None:
         """One pass per problem and opening kept."""
@@ -117,7 +121,7 @@ class Cue(Artifact[FoundCue]):
         pairs = zip(openings, drawn, strict=True)
         candidates = ranked([self._candidate(opening, answers, context) for opening, answers in pairs])
         found = FoundCue(candidates, without, len(self.problems.problems), self.n_samples)
-        (folder / FOUND).write_text(json.dumps(found.to_json(), indent=1, ensure_ascii=False))
+        write_text(folder / FOUND, json.dumps(found.to_json(), indent=1, ensure_ascii=False))
 
     def read(self, folder: Path) -> FoundCue:
         """The search's result."""

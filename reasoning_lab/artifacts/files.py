@@ -1,10 +1,14 @@
-"""The files of artifacts: JSON lines of records."""
+"""The files of artifacts: JSON lines of records, text, tensors."""
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
+from torch import Tensor
+
+from reasoning_lab.disk import told
+from reasoning_lab.engine.tensors import write_safetensors
 from reasoning_lab.model_pair.pair import ModelPair, Role
 from reasoning_lab.records import Problem, Record
 
@@ -25,7 +29,19 @@ def read_records(file: Path, cls: type[R]) -> tuple[R, ...]:
 
 def write_lines(file: Path, lines: Iterable[str]) -> None:
     """Text lines, each with its end."""
-    file.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
+    write_text(file, "".join(line + "\n" for line in lines))
+
+
+def write_text(file: Path, text: str) -> None:
+    """The whole file; DiskError where the disk is full, failing or closed."""
+    with told(file):
+        file.write_text(text, encoding="utf-8")
+
+
+def write_tensors(file: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
+    """A safetensors file; DiskError where the disk is full, failing or closed."""
+    with told(file):
+        write_safetensors(file, tensors, metadata)
 
 
 def read_lines(file: Path) -> Iterator[Any]:

@@ -8,10 +8,11 @@ from typing import Annotated, Any, ClassVar
 
 from reasoning_lab.artifacts.base import Artifact, Context
 from reasoning_lab.artifacts.completions import Completions
-from reasoning_lab.artifacts.files import read_json, read_records, write_records
+from reasoning_lab.artifacts.files import read_json, read_records, write_records, write_text
 from reasoning_lab.artifacts.judged import tell_cost
 from reasoning_lab.artifacts.key import IDENTITY
 from reasoning_lab.artifacts.preferences import Preferences
+from reasoning_lab.artifacts.telling import Grading, Values
 from reasoning_lab.benchmark.alpaca_eval import AlpacaEval, judged
 from reasoning_lab.judge.base import JudgeOption, Usage
 from reasoning_lab.judge.preference import PreferenceOption
@@ -22,6 +23,11 @@ FILE = "grades.jsonl"
 USAGE = "usage.json"
 Verdicts = dict[tuple[str, int], Grade]
 """By problem and chain."""
+
+
+def _read(record: dict[str, Any]) -> tuple[tuple[str, int], Grade]:
+    grade = Grade.from_json(record)
+    return (grade.problem, grade.chain), grade
 
 
 @dataclass(frozen=True)
@@ -50,19 +56,27 @@ class Grades(Artifact[tuple[Grade, ...]]):
 
     def build(self, context: Context, folder: Path) -> None:
         """Grade what an earlier attempt left ungraded."""
-        answers = context.get(self.completions)
+        answers, caption = context.get(self.completions), self.completions.caption
+
+        def tell(values: Values) -> None:
+            context.on_values(caption, values)
+
         with context.log(self) as log:
-            done = {(grade.problem, grade.chain): grade for grade in map(Grade.from_json, log.records)}
+            done = dict(log.of({(answer.problem, answer.chain) for answer in answers}, _read))
             if self.judge is not None:
                 judged, usage = self._judged(answers, context)
                 done = judged | done
-                (folder / USAGE).write_text(usage.dumps())
+                write_text(folder / USAGE, usage.dumps())
             left = [answer for answer in answers if (answer.problem, answer.chain) not in done]
+            grading = Grading(tell, done.values())
             for grade in self._ruled(left, context.runtime.workers):
                 done[grade.problem, grade.chain] = grade
                 log.append(grade.to_json())
-                context.on_progress(f"grades of {self.completions.caption}", len(answers), len(done), 0)
-        write_records(folder / FILE, [done[answer.problem, answer.chain] for answer in answers])
+                grading.on_grade(grade)
+                context.on_progress(f"grades of {caption}", len(answers), len(done), 0)
+        verdicts = [done[answer.problem, answer.chain] for answer in answers]
+        Grading(tell, verdicts).finish()  # As the table has it, whatever order they came in.
+        write_records(folder / FILE, verdicts)
 
     def read(self, folder: Path) -> tuple[Grade, ...]:
         """The verdicts."""

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, ClassVar, NamedTuple
 
 from reasoning_lab.artifacts.base import Artifact, Context
-from reasoning_lab.artifacts.files import read_json, read_lines, read_records, write_lines, write_records
+from reasoning_lab.artifacts.files import read_json, read_lines, read_records, write_lines, write_records, write_text
 from reasoning_lab.artifacts.judged import require_replies, tell_cost
 from reasoning_lab.artifacts.key import IDENTITY
 from reasoning_lab.artifacts.taxonomy import TaxonomyClusters
@@ -70,7 +70,7 @@ class TaxonomyNaming(Artifact[NamedCategories]):
         for name, each in (("", score), (HELDOUT, on_heldout)):
             write_records(folder / f"{name}scores.jsonl", each.repetitions)
             write_lines(folder / f"{name}decisions.jsonl", map(json.dumps, each.decisions))
-        (folder / "usage.json").write_text(judge.usage().dumps())
+        write_text(folder / "usage.json", judge.usage().dumps())
 
     def read(self, folder: Path) -> NamedCategories:
         """Titles, scores, and the judge's yes and no one by one."""

@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar
 
 from reasoning_lab.artifacts.base import Artifact, Context
 from reasoning_lab.artifacts.completions import Completions
-from reasoning_lab.artifacts.files import read_records, write_records
+from reasoning_lab.artifacts.files import read_records, write_records, write_text
 from reasoning_lab.artifacts.judged import require_replies, tell_cost
 from reasoning_lab.artifacts.key import IDENTITY, digest
 from reasoning_lab.judge.preference import (
@@ -56,7 +56,7 @@ class Preferences(Artifact[tuple[Preference, ...]]):
         told = preferences(chat, pairs, template, self.seed)
         require_replies(chat.usage - before)
         write_records(folder / FILE, told)
-        (folder / "usage.json").write_text((chat.usage - before).dumps())
+        write_text(folder / "usage.json", (chat.usage - before).dumps())
 
     def read(self, folder: Path) -> tuple[Preference, ...]:
         """The preferences."""

@@ -1,12 +1,12 @@
 """Draw the answers of one arm: the engine over the samplers' coroutines, with a log from which a killed run goes on."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
+from reasoning_lab.artifacts.runlog import RunLog
 from reasoning_lab.artifacts.stopping import saved_by
-from reasoning_lab.artifacts.store import RunLog
 from reasoning_lab.engine.policy import Chain, score
 from reasoning_lab.engine.rng import Key
 from reasoning_lab.engine.scheduler import Counts, run
@@ -41,18 +41,18 @@ def draw_completions(
     shape: Shape,
     log: RunLog,
     checkpoint_seconds: float,
-    on_done: Callable[[Completion], None],
+    on_done: Callable[[Completion, Counts], None],
 ) -> tuple[list[Completion], Counts]:
     """All answers of an arm in the order of problems, then chains; those in `log` are not drawn again.
 
     Arguments: `prompts` maps problem ids to prompt ids; `vote` reads from a text the answer in the form in which it
-    votes; `on_done` hears of every answer, logged ones first; finished answers and, at most every
-    `checkpoint_seconds` per chain, states of long chains are appended to `log`.
+    votes; `on_done` hears of every answer, logged ones first, and of what was drawn so far; finished answers and, at
+    most every `checkpoint_seconds` per chain, states of long chains are appended to `log`.
     """
-    done, states, counts = _logged(log)
-    for completion in done.values():
-        on_done(completion)
     items = [AnswerId(problem, chain) for problem in prompts for chain in range(*chains)]
+    done, states, counts = _logged(log, set(items))
+    for completion in done.values():
+        on_done(completion, counts)
     candidate, encode = _reader(model, vote), model.reader.encode_inserted
 
     def tasks() -> Iterator[tuple[AnswerId, Any]]:
@@ -70,23 +70,31 @@ def draw_completions(
             done[item] = completion = _completion(item, sample, candidate, _compute(counts.work.pop(item)))
             log.append({"completion": completion.to_json()})
             newest.drop(item)
-            on_done(completion)
+            on_done(completion, counts)
     return [done[item] for item in items], counts
 
 
-def _logged(log: RunLog) -> tuple[dict[AnswerId, Completion], dict[AnswerId, dict[str, Any]], Counts]:
+def _logged(
+    log: RunLog, items: Container[AnswerId]
+) -> tuple[dict[AnswerId, Completion], dict[AnswerId, dict[str, Any]], Counts]:
     """Finished answers of earlier attempts, the last saved states of unfinished ones, and what those had taken."""
     done: dict[AnswerId, Completion] = {}
     states: dict[AnswerId, dict[str, Any]] = {}
     counts = Counts()
-    for record in log.records:
-        if "completion" in record:
-            completion = Completion.from_json(record["completion"])
-            done[AnswerId(completion.problem, completion.chain)] = completion
+    for item, found in log.of(items, _read):
+        if isinstance(found, Completion):
+            done[item] = found
         else:
-            item = AnswerId(record["problem"], record["chain"])
-            states[item], counts.work[item] = record["state"], Work(**record["work"])
+            states[item], counts.work[item] = found
     return done, states, counts
+
+
+def _read(record: dict[str, Any]) -> tuple[AnswerId, Completion | tuple[dict[str, Any], Work]]:
+    """An item of the log with its answer, or with its state and what that had taken."""
+    if "completion" in record:
+        completion = Completion.from_json(record["completion"])
+        return AnswerId(completion.problem, completion.chain), completion
+    return AnswerId(record["problem"], record["chain"]), (record["state"], Work(**record["work"]))
 
 
 class _States:

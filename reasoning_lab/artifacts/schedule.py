@@ -67,17 +67,22 @@ def build_missing(artifacts: Iterable[Artifact[Any]], context: Context, beside: 
             context.folder(artifact)
 
 
-def build_shared(cells: Sequence[Iterable[Artifact[Any]]], context: Context) -> None:
+def build_shared(cells: Sequence[Sequence[Artifact[Any]]], context: Context) -> None:
     """Build the answers that more than one cell of a sweep needs, once, before the cells start."""
+    shared, n = shared_answers(cells), len(completions_behind([each for cell in cells for each in cell]))
+    context.tell(f"{len(shared)} of {n} sets of answers are shared by several cells; built first.")
+    build_missing(shared, context)
+
+
+def shared_answers(cells: Sequence[Sequence[Artifact[Any]]]) -> list[Completions]:
+    """The answers that more than one cell of a sweep needs."""
     needed: Counter[str] = Counter()
-    answers: dict[str, Artifact[Any]] = {}
+    answers: dict[str, Completions] = {}
     for cell in cells:
         asked = {each.key: each for each in completions_behind(cell)}
         needed.update(asked.keys())
         answers |= asked
-    shared = [answers[key] for key, n in needed.items() if n > 1]
-    context.tell(f"{len(shared)} of {len(needed)} sets of answers are shared by several cells; built first.")
-    build_missing(shared, context)
+    return [answers[key] for key, n in needed.items() if n > 1]
 
 
 def build_banks(taxonomies: Iterable[TaxonomyClusters], context: Context) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, ClassVar
 
-from reasoning_lab.artifacts.base import Artifact, Context
+from reasoning_lab.artifacts.base import Artifact, Context, Weights
 from reasoning_lab.artifacts.completions import Completions
 from reasoning_lab.artifacts.files import read_lines, write_lines
 from reasoning_lab.artifacts.key import IDENTITY
@@ -30,6 +30,10 @@ class Scores(Artifact[tuple[tuple[float, float], ...]]):
     def slug(self) -> str:
         """That of the answers."""
         return self.completions.slug
+
+    def loads(self) -> tuple[Weights, ...]:
+        """The model; none where its own answers are scored already."""
+        return () if self._is_own else ((self.model, self.dtype),)
 
     def build(self, context: Context, folder: Path) -> None:
         """Forced decoding of every answer; what the model itself drew is scored already."""

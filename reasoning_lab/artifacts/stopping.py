@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 
 SIGNALS = tuple(
     number
@@ -22,7 +23,11 @@ SIGNALS = tuple(
 CHILDREN_SECONDS = 3.0
 """Most time that a process waits for its own processes to save [s]."""
 
+PARENT_SECONDS = 0.5
+"""Time between two looks at whether the parent lives [s]."""
+
 _savers: list[Callable[[], None]] = []
+_last_words: list[Callable[[str], None]] = []
 _is_ending = threading.Event()
 
 
@@ -45,18 +50,25 @@ def end_on_signals(at_end: Callable[[str], None] = lambda _: None) -> None:
     for number in SIGNALS:
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _heard)
-    threading.Thread(target=_await, args=(reader, at_end), name="end on signals", daemon=True).start()
+    _last_words.append(at_end)
+    threading.Thread(target=_await, args=(reader,), name="end on signals", daemon=True).start()
 
 
-def end(number: int, at_end: Callable[[str], None] = lambda _: None) -> None:
+def end_with(parent: int) -> None:
+    """From now on this process saves and ends, as on SIGTERM, when it has lost its parent, however that died."""
+    threading.Thread(target=_outlive, args=(parent,), name="end with parent", daemon=True).start()
+
+
+def end(number: int) -> None:
     """Save what is at work and end the process, as a signal of this number would."""
     _is_ending.set()
     children = multiprocessing.active_children()
     for child in children:
         child.terminate()
-    for save in (*_savers, lambda: at_end(signal.Signals(number).name)):
+    name = signal.Signals(number).name
+    for call in (*_savers, *(partial(last_word, name) for last_word in _last_words)):
         with suppress(Exception):  # The others are still to be saved.
-            save()
+            call()
     by = time.monotonic() + CHILDREN_SECONDS
     for child in children:
         child.join(max(0.0, by - time.monotonic()))
@@ -73,8 +85,14 @@ def _heard(*_: object) -> None:
     """The thread has read it already."""
 
 
-def _await(reader: int, at_end: Callable[[str], None]) -> None:
+def _await(reader: int) -> None:
     while True:
         for number in os.read(reader, 64):
             if number in SIGNALS:
-                end(number, at_end)
+                end(number)
+
+
+def _outlive(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(PARENT_SECONDS)
+    end(signal.SIGTERM)

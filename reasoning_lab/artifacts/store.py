@@ -1,31 +1,38 @@
-"""Write-once results, named by what they are; and the log that lets a killed build go on.
+"""Write-once results, named by what they are.
 
 outputs/artifacts/<kind>/<slug>-<key12>/ holds a result's files and manifest.json. It is built in a folder of its own,
 the manifest is written last, and a rename publishes it: a crash leaves nothing that looks finished. It is believed
-where its manifest names its own key and exactly its files with their hashes. Locks only save work; where they do
-nothing (some network file systems) two jobs build the same bytes and one is dropped.
+where its manifest is whole, says what the key is the hash of, and names exactly the files that are there, each by a
+hash that is bound to the key and to the file's name: neither a folder, nor a file, nor a manifest, nor an entry of one
+can pass for another's. (This is against mishaps, not against somebody who computes the hashes anew.) Locks only save
+work; where they do nothing (some network file systems) two jobs build the same bytes and one is dropped.
 """
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import json
 import os
 import shutil
-import threading
+import stat
 import time
 import uuid
-import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
-from reasoning_lab.artifacts.key import Keyed
+from reasoning_lab.artifacts.key import Keyed, digest
+from reasoning_lab.artifacts.runlog import RunLog, attempts_of, is_log_of
+from reasoning_lab.disk import age_days, fsync, is_abandoned, is_partial, partial_of, remove, told
 
-FSYNC_SECONDS = 1.0
-"""Most time between two fsyncs of a run log. Written lines survive the death of the process at once; an fsync guards
-against the death of the machine."""
+MANIFEST = "manifest.json"
+CORRUPT = ".corrupt-"
+KEPT_DAYS = 14.0
+"""How long what was set aside is kept for a look [days]."""
+NO_LOCKS = {errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK, errno.EINVAL}
+"""What a file system says that has no locks."""
 
 
 class Store:
@@ -37,6 +44,8 @@ class Store:
         """Receives a line about what is unusual (a corrupt artifact set aside)."""
         self._verified: set[str] = set()
         """Keys of artifacts that this process has verified or built: each is hashed once."""
+        self._attempt: dict[str, dict[str, Any]] = {}
+        """By key, the runtime of the build at work."""
 
     def folder(self, artifact: Keyed) -> Path:
         """Where the artifact is or will be."""
@@ -47,20 +56,38 @@ class Store:
         folder = self.folder(artifact)
         if artifact.key in self._verified:
             return folder
-        if not folder.is_dir():
+        if not os.path.lexists(folder):
+            return None
+        if _fault(folder, artifact.key) is None:
+            return self._believed(artifact)
+        with _lock(folder, is_patient=False) as is_held:  # Who holds it is about to replace it.
+            return self._find_locked(artifact) if is_held else None
+
+    def _find_locked(self, artifact: Keyed) -> Path | None:
+        """As `find`, for who holds the lock: nobody else sets aside or publishes, if locks work."""
+        folder = self.folder(artifact)
+        if not os.path.lexists(folder):
             return None
         if (fault := _fault(folder, artifact.key)) is None:
-            self._verified.add(artifact.key)
-            return folder
-        aside = folder.with_name(f"{folder.name}.corrupt-{uuid.uuid4().hex[:8]}")
-        with contextlib.suppress(FileNotFoundError):  # Another job may have set it aside first.
-            os.replace(folder, aside)
-        self.note(f"{folder} is corrupt ({fault}); set aside as {aside.name} and built again")
+            return self._believed(artifact)
+        if (aside := _set_aside(folder)) is not None:
+            self.note(f"{folder} is corrupt ({fault}); set aside as {aside.name} and built again")
         return None
 
+    def _believed(self, artifact: Keyed) -> Path:
+        """The verified folder; the log of a build that died behind its last step goes."""
+        self._verified.add(artifact.key)
+        if os.path.lexists(self.log_path(artifact)):
+            remove(self.log_path(artifact))
+        return self.folder(artifact)
+
     def manifest(self, artifact: Keyed) -> dict[str, Any]:
-        """What a finished artifact's manifest says."""
-        return json.loads((self.folder(artifact) / "manifest.json").read_text())
+        """What a finished artifact's manifest says; ValueError where it has come to harm since it was verified."""
+        folder = self.folder(artifact)
+        try:
+            return _manifest(folder, artifact.key)
+        except (_Fault, FileNotFoundError) as fault:
+            raise ValueError(f"{folder} came to harm a moment ago ({fault}); run the same command again.") from fault
 
     def find_or_build(
         self, artifact: Keyed, build: Callable[[Path], None], runtime: Callable[[], dict[str, Any]] = dict
@@ -68,14 +95,15 @@ class Store:
         """The artifact's folder; `build(folder)` writes its files where it does not exist yet.
 
         `runtime` says what builds it but can't change it (device, rows, versions): kept in its manifest, with that of
-        earlier attempts whose log this one went on with.
+        earlier attempts whose log this one went on with. DiskError where the disk is full, failing or closed.
         """
         if (folder := self.find(artifact)) is not None:
             return folder
         final = self.folder(artifact)
-        final.parent.mkdir(parents=True, exist_ok=True)
-        with _lock(final.with_name(final.name + ".lock")):
-            if (folder := self.find(artifact)) is not None:
+        with told(final):
+            final.parent.mkdir(parents=True, exist_ok=True)
+        with _lock(final):
+            if (folder := self._find_locked(artifact)) is not None:
                 return folder
             self._build(artifact, build, runtime, final)
         return final
@@ -83,167 +111,228 @@ class Store:
     def _build(
         self, artifact: Keyed, build: Callable[[Path], None], runtime: Callable[[], dict[str, Any]], final: Path
     ) -> None:
-        partial = final.with_name(f"{final.name}.partial-{uuid.uuid4().hex[:8]}")
-        partial.mkdir()
-        started, attempts = time.time(), self._attempts(artifact, runtime())
+        partial = partial_of(final)
+        with told(partial):
+            partial.mkdir()
+        started, self._attempt[artifact.key] = time.time(), runtime()
         try:
             build(partial)
-            manifest = {
-                "artifact": artifact.canonical(),
-                "key": artifact.key,
-                "seconds": round(time.time() - started, 3),
-                "built": datetime.now(UTC).isoformat(timespec="seconds"),
-                "runtime": runtime(),
-                "earlier_attempts": attempts[:-1],
-                "files": {file.name: _sha256(file) for file in sorted(partial.iterdir())},
-            }
-            for file in partial.iterdir():
-                _fsync(file)
-            (partial / "manifest.json").write_text(json.dumps(manifest, indent=1, sort_keys=True))
-            _fsync(partial / "manifest.json")
-            _fsync(partial)
-            if _publish(partial, final):
-                self._verified.add(artifact.key)
+            with told(partial):
+                names = sorted(_names(partial))
+                if not names:
+                    raise _Fault("it wrote no file")
+                now = runtime()
+                earlier = [each for each in attempts_of(self.log_path(artifact), artifact.key) if each != now]
+                manifest = {
+                    "artifact": artifact.canonical(),
+                    "key": artifact.key,
+                    "seconds": round(time.time() - started, 3),
+                    "built": datetime.now(UTC).isoformat(timespec="seconds"),
+                    "runtime": now,
+                    "earlier_attempts": earlier,
+                    "files": {name: _digest(partial / name, artifact.key) for name in names},
+                }
+                for name in names:
+                    fsync(partial / name)
+                (partial / MANIFEST).write_text(sealed(manifest), encoding="ascii")
+                fsync(partial / MANIFEST)
+                fsync(partial)
+                self._publish(partial, final, artifact.key)
+        except _Fault as fault:
+            raise RuntimeError(f"{type(artifact).__name__}.build: {fault}") from fault
         finally:
+            del self._attempt[artifact.key]
             shutil.rmtree(partial, ignore_errors=True)
-        self.log_path(artifact).unlink(missing_ok=True)
-        self._attempts_path(artifact).unlink(missing_ok=True)
+        self._verified.add(artifact.key)
+        with told(self.log_path(artifact)):
+            self.log_path(artifact).unlink(missing_ok=True)
 
-    def _attempts(self, artifact: Keyed, runtime: dict[str, Any]) -> list[dict[str, Any]]:
-        """The runtimes of the attempts that share a log, this one's last, each once; noted beside the log."""
-        file, earlier = self._attempts_path(artifact), []
-        if self.log_path(artifact).exists():
-            with contextlib.suppress(OSError, ValueError):
-                earlier = [each for each in json.loads(file.read_text()) if each != runtime]
-        file.write_text(json.dumps([*earlier, runtime]))
-        return [*earlier, runtime]
-
-    def _attempts_path(self, artifact: Keyed) -> Path:
-        return self.log_path(artifact).with_suffix(".attempts")
+    def _publish(self, partial: Path, final: Path, key: str) -> None:
+        """Rename into place; where another job was first its result stands, if it is to be believed."""
+        while not _rename(partial, final):
+            if _fault(final, key) is None:
+                return
+            _set_aside(final)
+        fsync(final.parent)
 
     def log_path(self, artifact: Keyed) -> Path:
         """The run log of an artifact under construction."""
         final = self.folder(artifact)
         return final.with_name(final.name + ".log")
 
+    def is_begun(self, artifact: Keyed) -> bool:
+        """Whether an earlier attempt left a log to go on with."""
+        return is_log_of(self.log_path(artifact), artifact.key)
+
     @contextlib.contextmanager
-    def log(self, artifact: Keyed) -> Iterator["RunLog"]:
+    def log(self, artifact: Keyed) -> Iterator[RunLog]:
         """The run log, open while the artifact is built."""
-        log = RunLog(self.log_path(artifact))
+        log = RunLog(self.log_path(artifact), artifact.key, self._attempt.get(artifact.key, {}), self.note)
         try:
             yield log
         finally:
             log.close()
 
+    def sweep(self) -> None:
+        """Remove what dead processes left half done, and what was set aside long ago. Logs of unfinished artifacts
+        stay: a later run goes on with them."""
+        with contextlib.suppress(OSError):
+            for place in [each.path for each in os.scandir(self.root) if each.is_dir()]:
+                for name in os.listdir(place):
+                    path = Path(place, name)
+                    if is_abandoned(path) if is_partial(path) else CORRUPT in name and age_days(path) > KEPT_DAYS:
+                        remove(path)
 
-def _publish(partial: Path, final: Path) -> bool:
-    """Rename into place; False where another job was first, whose result stands."""
-    try:
-        os.rename(partial, final)
-    except OSError:
-        if not (final / "manifest.json").is_file():
-            raise
-        return False
-    _fsync(final.parent)
-    return True
+
+class StoreView(Store):
+    """A store that is looked at and stays as it is: a corrupt artifact is missing and not set aside, and nothing is
+    built."""
+
+    def find(self, artifact: Keyed) -> Path | None:
+        """As Store.find, moving nothing."""
+        folder = self.folder(artifact)
+        if artifact.key not in self._verified:
+            if not folder.is_dir() or _fault(folder, artifact.key) is not None:
+                return None
+            self._verified.add(artifact.key)
+        return folder
+
+    def find_or_build(
+        self, artifact: Keyed, build: Callable[[Path], None], runtime: Callable[[], dict[str, Any]] = dict
+    ) -> Path:
+        """The finished artifact's folder; LookupError where there is none."""
+        if (folder := self.find(artifact)) is None:
+            raise LookupError(f"{self.folder(artifact)} is not built, and who only looks builds nothing.")
+        return folder
+
+
+# --- what is believed -----------------------------------------------------------------------------------------------
+
+
+class _Fault(Exception):
+    """Why an artifact is not believed."""
+
+
+def sealed(manifest: Mapping[str, Any]) -> str:
+    """A manifest as its file's text, closed by the hash of all the rest."""
+    rest = {name: value for name, value in manifest.items() if name != "seal"}
+    return json.dumps(rest | {"seal": digest(rest)}, indent=1, sort_keys=True)
 
 
 def _fault(folder: Path, key: str) -> str | None:
-    """What is wrong with the finished artifact of a key, or None."""
-    try:
-        manifest = json.loads((folder / "manifest.json").read_text())
-        files, named = dict(manifest["files"]), manifest["key"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        return f"manifest.json: {error}"
-    if named != key:
-        return f"manifest.json names the key {named}, another artifact's"
-    named_here = {file.name for file in folder.iterdir() if not file.name.startswith(".")}  # .nfs0001, .DS_Store ...
-    if extra := sorted(named_here - {*files, "manifest.json"}):
-        return f"{extra[0]} is not of it"
-    for name, expected in files.items():
-        if not (folder / name).is_file():
-            return f"{name} is missing"
-        if _sha256(folder / name) != expected:
-            return f"{name} does not match its hash"
+    """What is wrong with the finished artifact of a key, or None. DiskError where it can't be read: that is no proof
+    that it is corrupt."""
+    with told(folder):
+        try:
+            if not stat.S_ISDIR(folder.lstat().st_mode):
+                return "it is no folder"
+            files = _manifest(folder, key)["files"]
+            names = _names(folder)
+            if extra := sorted(names - files.keys() - {MANIFEST}):
+                return f"{extra[0]} is not of it"
+            if missing := sorted(files.keys() - names):
+                return f"{missing[0]} is missing"
+            for name, expected in files.items():
+                if _digest(folder / name, key) != expected:
+                    return f"{name} does not match its hash"
+        except FileNotFoundError as error:
+            return f"{Path(error.filename or folder).name} is missing"
+        except _Fault as fault:
+            return str(fault)
     return None
 
 
-def _sha256(file: Path) -> str:
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()
-
-
-def _fsync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
+def _manifest(folder: Path, key: str) -> dict[str, Any]:
+    """A manifest that is whole and of this key."""
     try:
-        os.fsync(handle)
+        text = _read(folder / MANIFEST).decode("ascii")
+        manifest = json.loads(text)
+        named, seal = manifest["key"], sealed(manifest)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise _Fault(f"{MANIFEST}: {type(error).__name__}: {error}") from error
+    if seal != text:  # To the byte: whatever was altered, and however the rest was then made to fit.
+        raise _Fault(f"{MANIFEST} is altered, or of an earlier version: its seal does not fit")
+    if named != key or digest(manifest.get("artifact")) != key:
+        raise _Fault(f"{MANIFEST} names the key {named}, another artifact's")
+    files = manifest.get("files")
+    if not isinstance(files, dict) or not files:
+        raise _Fault(f"{MANIFEST} names no files")
+    if bad := [name for name, value in files.items() if not _is_name(name) or not isinstance(value, str)]:
+        raise _Fault(f"{MANIFEST} names {bad[0]!r}, which is no file of it")
+    return manifest
+
+
+def _is_name(name: str) -> bool:
+    return name not in ("", ".", "..", MANIFEST) and "/" not in name and "\0" not in name
+
+
+def _names(folder: Path) -> set[str]:
+    """Names of the plain files in an artifact's folder; hidden ones are the system's (.nfs0001, .DS_Store)."""
+    entries = [entry for entry in os.scandir(folder) if not entry.name.startswith(".")]
+    if other := [entry.name for entry in entries if not entry.is_file(follow_symlinks=False)]:
+        raise _Fault(f"{min(other)} is no plain file")
+    return {entry.name for entry in entries}
+
+
+def _read(file: Path) -> bytes:
+    """A plain file's content; a link leads out of what was verified, and a pipe would block."""
+    if not stat.S_ISREG(file.lstat().st_mode):
+        raise _Fault(f"{file.name} is no plain file")
+    return file.read_bytes()
+
+
+def _digest(file: Path, key: str) -> str:
+    """sha256 of a file's content behind the key and the file's name."""
+    if not stat.S_ISREG(file.lstat().st_mode):
+        raise _Fault(f"{file.name} is no plain file")
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, lambda: hashlib.sha256(f"{key} {file.name}\n".encode())).hexdigest()
+
+
+def _rename(partial: Path, final: Path) -> bool:
+    """Whether a folder got a name that was free."""
+    try:
+        os.rename(partial, final)
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+            raise
+        return False
+    return True
+
+
+def _set_aside(path: Path) -> Path | None:
+    """Rename to a name under which nobody looks; None where another job was first."""
+    aside = path.with_name(f"{path.name}{CORRUPT}{uuid.uuid4().hex[:8]}")
+    with told(path):
+        try:
+            os.replace(path, aside)
+        except FileNotFoundError:
+            return None
+    return aside
+
+
+# --- locks ----------------------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def _lock(final: Path, is_patient: bool = True) -> Iterator[bool]:
+    """Hold the lock of an artifact's folder, or, not patient, hold it only where it is free; whether it is held. The
+    system frees it when the holder dies, so there is nothing to unlock by hand."""
+    path = final.with_name(final.name + ".lock")
+    with told(path):
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    try:
+        yield _locks(handle, fcntl.LOCK_EX if is_patient else fcntl.LOCK_EX | fcntl.LOCK_NB)
     finally:
         os.close(handle)
 
 
-@contextlib.contextmanager
-def _lock(path: Path) -> Iterator[None]:
-    """Hold the file's lock; the system frees it when the holder dies, so there is nothing to unlock by hand."""
-    with path.open("w") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-
-
-class RunLog:
-    """One checksummed JSON record per line, appended as items finish; opening it repairs a torn tail first."""
-
-    def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self.path = path
-        self.records: list[dict[str, Any]] = []
-        """What earlier attempts wrote, in order."""
-        self._handle: IO[bytes] = path.open("a+b")
-        self._lock = threading.Lock()
-        self._repair()
-        self._synced = time.monotonic()
-
-    def _repair(self) -> None:
-        """Read whole records; cut the file behind the last one."""
-        self._handle.seek(0)
-        good = 0
-        for line in self._handle:
-            record = _parse(line)
-            if record is None:
-                break
-            self.records.append(record)
-            good += len(line)
-        self._handle.truncate(good)
-
-    def append(self, record: dict[str, Any]) -> None:
-        """Write one record in one system call; any thread may."""
-        body = json.dumps(record, sort_keys=True, ensure_ascii=False).encode()
-        with self._lock:
-            self._handle.write(b"%08x %s\n" % (zlib.crc32(body), body))
-            self._handle.flush()
-            if time.monotonic() - self._synced > FSYNC_SECONDS:
-                self._sync()
-
-    def sync(self) -> None:
-        """Have what is written survive the death of the machine."""
-        with self._lock:
-            self._sync()
-
-    def _sync(self) -> None:
-        os.fsync(self._handle.fileno())
-        self._synced = time.monotonic()
-
-    def close(self) -> None:
-        """Sync and close."""
-        self.sync()
-        self._handle.close()
-
-
-def _parse(line: bytes) -> dict[str, Any] | None:
-    """The record of a whole, unharmed line."""
-    if not line.endswith(b"\n") or line[8:9] != b" ":
-        return None
-    body = line[9:-1]
+def _locks(handle: int, how: int) -> bool:
     try:
-        return json.loads(body) if int(line[:8], 16) == zlib.crc32(body) else None
-    except ValueError:
-        return None
+        fcntl.flock(handle, how)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            raise
+    return True

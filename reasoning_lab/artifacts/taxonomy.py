@@ -14,11 +14,10 @@ from torch import Tensor
 
 from reasoning_lab.artifacts.activations import SentenceActivations
 from reasoning_lab.artifacts.base import Artifact, Context
-from reasoning_lab.artifacts.files import read_json
+from reasoning_lab.artifacts.files import read_json, write_tensors, write_text
 from reasoning_lab.artifacts.key import digest
 from reasoning_lab.artifacts.traces import Traces
 from reasoning_lab.engine.rng import Key, uniform
-from reasoning_lab.engine.tensors import write_safetensors
 from reasoning_lab.model_pair.pair import ModelSource
 from reasoning_lab.records import Trace
 from reasoning_lab.taxonomy.activations import Activations
@@ -85,10 +84,7 @@ class TaxonomyClusters(Artifact[FittedClusters]):
 
     def build(self, context: Context, folder: Path) -> None:
         """Fit the clusters alone; `build_bank` fits several sizes at once."""
-        given, n = self._given(context), self.n_clusters
-        self._write(
-            self.clustering.fit(given.vectors, given.mean, n, self.seed, context.device, given.problems), folder
-        )
+        self._write(_fits(self, [self.n_clusters], context)[self.n_clusters], folder)
 
     def read(self, folder: Path) -> FittedClusters:
         """The clusters."""
@@ -132,12 +128,12 @@ class TaxonomyClusters(Artifact[FittedClusters]):
 
     def _write(self, fit: Fit, folder: Path) -> None:
         clusters = fit.clusters.of_source(self.source)
-        write_safetensors(folder / "clusters.safetensors", clusters.tensors())
+        write_tensors(folder / "clusters.safetensors", clusters.tensors())
         told: dict[str, Any] = {
             "metadata": clusters.metadata(), "n_dead": fit.n_dead, "n_silent": fit.n_silent, "losses": fit.losses,
             "validation_losses": fit.validation_losses, "best_epoch": fit.best_epoch, "validation": fit.validation,
         }  # fmt: skip
-        (folder / "clusters.json").write_text(json.dumps(told, indent=1))
+        write_text(folder / "clusters.json", json.dumps(told, indent=1))
 
 
 def unclustered_problems(problems: Collection[str], share: float, seed: int) -> frozenset[str]:
@@ -159,7 +155,14 @@ def build_bank(taxonomies: Sequence[TaxonomyClusters], context: Context) -> None
     if not missing:
         return
     first = next(iter(missing.values()))
-    given, sizes = first._given(context), sorted(missing)
-    fits = first.clustering.fit_bank(given.vectors, given.mean, sizes, first.seed, context.device, given.problems)
-    for n, fit in fits.items():
+    for n, fit in _fits(first, sorted(missing), context).items():
         context.build_with(missing[n], partial(missing[n]._write, fit))
+
+
+def _fits(taxonomy: TaxonomyClusters, sizes: Sequence[int], context: Context) -> dict[int, Fit]:
+    """Fits of several sizes; a bank of one is that one's fit."""
+    given, label = taxonomy._given(context), f"taxonomy layer {taxonomy.layer}"
+    return taxonomy.clustering.fit_bank(
+        given.vectors, given.mean, sizes, taxonomy.seed, context.device, given.problems,
+        partial(context.on_values, label),
+    )  # fmt: skip

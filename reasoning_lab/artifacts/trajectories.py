@@ -66,7 +66,7 @@ class Trajectories(Artifact[tuple[ChainState, ...]]):
         if self.grades.judge is not None:
             return {}
         with context.log(self) as log:
-            done: dict[_Text, Verdict] = {_Text(*each["text"]): each["verdict"] for each in log.records}
+            done: dict[_Text, Verdict] = dict(log.of(set(texts), lambda each: (_Text(*each["text"]), each["verdict"])))
             left = [text for text in texts if text not in done]
             for text, verdict in zip(left, self._graded(left, context.runtime.workers), strict=True):
                 done[text] = verdict

@@ -1,17 +1,17 @@
 """Vectors: steering vectors of a base model, one per category of a taxonomy."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal, NamedTuple
 
 from safetensors import safe_open
 
-from reasoning_lab.artifacts.base import Artifact, Context
-from reasoning_lab.artifacts.files import read_json
+from reasoning_lab.artifacts.base import Artifact, Context, Weights
+from reasoning_lab.artifacts.files import read_json, write_tensors, write_text
 from reasoning_lab.artifacts.key import IDENTITY, digest
 from reasoning_lab.artifacts.taxonomy import TaxonomyClusters
-from reasoning_lab.engine.tensors import write_safetensors
 from reasoning_lab.engine.transformers import HuggingFacePolicy
 from reasoning_lab.model_pair.loaded import LoadedModel
 from reasoning_lab.model_pair.pair import ModelSource
@@ -58,6 +58,10 @@ class SteeringVectors(Artifact[TrainedVectors]):
         """Identity of the base model, as the vectors carry it."""
         return digest(self.model.identity())
 
+    def loads(self) -> tuple[Weights, ...]:
+        """Base and thinking model."""
+        return (self.model, self.dtype), (self.taxonomy.thinking, self.dtype)
+
     def models(self, context: Context) -> tuple[LoadedModel[HuggingFacePolicy], LoadedModel[HuggingFacePolicy]]:
         """Base and thinking model."""
         return context.model(self.model, self.dtype), context.model(self.taxonomy.thinking, self.dtype)
@@ -67,11 +71,11 @@ class SteeringVectors(Artifact[TrainedVectors]):
         fit = self.method.fit(
             Decoder(context.model(self.model, self.dtype).policy), self._examples(context), self.taxonomy.n_clusters,
             self.layer, self.taxonomy.seed,
-            lambda phase, done, total: context.on_progress(f"vectors: {phase}", total, done, 0),
+            partial(_tell, context),
         )  # fmt: skip
         vectors = fit.vector_set.of_base(self.base_key)
-        write_safetensors(folder / "vectors.safetensors", vectors.tensors(), vectors.metadata())
-        (folder / "log.json").write_text(fit.log.dumps())
+        write_tensors(folder / "vectors.safetensors", vectors.tensors(), vectors.metadata())
+        write_text(folder / "log.json", fit.log.dumps())
 
     def read(self, folder: Path) -> TrainedVectors:
         """The vectors."""
@@ -120,6 +124,13 @@ class SteeringVectors(Artifact[TrainedVectors]):
             Decoder(thinking.policy), traces, clusters, self.taxonomy.layer, self.normalise,
             lambda done, total: context.on_progress("token labels", total, done, 0),
         )  # fmt: skip
+
+
+def _tell(context: Context, phase: str, done: int, total: int, losses: Mapping[str, float] | None = None) -> None:
+    """Progress of a phase, and its losses at that step."""
+    if losses:
+        context.on_values(f"vectors {phase}", {"step": float(done), **losses})
+    context.on_progress(f"vectors: {phase}", total, done, 0)
 
 
 def vocabulary_between(

@@ -1,16 +1,14 @@
 """Calls in processes of their own, with a way to report; on a CPU several small models draw faster than one."""
 
 import os
-import signal
 import threading
-import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 from typing import Any
 
-from reasoning_lab.artifacts.stopping import end, end_on_signals
+from reasoning_lab.artifacts.stopping import end_on_signals, end_with
 
 Report = Callable[[Any], None]
 """What a call tells its parent while it works: any picklable event."""
@@ -56,14 +54,7 @@ def _start(events: Any, parent: int) -> None:
     global _report
     _report = events.put
     end_on_signals()
-    threading.Thread(target=_die_with, args=(parent,), daemon=True).start()
-
-
-def _die_with(parent: int) -> None:
-    """End this process when it has lost its parent; what is at work is saved, and its locks are freed."""
-    while os.getppid() == parent:
-        time.sleep(0.5)
-    end(signal.SIGTERM)
+    end_with(parent)
 
 
 def _call(function: Callable[..., None], call: tuple[Any, ...]) -> None:

@@ -32,6 +32,8 @@ class Benchmark(ABC):
     """Who made the problems, and where."""
     licence: ClassVar[str]
     """Licence of the problems."""
+    runs_programs: ClassVar[bool] = False
+    """Whether `grade` runs what a model wrote."""
 
     n_problems: int | None
     """How many problems; None is all."""

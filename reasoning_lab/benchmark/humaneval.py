@@ -44,6 +44,7 @@ class HumanEval(RowBenchmark):
     version: ClassVar[int] = 2
     citation: ClassVar[str] = "Chen et al. 2021, Evaluating Large Language Models Trained on Code, arXiv:2107.03374"
     licence: ClassVar[str] = "MIT"
+    runs_programs: ClassVar[bool] = True
 
     prompt_style: CodePromptStyle
     """plain: the function's stub alone, as Karan & Du ask the Qwen models; karan2025: their words around it, as they

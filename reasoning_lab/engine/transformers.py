@@ -172,10 +172,8 @@ class RowCache:
     @classmethod
     def of_model(cls, policy: "HuggingFacePolicy", rows: int, capacity: int) -> "RowCache":
         """Room for all layers of a model, `capacity` positions and the spare one."""
-        config = policy.model.config
-        heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
-        width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-        shape = (config.num_hidden_layers, 2, rows, heads, capacity + 1, width)
+        layers, heads, width = _cache_shape(policy.model.config)
+        shape = (layers, 2, rows, heads, capacity + 1, width)
         return cls(torch.zeros(shape, dtype=policy.dtype, device=policy.device))
 
     def aim(self, rows: Int[Tensor, " row"], positions: Int[Tensor, "row width"]) -> Float[Tensor, "row 1 width key"]:
@@ -185,6 +183,19 @@ class RowCache:
         hidden = self._columns > positions[:, None, :, None]
         mask = torch.zeros(hidden.shape, dtype=self.store.dtype, device=self.store.device)
         return mask.masked_fill_(hidden, torch.finfo(self.store.dtype).min)
+
+
+def _cache_shape(config: Any) -> tuple[int, int, int]:
+    """Layers, key-value heads and their width."""
+    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+    width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    return config.num_hidden_layers, heads, width
+
+
+def cached_numbers(config: Any) -> int:
+    """Keys and values that a model with this config has of one position."""
+    layers, heads, width = _cache_shape(config)
+    return 2 * layers * heads * width
 
 
 class RowSession(Session):

@@ -80,6 +80,8 @@ def check_sweep(composer: Composer, master: DictConfig, overrides: Sequence[str]
         raise ConfigError(
             f"{n:,} cells are more than max_cells={launching.max_cells:,}; sweep over fewer values, or raise max_cells."
         )
+    if master.hydra.sweeper.get("max_batch_size") is not None:
+        raise ConfigError("hydra.sweeper.max_batch_size: not used here; set hydra.launcher.processes.")
     folder = Path(str(OmegaConf.select(master, "hydra.sweep.dir"))).absolute()
     plain = resolved_hydra(master, folder, 0)["launcher"]
     launcher = build_option(Launcher, plain, "hydra.launcher")

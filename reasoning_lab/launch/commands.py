@@ -17,18 +17,19 @@ from reasoning_lab.launch.sweep_folder import CellState, Sweep, count_words
 
 MOST_ROWS = 40
 """Cells that status shows one by one."""
-SHOWN_FIRST = ("failed", "killed", "lost", "interrupted", "running", "queued", "waiting", "completed")
+SHOWN_FIRST = ("failed", "killed", "lost", "interrupted", "preempted", "running", "queued", "waiting", "completed")
 STYLES = {
     "failed": "red",
     "killed": "red",
     "lost": "red",
     "interrupted": "yellow",
+    "preempted": "yellow",
     "running": "cyan",
     "completed": "green",
 }
 
 
-def main(arguments: Sequence[str]) -> int:
+def sweep_command(arguments: Sequence[str]) -> int:
     """Do what a verb says; the exit status."""
     told = _parser().parse_args(arguments)
     console = Console()

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.hydra import Hydra
 from hydra._internal.utils import create_config_search_path
 from hydra.core.config_loader import ConfigLoader
@@ -116,6 +117,8 @@ class Composer:
             path.prepend("command-line", f"file://{self.config_dir}", SearchPathQuery(provider="schema"))
         own_the_launchers()
         self._hydra = Hydra.create_main_hydra2("main", path)
+        self._composed: dict[tuple[str, ...], DictConfig] = {}
+        """Of a sweep's cells: Hydra's overrides and the choices of options → their config."""
         GlobalHydra.instance().clear()
 
     def compose(self, overrides: Sequence[str], multirun: bool = False) -> DictConfig:
@@ -216,14 +219,28 @@ class Composer:
         return list({override.get_key_element(): override for override in parsed}.values())
 
     def cell(self, master: DictConfig, overrides: tuple[str, ...]) -> Cell:
-        """The cell of these overrides."""
+        """The cell of these overrides, checked."""
         told = [*_told_overrides(master)["hydra"], *overrides]
         check_overrides(told)
         with self._told(told):
-            config = self._hydra.config_loader.load_sweep_config(master, list(overrides))
+            config = self._composed_cell(master, overrides)
         self._check_hydra(config, told)
         check_plain(resolved(config))
         return Cell(overrides, config)
+
+    def _composed_cell(self, master: DictConfig, overrides: tuple[str, ...]) -> DictConfig:
+        """As Hydra composes it. Cells that choose the same options of all groups differ in values alone: those are
+        composed once."""
+        parsed = OverridesParser.create().parse_overrides(list(overrides))
+        values = [one for one in parsed if _is_value(one)]
+        choices = tuple(line for line, one in zip(overrides, parsed, strict=True) if not _is_value(one))
+        if (known := (*_told_overrides(master)["hydra"], "", *choices)) not in self._composed:
+            self._composed[known] = self._hydra.config_loader.load_sweep_config(master, list(choices))
+        config = copy.deepcopy(self._composed[known])
+        OmegaConf.copy_cache(from_config=master, to_config=config)
+        ConfigLoaderImpl._apply_overrides_to_config(values, config)
+        config.hydra.overrides.task = list(overrides)
+        return config
 
     def _explained(self, error: Exception, overrides: Sequence[str]) -> str:
         """Hydra's message as one of ours: key, value, what is allowed, next move."""
@@ -265,6 +282,13 @@ def _one_line(error: BaseException) -> str:
     """The message of an error and of what caused it, without line breaks."""
     parts = [str(error), str(error.__cause__) if isinstance(error.__cause__, OmegaConfBaseException) else ""]
     return " ".join(" ".join(parts).split())
+
+
+def _is_value(override: Override) -> bool:
+    """Whether an override sets a value below a group, and can't be a choice among a group's options."""
+    key = override.key_or_group
+    is_plain = override.package is None and not override.is_delete() and not key.startswith("hydra.")
+    return is_plain and ("." in key or key == "seed")
 
 
 def _n_values(override: Override) -> int:

@@ -15,11 +15,15 @@ from rich.console import Console
 
 from reasoning_lab.artifacts.base import Context, open_store
 from reasoning_lab.artifacts.stopping import end_on_signals, wait_if_ending
+from reasoning_lab.disk import disk_error
 from reasoning_lab.experiment import Experiment
 from reasoning_lab.launch.folders import Submitted, read_submitted
-from reasoning_lab.launch.provenance import provenance, typed
+from reasoning_lab.launch.provenance import git_state, provenance, typed
 from reasoning_lab.launch.status import Pulse, write_json
-from reasoning_lab.launch.tracking import RunInfo, Tracker, resolve_mode
+from reasoning_lab.launch.tracking.live import watched
+from reasoning_lab.launch.tracking.log import Tracker
+from reasoning_lab.launch.tracking.mode import mode_of
+from reasoning_lab.launch.tracking.names import run_info
 from reasoning_lab.launch.typed import build_plain
 from reasoning_lab.stages import STAGES, Run, optimised
 
@@ -27,7 +31,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Outcome:
+class WorkedOff:
     """How a run ended."""
 
     row: dict[str, Any]
@@ -50,10 +54,13 @@ class _AtWork:
     started: float = field(default_factory=time.time)
 
     def end(self, status: str, **told: Any) -> None:
-        """Leave row.json and the last word of status.json."""
+        """Leave row.json and the last word of status.json; a disk that takes neither is part of the error."""
         self.row |= {"status": status, "seconds": round(time.time() - self.started, 3)} | told
-        write_json(self.folder / "row.json", self.row)
-        self.pulse.end(status, **{key: self.row.get(key) for key in ("error", "seconds", "metrics")})
+        try:
+            write_json(self.folder / "row.json", self.row)
+        except OSError as error:
+            self.row |= {"status": "failed", "error": self.row.get("error") or words(error, self.folder)}
+        self.pulse.end(self.row["status"], **{key: self.row.get(key) for key in ("error", "seconds", "metrics")})
 
 
 _at_work: list[_AtWork] = []
@@ -73,19 +80,20 @@ def _interrupted(name: str) -> None:
         sys.stderr.flush()
 
 
-def work(folder: Path, earlier: Context | None = None) -> Outcome:
+def work(folder: Path, earlier: Context | None = None) -> WorkedOff:
     """Do what the folder says; no error leaves it.
 
     Arguments: `earlier` is what an earlier cell of this process had loaded.
     """
+    logging.raiseExceptions = False  # A full disk is told in one line, and not once more by each line that it costs.
     submitted = read_submitted(folder)
     command = typed(submitted.overrides)
     row: dict[str, Any] = {"overrides": _parsed(submitted.overrides), "started": round(time.time(), 3)}
     at_work = _AtWork(folder, Pulse(folder), row | provenance(command) | {"config": submitted.config})
-    at_work.pulse.start()
     _at_work.append(at_work)
     context = None
     try:
+        at_work.pulse.start()
         _configure_log(submitted.hydra)
         experiment = build_plain(submitted.config)
         context = _context(experiment, command, earlier)
@@ -96,14 +104,20 @@ def work(folder: Path, earlier: Context | None = None) -> Outcome:
     except BaseException as error:
         log.exception("failed")
         wait_if_ending()
-        at_work.end("failed", error=f"{type(error).__name__}: {error}")
+        at_work.end("failed", error=words(error, folder))
         if not isinstance(error, Exception):
             raise
     finally:
         _at_work.remove(at_work)
         if context is not None:
             context.listeners.clear()
-    return Outcome(at_work.row, context)
+    return WorkedOff(at_work.row, context)
+
+
+def words(error: BaseException, folder: Path) -> str:
+    """An error in one line: of the disk with the path, the free bytes and the next move."""
+    told = disk_error(error, folder) if isinstance(error, OSError) else None
+    return f"{type(error).__name__}: {error}" if told is None else str(told)
 
 
 def _measured(experiment: Experiment, context: Context, submitted: Submitted) -> dict[str, Any]:
@@ -111,9 +125,10 @@ def _measured(experiment: Experiment, context: Context, submitted: Submitted) ->
     with _tracker(experiment, submitted) as tracker:
         run = Run(experiment, context, submitted.folder, tracker.table, tracker.images)
         run.check()
-        metrics = STAGES[experiment.stage](run)
-        tracker.log(metrics)
+        with watched(context, tracker, experiment.stage):
+            metrics = STAGES[experiment.stage](run)
         tracker.summary(metrics)
+        tracker.link("report", submitted.folder / "report")
         objective = optimised(run, metrics)
     return {"metrics": metrics, "objective": None if math.isnan(objective) else objective}
 
@@ -139,17 +154,17 @@ def open_context(experiment: Experiment, command: str) -> Context:
 
 
 def _tracker(experiment: Experiment, submitted: Submitted) -> Tracker:
-    """The local log, and W&B beside it where the experiment and the machine allow."""
-    tracking, folder = experiment.tracking, submitted.folder
-    mode, notice = resolve_mode(tracking.mode, os.environ) if tracking.wandb else ("disabled", None)
+    """The local log, and a dashboard beside it where the experiment and the machine allow."""
+    mode, notice = mode_of(experiment.tracking, os.environ)
     if notice:
         sys.stderr.write(notice + "\n")
-    sweep = submitted.sweep
-    group = "/".join(sweep.parts[-2:]) if sweep else None
-    name = f"{sweep.name}/{folder.name}" if sweep else folder.name
-    return Tracker(
-        folder, RunInfo(tracking.project, tracking.entity, group, experiment.stage, name, submitted.config), mode
-    )
+    cell = int(submitted.folder.name) if submitted.sweep else None
+    commit = (git_state() or {}).get("commit")
+    info = run_info(
+        experiment, submitted.config, _parsed(submitted.overrides), submitted.choices, submitted.sweep, cell,
+        typed(submitted.overrides), commit,
+    )  # fmt: skip
+    return Tracker(submitted.folder, info, mode, experiment.tracking.backend)
 
 
 def _configure_log(hydra: dict[str, Any]) -> None:

@@ -1,29 +1,34 @@
-"""`python -m reasoning_lab.launch.lane SWEEP FD`: works off the cells whose numbers come in on stdin, with one load of
-their models, and answers on the file descriptor FD. Only lanes.py starts it."""
+"""Works off the cells whose numbers come in on stdin, with one load of their models, and answers on a file descriptor,
+while its parent lives: `python -m reasoning_lab.launch.lane SWEEP FD PARENT`. Only lanes.py starts it."""
 
 import argparse
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from reasoning_lab.artifacts.base import Context
+from reasoning_lab.artifacts.stopping import end_with
 from reasoning_lab.launch.folders import read_submitted
-from reasoning_lab.launch.job import open_context, save_on_signals, work
+from reasoning_lab.launch.job import open_context, save_on_signals, words, work
 from reasoning_lab.launch.lanes import SHARED
+from reasoning_lab.launch.status import write_json
 from reasoning_lab.launch.typed import build_plain
 from reasoning_lab.stages import share_between_cells
 
 OUTPUT = "output.log"
 
 
-def main() -> None:
+def serve() -> None:
     """Serve until stdin ends."""
     parser = argparse.ArgumentParser()
     parser.add_argument("folder", type=Path)
     parser.add_argument("replies", type=int)
+    parser.add_argument("parent", type=int)
     parser.add_argument("--in-terminal", action="store_true")
     told = parser.parse_args()
     save_on_signals()
+    end_with(told.parent)
     context: Context | None = None
     with os.fdopen(told.replies, "w", encoding="utf-8", buffering=1) as replies:
         for line in sys.stdin:
@@ -31,8 +36,18 @@ def main() -> None:
             place = told.folder / ("shared" if number == SHARED else str(number))
             if not told.in_terminal:
                 _print_to(place / OUTPUT)
-            context = _share(told.folder) if number == SHARED else work(place, context).context
+            context = _share(told.folder) if number == SHARED else _cell(place, context)
             replies.write(f"{number}\n")
+
+
+def _cell(place: Path, context: Context | None) -> Context | None:
+    """Work on a cell; what keeps it from saying how that ended is told for it."""
+    try:
+        return work(place, context).context
+    except Exception as error:
+        with suppress(OSError):
+            write_json(place / "status.json", {"status": "failed", "error": words(error, place)})
+        return None
 
 
 def _share(folder: Path) -> Context:
@@ -64,4 +79,4 @@ def _print_to(file: Path) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    serve()

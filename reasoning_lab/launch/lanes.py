@@ -145,7 +145,7 @@ class _Lane:
 
     def __init__(self, plan: Plan) -> None:
         reader, writer = os.pipe()
-        command = [sys.executable, "-m", "reasoning_lab.launch.lane", str(plan.folder), str(writer)]
+        command = [sys.executable, "-m", "reasoning_lab.launch.lane", str(plan.folder), str(writer), str(os.getpid())]
         if plan.in_terminal:
             command.append("--in-terminal")
         package = str(Path(__file__).resolve().parents[2])

@@ -21,19 +21,19 @@ class Launcher:
 
 
 @dataclass(frozen=True)
-class Basic(Launcher):
+class BasicLauncher(Launcher):
     """One cell after the other, shown in this terminal."""
 
     processes: int = 1
 
 
 @dataclass(frozen=True)
-class Local(Launcher):
+class LocalLauncher(Launcher):
     """Several cells at a time on this machine; their output is in their folders."""
 
 
 @dataclass(frozen=True)
-class Slurm(Launcher):
+class SlurmLauncher(Launcher):
     """Jobs of a SLURM cluster: one array, and before it one job for what cells share."""
 
     name: str

@@ -59,7 +59,7 @@ def check_machine(experiment: Experiment, launcher: Mapping[str, Any] | None = N
     `launcher` is the node `hydra.launcher` of a sweep. What only the machine that works need have (a CUDA device, a
     sandbox) is not asked of one that submits to a cluster, or that only looks at what would be done.
     """
-    is_remote = is_dry or str((launcher or {}).get("_target_", "")).endswith(".Slurm")
+    is_remote = is_dry or str((launcher or {}).get("_target_", "")).endswith(".SlurmLauncher")
     try:
         check_stage(experiment)
         check_device(experiment.runtime.device, is_remote)
@@ -68,7 +68,7 @@ def check_machine(experiment: Experiment, launcher: Mapping[str, Any] | None = N
             check_model(key, source)
         check_layers(experiment)
         for key, benchmark in benchmarks_of(experiment):
-            check_data(key, benchmark)
+            check_problems_there(key, benchmark)
         if experiment.stage in GRADED and not is_remote:
             experiment.benchmark.check_grading()
         if experiment.stage in JUDGED:
@@ -250,7 +250,7 @@ def benchmarks_of(experiment: Experiment) -> Iterator[tuple[str, Benchmark]]:
             yield key, benchmark
 
 
-def check_data(key: str, benchmark: Benchmark) -> None:
+def check_problems_there(key: str, benchmark: Benchmark) -> None:
     """ValueError for a local file that is not there or has too few problems, or a data set that can't be had here."""
     for field in fields(benchmark):
         value = getattr(benchmark, field.name)

@@ -3,8 +3,8 @@
 import os
 import socket
 
+from reasoning_lab.disk import process_start
 from reasoning_lab.launch.slurm import ask_queue
-from reasoning_lab.launch.status import process_start
 from reasoning_lab.launch.sweep_folder import Sweep
 
 

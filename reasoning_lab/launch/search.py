@@ -65,6 +65,7 @@ def run_search(launch: Launch, composer: Composer, sweep: Sweep, console: Consol
     config: Any = OmegaConf.create(OmegaConf.to_container(launch.search, resolve=False))
     with open_dict(config):
         config.hydra.launcher = {"_target_": BASIC}  # Made by the sweeper, and replaced at once.
+        config.hydra.sweep.dir = str(launch.folder)
     sweeper: Any = Plugins.instance().instantiate_sweeper(
         hydra_context=HydraContext(config_loader=composer.config_loader, callbacks=None),  # type: ignore[arg-type]
         task_function=lambda _: None,
@@ -72,4 +73,18 @@ def run_search(launch: Launch, composer: Composer, sweep: Sweep, console: Consol
     )
     sweeper.sweeper.launcher = SearchLauncher(composer, launch.search, sweep, console)
     sweeper.sweep([str(line) for line in launch.search.hydra.overrides.task])
+    _tell_best(launch, console)
     return 1 if sweep.left() else 0
+
+
+def _tell_best(launch: Launch, console: Console) -> None:
+    """What the sweeper found; it is the best of many and flattered by the choice."""
+    file = launch.folder / "optimization_results.yaml"
+    told: Any = OmegaConf.to_container(OmegaConf.load(file)) if file.exists() else {}
+    if "best_evaluated_params" in told:
+        values = " ".join(f"{key}={value}" for key, value in told["best_evaluated_params"].items())
+        console.print(
+            f"Best of the cells: {told['best_value']:g} at {values}; the best of many is flattered, so confirm it "
+            "on other problems.",
+            highlight=False, soft_wrap=True,
+        )  # fmt: skip

@@ -10,7 +10,7 @@ from typing import Any
 from reasoning_lab.artifacts.stopping import end_on_signals, saved_by
 from reasoning_lab.launch.errors import ConfigError
 from reasoning_lab.launch.lanes import Lanes, Plan
-from reasoning_lab.launch.launchers import Slurm
+from reasoning_lab.launch.launchers import SlurmLauncher
 from reasoning_lab.launch.status import slurm_job
 from reasoning_lab.launch.sweep_folder import SentJob, Sweep
 
@@ -32,7 +32,7 @@ class CellsJob:
         """Called by submitit, also when the job was queued again: it goes on where it stood."""
         sweep = Sweep(self.folder)
         launcher = sweep.launcher
-        assert isinstance(launcher, Slurm)
+        assert isinstance(launcher, SlurmLauncher)
         lanes = Lanes(Plan(self.folder, self.cells, sweep.launching, launcher.processes))
         end_on_signals(lambda name: self._end(name, launcher))
         with saved_by(lanes.stop):
@@ -42,7 +42,7 @@ class CellsJob:
         if lanes.is_stopped:  # By a cell that failed, where no other is to follow it.
             cancel([job.id for job in sweep.sent() if job.id != slurm_job()])
 
-    def _end(self, name: str, launcher: Slurm) -> None:
+    def _end(self, name: str, launcher: SlurmLauncher) -> None:
         """Be queued again where SLURM warned of the end of the job's time, as often as the launcher allows."""
         job = slurm_job()
         if name not in REQUEUING or job is None:
@@ -58,7 +58,7 @@ def submit(sweep: Sweep, jobs: Sequence[Sequence[int]], is_shared: bool) -> list
     """Submit the jobs' cells; with `is_shared` after a job that builds what they share. Writes down and gives where
     each was sent; ConfigError where SLURM refuses."""
     launcher = sweep.launcher
-    assert isinstance(launcher, Slurm)
+    assert isinstance(launcher, SlurmLauncher)
     sent = []
     parameters = _parameters(launcher)
     if is_shared:
@@ -93,7 +93,7 @@ def _last_line(error: BaseException) -> str:
     return (told or lines or [type(error).__name__])[-1]
 
 
-def _parameters(launcher: Slurm) -> dict[str, Any]:
+def _parameters(launcher: SlurmLauncher) -> dict[str, Any]:
     """Of submitit's executor."""
     given = {
         "job_name": launcher.name,

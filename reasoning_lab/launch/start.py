@@ -6,26 +6,39 @@ from pathlib import Path
 
 from rich.console import Console
 
+from reasoning_lab.disk import disk_error
 from reasoning_lab.launch.check import check_run, check_sweep, composer_of, is_folder_given, launching_of, make_folder
 from reasoning_lab.launch.errors import ConfigError
-from reasoning_lab.launch.folders import write_submitted
+from reasoning_lab.launch.folders import Submitted, write_submitted
 from reasoning_lab.launch.identity import identity_of
 from reasoning_lab.launch.queue import ask
 from reasoning_lab.launch.sweep_folder import find_same
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run_one(arguments: argparse.Namespace) -> int:
     """A single run, in this process; the exit status."""
     launch = check_run(composer_of(arguments), arguments.overrides)
-    from reasoning_lab.launch.job import save_on_signals, work
+    from reasoning_lab.launch.job import save_on_signals
 
     make_folder(launch.folder, launch.experiments[0].outputs, is_folder_given(launch))
-    write_submitted(launch.runs[0])
     save_on_signals()
-    outcome = work(launch.folder)
-    if outcome.error is not None:
-        sys.stderr.write(f"error: {outcome.error}\n(traceback: {launch.folder / 'main.log'})\n")
-    return 0 if outcome.error is None else 1
+    return work_here(launch.runs[0])
+
+
+def work_here(run: Submitted) -> int:
+    """Write a run down, and do it in this process; the exit status. Its error, or the disk's, is one line."""
+    from reasoning_lab.launch.job import work
+
+    try:
+        write_submitted(run)
+        error = work(run.folder).error
+    except OSError as raised:
+        if (told := disk_error(raised, run.folder)) is None:
+            raise
+        error = str(told)
+    if error is not None:
+        sys.stderr.write(f"error: {error}\n(traceback: {run.folder / 'main.log'})\n")
+    return 0 if error is None else 1
 
 
 def run_sweep(arguments: argparse.Namespace) -> int:

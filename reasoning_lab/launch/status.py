@@ -6,10 +6,12 @@ import socket
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from reasoning_lab.artifacts.listening import Listener
+from reasoning_lab.disk import process_start, write_whole
 
 FILE = "status.json"
 HEARTBEAT_SECONDS = 5.0
@@ -21,9 +23,7 @@ and a file server may show an old file for a while."""
 
 def write_json(file: Path, data: Mapping[str, Any]) -> None:
     """Write a file as a whole or not at all; several threads and processes may at once."""
-    partial = file.with_name(f"{file.name}.{os.getpid()}-{threading.get_ident()}.partial")
-    partial.write_text(json.dumps(data, indent=1, default=str))
-    os.replace(partial, file)
+    write_whole(file, json.dumps(data, indent=1, default=str).encode())
 
 
 def read_status(folder: Path) -> dict[str, Any]:
@@ -46,16 +46,6 @@ def is_lost(told: Mapping[str, Any], now: float) -> bool:
 
 def _is_alive(told: Mapping[str, Any]) -> bool:
     return process_start(told.get("pid", 0)) == told.get("pid_start")
-
-
-def process_start(pid: int) -> str | None:
-    """When a process of this machine started, in the system's own count; None where there is none (a zombie is none).
-    With its number it names a process for good: numbers are used again."""
-    try:
-        words = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return None
-    return None if words[0] in "ZX" else words[19]
 
 
 def slurm_job() -> str | None:
@@ -100,7 +90,8 @@ class Pulse(Listener):
                 self._is_over.set()
                 self._told |= {"status": status} | told
                 self._told["heartbeat"] = round(time.time(), 3)
-                write_json(self._folder / FILE, self._told)
+                with suppress(OSError):  # The error that is told is that of the work.
+                    write_json(self._folder / FILE, self._told)
 
     def _beat(self) -> None:
         while not self._is_over.wait(HEARTBEAT_SECONDS):

@@ -16,10 +16,10 @@ from reasoning_lab.launch.check import Launch, is_folder_given, make_folder
 from reasoning_lab.launch.folders import read_submitted, write_submitted
 from reasoning_lab.launch.identity import files_of
 from reasoning_lab.launch.lanes import Lanes, Plan
-from reasoning_lab.launch.launchers import Basic, Slurm
+from reasoning_lab.launch.launchers import BasicLauncher, SlurmLauncher
 from reasoning_lab.launch.provenance import git_state, typed
 from reasoning_lab.launch.queue import ask, local_id
-from reasoning_lab.launch.sweep_folder import ENDED, CellState, SentJob, Sweep
+from reasoning_lab.launch.sweep_folder import AT_WORK, ENDED, CellState, SentJob, Sweep
 from reasoning_lab.report.collect.provenance import of_sweep
 from reasoning_lab.report.collect.sweep import collect_sweep, write_finished
 from reasoning_lab.stages import CELLS_SHARE
@@ -38,6 +38,7 @@ PAGE_SECONDS = 30.0
 def create_sweep(launch: Launch, identity: str) -> Sweep:
     """Write the sweep and its cells down."""
     outputs = launch.experiments[0].outputs
+    Sweep.refuse_another(launch.folder)
     make_folder(launch.folder, outputs, is_folder_given(launch))
     for run in launch.runs:
         write_submitted(run)
@@ -85,7 +86,7 @@ def id_words(sent: Iterable[SentJob]) -> str:
 def run_here(sweep: Sweep, cells: Sequence[int], console: Console) -> int:
     """Run cells in lanes of this machine, and wait for them; 1 where one did not complete."""
     launcher = sweep.launcher
-    plan = Plan(sweep.folder, tuple(cells), sweep.launching, launcher.processes, isinstance(launcher, Basic))
+    plan = Plan(sweep.folder, tuple(cells), sweep.launching, launcher.processes, isinstance(launcher, BasicLauncher))
     lanes = Lanes(plan)
     sweep.note_sent([SentJob(local_id(), tuple(cells))])
     end_on_signals(lambda name: _say_stopped(name, sweep))
@@ -134,14 +135,14 @@ def shares(sweep: Sweep, cells: Sequence[int]) -> bool:
 
 def _send(sweep: Sweep, cells: Sequence[int]) -> list[SentJob]:
     """Submit cells to SLURM."""
-    return slurm.submit(sweep, packed(sweep, cells), shares(sweep, cells))
+    return slurm.submit(sweep, cells_of_jobs(sweep, cells), shares(sweep, cells))
 
 
-def packed(sweep: Sweep, cells: Sequence[int]) -> list[tuple[int, ...]]:
+def cells_of_jobs(sweep: Sweep, cells: Sequence[int]) -> list[tuple[int, ...]]:
     """The cells of each job: those that use the same models in the same way, at most `cells_per_job` of them, by
     default as many as make no more jobs than run at a time."""
     launcher = sweep.launcher
-    assert isinstance(launcher, Slurm)
+    assert isinstance(launcher, SlurmLauncher)
     most = sweep.launching.cells_per_job or max(1, -(-len(cells) // launcher.array_parallelism))
     fitting: dict[str, list[int]] = {}
     for cell in cells:
@@ -155,7 +156,7 @@ def _wait(sweep: Sweep, sent: Sequence[SentJob], console: Console) -> int:
     end_on_signals(lambda _: _say_running(sweep, sent))
     console.print("Waiting for them; Ctrl-C leaves them running.")
     with Watch(sweep, console):
-        while any(each.state in ("waiting", "queued", "running") for each in sweep.states(ask(sweep))):
+        while any(each.state in AT_WORK for each in sweep.states(ask(sweep))):
             time.sleep(QUEUE_SECONDS)
     return sum_up(sweep, console)
 
@@ -237,16 +238,11 @@ def sum_up(sweep: Sweep, console: Console) -> int:
             f"`reasoning-lab sweep retry {sweep.folder}`, or the same command again, does what is missing.",
             highlight=False, soft_wrap=True,
         )  # fmt: skip
-    if write_page(sweep):
-        console.print(f"Sweep page: {sweep.folder / 'report' / 'sweep.html'}", highlight=False, soft_wrap=True)
+    write_page(sweep)
+    console.print(f"Sweep page: {sweep.folder / 'report' / 'sweep.html'}", highlight=False, soft_wrap=True)
     return 1 if left else 0
 
 
-def write_page(sweep: Sweep) -> bool:
-    """Table, heat map and page of the cells that are completed; False where there is none."""
-    try:
-        cells, _ = collect_sweep(sweep.folder)
-    except ValueError:
-        return False
-    write_finished(cells, sweep.folder / "report", of_sweep(sweep.folder))
-    return True
+def write_page(sweep: Sweep) -> None:
+    """Table, heat map and page of the cells that are completed, and where the others stand."""
+    write_finished(collect_sweep(sweep.folder), sweep.folder / "report", of_sweep(sweep.folder))

@@ -17,6 +17,8 @@ from reasoning_lab.launch.status import is_lost, read_status, write_json
 
 FILE = "sweep.json"
 SUBMISSIONS = "submissions"
+AT_WORK = ("waiting", "queued", "running", "preempted")
+"""States of cells that somebody has, or is about to have, in hand."""
 ENDED = ("completed", "failed", "interrupted", "killed")
 
 
@@ -38,7 +40,7 @@ class CellState:
     name: str
     """What tells it from the others."""
     state: str
-    """waiting, queued, running, completed, failed, interrupted, killed or lost."""
+    """waiting, queued, running, preempted, completed, failed, interrupted, killed or lost."""
     why: str
     """SLURM's reason, the progress, the error."""
     job: str | None
@@ -58,6 +60,12 @@ class Sweep:
             raise ConfigError(
                 f"{folder}: not the folder of a sweep ({type(error).__name__}: {error}); they lie under outputs/sweeps."
             ) from error
+
+    @staticmethod
+    def refuse_another(folder: Path) -> None:
+        """ConfigError where the folder has a sweep already."""
+        if (folder / FILE).exists():
+            raise ConfigError(f"{folder}: is a sweep already; `reasoning-lab sweep retry` goes on with it.")
 
     @staticmethod
     def create(folder: Path, cells: Sequence[Sequence[str]], launching: Launching, **told: Any) -> "Sweep":
@@ -92,7 +100,7 @@ class Sweep:
     @property
     def is_slurm(self) -> bool:
         """Whether its cells are jobs of a SLURM cluster."""
-        return str(self._told["launcher"]["_target_"]).endswith(".Slurm")
+        return str(self._told["launcher"]["_target_"]).endswith(".SlurmLauncher")
 
     @property
     def is_search(self) -> bool:
@@ -155,7 +163,7 @@ class Sweep:
     @staticmethod
     def at_work(states: Sequence[CellState]) -> list[int]:
         """Cells that a job has, or is about to have, in hand."""
-        return [each.number for each in states if each.state in ("queued", "running", "waiting") and each.job]
+        return [each.number for each in states if each.state in AT_WORK and each.job]
 
     def _state(
         self, number: int, name: str, job: str | None, queue: Mapping[str, tuple[str, str]] | None, now: float
@@ -166,17 +174,16 @@ class Sweep:
         known = queue is None or in_queue is not None
         if status == "completed":
             state, why = status, ""
+        elif in_queue is not None and (status == "interrupted" or (in_queue == "queued" and status == "running")):
+            state, why = "preempted", f"goes on where it stood; {reason}"
         elif in_queue == "queued":
-            preempted = "goes on where it stood; " if status in ("running", "interrupted") else ""
-            state, why = "queued", preempted + reason
+            state, why = "queued", reason
         elif status == "running":
             is_gone = is_lost(told, now) or not known
             state, why = ("lost", "no heartbeat") if is_gone else ("running", progress_words(told, now))
         elif status is None:
             state = "waiting" if job is None or in_queue is not None or queue is None else "lost"
             why = "" if state == "waiting" else "its job is gone, and it never started"
-        elif in_queue == "running" and status == "interrupted":
-            state, why = "queued", "goes on where it stood"
         else:
             state, why = str(status), str(told.get("error") or "")
         return CellState(number, name, state, why, job, told)

@@ -19,9 +19,9 @@ OUR_CLASS = re.compile(r"reasoning_lab(\.[A-Za-z_]\w*)+", re.ASCII)
 """Every class that a config may name in our part; `typed` takes dataclasses alone."""
 LAUNCHERS = frozenset(
     {
-        "reasoning_lab.launch.launchers.Basic",
-        "reasoning_lab.launch.launchers.Local",
-        "reasoning_lab.launch.launchers.Slurm",
+        "reasoning_lab.launch.launchers.BasicLauncher",
+        "reasoning_lab.launch.launchers.LocalLauncher",
+        "reasoning_lab.launch.launchers.SlurmLauncher",
     }
 )
 OPTUNA = "hydra_plugins.hydra_optuna_sweeper.optuna_sweeper.OptunaSweeper"

@@ -2,12 +2,12 @@
 
 import hashlib
 import json
-import os
 import time
-import uuid
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+
+from reasoning_lab.disk import write_whole
 
 CHUNK = 16 * 2**20
 """Read at a time [bytes]."""
@@ -79,15 +79,8 @@ class FileHashes:
     def _keep(self, stamp: Stamp, content: bytes) -> None:
         if self._folder is None:
             return
-        file = self._entry(self._folder, stamp)
-        partial = file.with_name(f"{file.name}.{uuid.uuid4().hex[:8]}.partial")
         with suppress(OSError):
-            file.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                partial.write_text(json.dumps(_entry_of(stamp, content)), encoding="ascii")
-                os.replace(partial, file)
-            finally:
-                partial.unlink(missing_ok=True)
+            write_whole(self._entry(self._folder, stamp), json.dumps(_entry_of(stamp, content)).encode())
 
     @staticmethod
     def _entry(folder: Path, stamp: Stamp) -> Path:

@@ -1,25 +1,54 @@
 """How large a model is, from its config alone: built without weights and counted."""
 
+from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import torch
 from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
+from reasoning_lab.engine.transformers import cached_numbers
 from reasoning_lab.model_pair.pair import ModelSource
 from reasoning_lab.model_pair.reader import not_found, where_of
 from reasoning_lab.records import ModelSize
 
 
+@dataclass(frozen=True)
+class Footprint:
+    """What a model takes of a device's memory, in numbers: a dtype says how many bytes each has."""
+
+    weights: int
+    """Parameters, all of them: tables and every expert too; what is tied counts once."""
+    cached: int
+    """Keys and values of a position of a row: 2 x layers x key-value heads x their width."""
+
+    def bytes(self, dtype: str, positions: int) -> int:
+        """Of weights and a cache of so many positions, those of all rows together."""
+        return getattr(torch, dtype).itemsize * (self.weights + self.cached * positions)
+
+
 def load_size(source: ModelSource) -> ModelSize:
     """The size of a source's model; no weights are read."""
+    return size_of(_without_weights(source))
+
+
+@cache
+def load_footprint(source: ModelSource) -> Footprint:
+    """The footprint of a source's model; no weights are read. ValueError where its config can't be had."""
+    model = _without_weights(source)
+    weights = sum(parameter.numel() for parameter in model.parameters())
+    return Footprint(weights, cached_numbers(model.config))
+
+
+def _without_weights(source: ModelSource) -> PreTrainedModel:
     where, options = where_of(source)
     try:
         config = AutoConfig.from_pretrained(where, **options)
     except OSError as error:
         raise not_found(where, error) from error
     with torch.device("meta"):
-        return size_of(AutoModelForCausalLM.from_config(config))
+        return AutoModelForCausalLM.from_config(config)
 
 
 def size_of(model: PreTrainedModel) -> ModelSize:

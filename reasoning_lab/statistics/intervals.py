@@ -112,6 +112,7 @@ def mean_interval(
     return guarded(interval, bounds, n, level)
 
 
+@lru_cache(maxsize=4096)  # A report asks for the same few shares again and again, and a root takes milliseconds.
 def binomial_interval(n_correct: int, n: int, level: float = LEVEL) -> Interval:
     """Mid-P interval of a binomial share (Lancaster 1961; Berry & Armitage 1995), guarded.
 

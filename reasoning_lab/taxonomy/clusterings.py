@@ -7,7 +7,7 @@ unit mean of the sentences labelled so.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, final
 
@@ -27,6 +27,8 @@ from reasoning_lab.taxonomy.clusters import (
     unit,
 )
 
+OnEpoch = Callable[[Mapping[str, float]], None]
+"""Hears of the epoch's number, from 1, and of losses, all by name."""
 Linkage = Literal["ward", "complete", "average", "single"]
 Covariance = Literal["diag", "full"]
 Rows = np.ndarray[tuple[int, int], np.dtype[np.floating]]
@@ -81,8 +83,9 @@ class Clustering(ABC):
         seed: int,
         device: str = "cpu",
         problems: Int[Tensor, " m"] | None = None,
+        on_epoch: OnEpoch = lambda _: None,
     ) -> dict[int, Fit]:
-        """`fit` for every number of clusters."""
+        """`fit` for every number of clusters; one that trains tells `on_epoch` of its losses."""
         return {n: self.fit(x, mean, n, seed, device, problems) for n in sizes}
 
 

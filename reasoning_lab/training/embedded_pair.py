@@ -12,9 +12,10 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
@@ -144,6 +145,8 @@ class Workshop:
     """1 for a right response, else 0."""
     device: str
     report: Callable[[str], None]
+    tell: Callable[[str, Mapping[str, float]], None] = lambda *_: None
+    """Hears of every step: of what, and its metrics by name."""
 
 
 def _train_base(shop: Workshop) -> None:
@@ -156,7 +159,15 @@ def _reinforce(
     shop: Workshop, source: str, target: str, problems: list[WordProblem], hyper: GRPOHyperparameters
 ) -> None:
     model, tokenizer = load_trained(shop.out / source, shop.device)
-    log = train_grpo(model, tokenizer, [p.text for p in problems], problems, shop.reward, hyper)
+    log = train_grpo(
+        model,
+        tokenizer,
+        [p.text for p in problems],
+        problems,
+        shop.reward,
+        hyper,
+        partial(shop.tell, f"grpo of {target}"),
+    )
     rewards = log.column("reward")
     shop.report(f"{target}: mean reward {rewards[0]:.3f} at the first step, {rewards[-1]:.3f} at the last")
     save_trained(model, shop.out / target)
@@ -207,7 +218,8 @@ def _cold_start(shop: Workshop) -> None:
         raise ValueError(f"none of {len(problems)} traces is right and thorough; pretrain the base for longer.")
     report(f"thinking: {len(kept)} of {len(problems)} traces are right and thorough")
     model, tokenizer = load_trained(out / "base", device)
-    train_sft(model, tokenizer, [prompt for prompt, _ in kept], [trace for _, trace in kept], hyper.sft)
+    prompts, written = [prompt for prompt, _ in kept], [trace for _, trace in kept]
+    train_sft(model, tokenizer, prompts, written, hyper.sft, partial(shop.tell, "sft of thinking"))
     save_trained(model, out / "thinking")
 
 
@@ -269,6 +281,7 @@ def build_embedded_pair(
     thinking_steps: int | None = None,
     device: str = "cpu",
     report: Callable[[str], None] = print,
+    tell: Callable[[str, Mapping[str, float]], None] = lambda *_: None,
 ) -> dict[str, float]:
     """Build base/, grpo/ and thinking/ with card and manifest below `out`; returns the seconds of each stage.
 
@@ -280,7 +293,7 @@ def build_embedded_pair(
     hyper = (hyper or PairHyperparameters()).with_steps(pretrain_steps, grpo_steps, thinking_steps)
     hyper = hyper if seed is None else hyper.with_seed(seed)
     out.mkdir(parents=True, exist_ok=True)
-    shop = Workshop(out, hyper, reward, device, report)
+    shop = Workshop(out, hyper, reward, device, report, tell)
     seconds: dict[str, float] = {}
     for name, stage in STAGES.items():
         with _timed(seconds, name):

@@ -7,7 +7,7 @@ the embedded pair on a CPU and a hub model on a GPU.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
@@ -77,6 +77,26 @@ class TrainingLog(NamedTuple):
         return [step[name] for step in self.steps if name in step]
 
 
+OnStep = Callable[[Mapping[str, float]], None]
+"""Hears of the step's number and of its metrics, all by name."""
+SHOWN = ("reward", "reward_std", "loss", "learning_rate", "entropy", "grad_norm", "completions/mean_length")
+"""Of TRL's metrics of a step: those that are told on the way."""
+
+
+def step_teller(on_step: OnStep, shown: Sequence[str]) -> Any:
+    """A trainer's callback that tells `on_step` of the `shown` metrics of every step."""
+    from transformers import TrainerCallback
+
+    class Teller(TrainerCallback):
+        def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
+            del args, control
+            told = {name.rpartition("/")[2]: float(logs[name]) for name in shown if name in (logs or {})}
+            if told:
+                on_step({"step": float(state.global_step), **told})
+
+    return Teller()
+
+
 def _trl_reward(problems: Sequence[ProblemT], reward: Reward[ProblemT], stop_ids: frozenset[int]) -> Callable[..., Any]:
     """The reward in TRL's calling convention: a completion that was cut before a stop token earns 0."""
 
@@ -138,11 +158,13 @@ def train_grpo(
     problems: Sequence[ProblemT],
     reward: Reward[ProblemT],
     hyper: GRPOHyperparameters | None = None,
+    on_step: OnStep = lambda _: None,
 ) -> TrainingLog:
     """Train `model` in place on its own completions of `prompts`; `problems[i]` is what `reward` grades the completions
     of prompt i by.
 
-    The prompts are used as given (apply a chat template before); needs the optional extra `train`.
+    The prompts are used as given (apply a chat template before); `on_step` hears of every step's metrics. Needs the
+    optional extra `train`.
     """
     from datasets import Dataset
     from trl import GRPOTrainer
@@ -159,6 +181,7 @@ def train_grpo(
             args=_trl_config(hyper, scratch, on_cpu=model.device.type == "cpu"),
             train_dataset=Dataset.from_dict({"prompt": list(prompts), "problem_index": list(range(len(prompts)))}),
             processing_class=tokenizer,
+            callbacks=[step_teller(on_step, SHOWN)],
         )
         trainer.train()
     model.eval()

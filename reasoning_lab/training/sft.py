@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from reasoning_lab.training.grpo import TrainingLog
+from reasoning_lab.training.grpo import OnStep, TrainingLog, step_teller
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -74,10 +74,11 @@ def train_sft(
     prompts: Sequence[str],
     completions: Sequence[str],
     hyper: SFTHyperparameters | None = None,
+    on_step: OnStep = lambda _: None,
 ) -> TrainingLog:
     """Train `model` in place to write `completions[i]` and an end-of-text token after `prompts[i]`.
 
-    Needs the optional extra `train`.
+    `on_step` hears of every step's metrics. Needs the optional extra `train`.
     """
     from datasets import Dataset
     from trl import SFTTrainer
@@ -91,6 +92,7 @@ def train_sft(
             args=_trl_config(hyper, scratch, on_cpu=model.device.type == "cpu"),
             train_dataset=Dataset.from_dict({"prompt": list(prompts), "completion": list(completions)}),
             processing_class=tokenizer,
+            callbacks=[step_teller(on_step, ("loss", "learning_rate", "grad_norm"))],
         )
         trainer.train()
     model.eval()

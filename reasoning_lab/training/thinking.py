@@ -7,8 +7,9 @@ verdict.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,9 @@ from reasoning_lab.training.sft import SFTHyperparameters, train_sft
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
+Tell = Callable[[str, Mapping[str, float]], None]
 
 
 @dataclass(frozen=True)
@@ -65,20 +69,22 @@ def train_thinking(
     reward: Reward[Problem],
     right: Sequence[tuple[str, str]],
     hyper: ThinkingHyperparameters,
+    tell: Tell = lambda *_: None,
 ) -> dict[str, list[float]]:
     """Train `model` in place; the mean loss of each fine-tuning step and the mean reward of each GRPO step.
 
     Arguments: `prompts` maps problem ids to rendered prompts; `right` are (problem id, correct answer) pairs of
-    the cold start, empty for GRPO alone.
+    the cold start, empty for GRPO alone; `tell` hears of every step: of what, and its metrics by name.
     """
     losses: list[float] = []
     if right:
         pairs = [(prompts[problem], text) for problem, text in right]
-        log = train_sft(model, tokenizer, [p for p, _ in pairs], [text for _, text in pairs], hyper.sft)
+        told = partial(tell, "sft")
+        log = train_sft(model, tokenizer, [p for p, _ in pairs], [text for _, text in pairs], hyper.sft, told)
         losses = log.column("loss")
     asked = [prompts[problem.id] for problem in problems]
-    rewards = train_grpo(model, tokenizer, asked, problems, reward, hyper.grpo).column("reward")
-    return {"loss": losses, "reward": rewards}
+    log = train_grpo(model, tokenizer, asked, problems, reward, hyper.grpo, partial(tell, "grpo"))
+    return {"loss": losses, "reward": log.column("reward")}
 
 
 def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path, dtype: torch.dtype) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from reasoning_lab.artifacts.store import RunLog
+from reasoning_lab.artifacts.runlog import RunLog
 from reasoning_lab.artifacts.trajectories import Trajectories
 from reasoning_lab.benchmark.arithmetic import Arithmetic
 from reasoning_lab.records import ChainState

@@ -1,6 +1,7 @@
 """Every option of every group composes and builds; every mistake is one message; nothing hostile is built."""
 
 import dataclasses
+import math
 import re
 from pathlib import Path
 
@@ -78,12 +79,38 @@ def test_every_set_of_arms_composes_and_builds(composer: Composer, option: str) 
 @pytest.mark.parametrize("option", options("sweep", LAUNCHERS))
 @pytest.mark.parametrize("launcher", options("hydra/launcher", LAUNCHERS))
 def test_every_sweep_composes_under_every_launcher(composer: Composer, option: str, launcher: str) -> None:
+    if is_study(option):
+        pytest.importorskip("hydra_plugins.hydra_optuna_sweeper")
     master = composer.compose([f"sweep={option}", f"hydra/launcher={launcher}"], multirun=True)
     cells = composer.cells(master)
     built = [build(cell.config) for cell in cells]
-    assert len(built) > 1
+    assert (len(built) > 1) != is_study(option)
     assert build(cells[-1].config) == built[-1]
-    assert len({str(canonical_form([one.sampler, one.taxonomy])) for one in built}) == len(built)
+    told = [str(canonical_form([one.sampler, one.taxonomy, one.steering, one.seed])) for one in built]
+    assert len(set(told)) == len(built), "no two cells are one"
+
+
+def is_study(option: str) -> bool:
+    """Whether a sweeper chooses its cells as it goes, so that one stands for all."""
+    text = (LAUNCHERS / "sweep" / f"{option}.yaml").read_text()
+    return "override /hydra/sweeper: optuna" in text
+
+
+@pytest.mark.parametrize("option", [option for option in options("sweep", LAUNCHERS) if not is_study(option)])
+def test_a_sweeps_file_and_the_readme_tell_its_cells(composer: Composer, option: str) -> None:
+    head = (LAUNCHERS / "sweep" / f"{option}.yaml").read_text().split("defaults:")[0]
+    n = len(composer.cells(composer.compose([f"sweep={option}"], multirun=True)))
+    told = re.search(r"((?:\d+ x )*\d+) cells", head)
+    assert told is not None and math.prod(map(int, told[1].split(" x "))) == n and "Cost: " in head
+    row = re.search(rf"^\| `{option}` \|.*\| (\d+) \|", (LAUNCHERS / "README.md").read_text(), re.MULTILINE)
+    assert row is not None and int(row[1]) == n
+
+
+def test_the_study_asks_the_same_trials_again_and_maximises_the_metric(composer: Composer) -> None:
+    pytest.importorskip("hydra_plugins.hydra_optuna_sweeper")
+    sweeper = composer.compose(["sweep=power_study"], multirun=True).hydra.sweeper
+    assert (sweeper.direction, sweeper.sampler.seed, sweeper.n_jobs) == ("maximize", 0, 1)
+    assert experiment(composer, "arms=power", "metric=accuracy").metric == "accuracy"
 
 
 TARGETED = [pair for pair in menu(*GROUPS) if pair[0] not in ("arms", "experiment")]
@@ -352,9 +379,15 @@ HOSTILE = [
     "hydra.sweep.dir=/tmp/elsewhere",
     "hydra.sweep.subdir=../../elsewhere",
     "+hydra.job.env_set={LD_PRELOAD:evil.so}",
+    "hydra.job.chdir=true",
     "title='${oc.env:WANDB_API_KEY}'",
     "title='${oc.env:AWS_SECRET_ACCESS_KEY,none}'",
 ]
+
+
+def test_a_run_does_not_change_its_folder(composer: Composer) -> None:
+    assert "hydra.job.chdir=True: relative paths" in message(composer, "hydra.job.chdir=true")
+    composer.compose(["hydra.job.chdir=false"])
 
 
 @pytest.mark.parametrize("override", HOSTILE)

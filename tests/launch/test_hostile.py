@@ -96,7 +96,8 @@ LOGGING = {  # name: (handlers, formatters and so on of hydra.job_logging, word 
         "{handlers: {e: '${oc.decode:\"{\\\"()\\\": os.system, command: touch CANARY}\"}'}}", "hydra.job_logging"
     ),
     "handler decoded with the run's folder in it": (
-        "{handlers: {e: \"${oc.decode:'{class: evilpkg.Handler, x: ${hydra.runtime.output_dir}}'}\"}}", "evilpkg.Handler"
+        "{handlers: {e: \"${oc.decode:'{class: evilpkg.Handler, x: ${hydra.runtime.output_dir}}'}\"}}",
+        "class=evilpkg.Handler",
     ),
     "stream by interpolation": (
         "{handlers: {console: {stream: '${n}'}}}\nn: ext://os.environ", "stream=ext://os.environ"

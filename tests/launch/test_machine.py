@@ -13,7 +13,7 @@ from reasoning_lab.launch.machine import check_machine, may_measure, slurm_fault
 from reasoning_lab.launch.typed import build
 
 COMPOSER = Composer()
-SLURM = {"_target_": "reasoning_lab.launch.launchers.Slurm"}
+SLURM = {"_target_": "reasoning_lab.launch.launchers.SlurmLauncher"}
 ARM = ["arms=single"]
 
 
@@ -93,7 +93,7 @@ def test_cuda_is_asked_of_the_machine_that_works() -> None:
     check_machine(experiment, SLURM)
     check_machine(experiment, is_dry=True)
     with pytest.raises(ConfigError, match="no CUDA device"):
-        check_machine(experiment, {"_target_": "reasoning_lab.launch.launchers.Local"})
+        check_machine(experiment, {"_target_": "reasoning_lab.launch.launchers.LocalLauncher"})
 
 
 def test_a_folder_is_a_model_only_with_its_config_and_weights(nothing_here: Path) -> None:

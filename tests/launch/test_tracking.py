@@ -3,75 +3,21 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from reasoning_lab.launch import tracking
-from reasoning_lab.launch.tracking import RunInfo, Tracker, has_key, resolve_mode
-from tests.command import environment
+from reasoning_lab.launch.tracking.log import MOST_ROWS, Tracker
+from reasoning_lab.launch.tracking.mirror import LOG
+from reasoning_lab.launch.tracking.mode import has_key, resolve_mode
 from tests.launch.fake_wandb import fake_wandb
+from tests.launch.tracked import EXAMPLE_LINES, INFO, KEY, clean, events, example, files_with
+from tests.launch.wandb_records import history, items, of_kind, offline_run, summary
 
-INFO = RunInfo("lab", None, "power_grid/now", "report", "now/3", {"sampler": {"alpha": 4.0}, "arms": ["base", "power"]})
-KEY = "feedface" * 5
-
-
-def events(folder: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (folder / tracking.LOG).read_text().splitlines()]
-
-
-def inspect(folder: Path) -> list[dict[str, Any]]:
-    """Records of the only offline run below a folder."""
-    (run,) = folder.glob("wandb/offline-run-*")
-    wandb = Path(sys.executable).with_name("wandb")
-    done = subprocess.run([wandb, "leet", "inspect", "--json", run], capture_output=True, text=True, check=True)
-    return [json.loads(line) for line in done.stdout.splitlines()]
-
-
-def logged(records: list[dict[str, Any]]) -> dict[int, dict[str, Any]]:
-    """History by W&B step."""
-    found = [record["history"] for record in records if record["type"] == "history"]
-    return {entry["step"]["num"]: entry["item"] for entry in found}
-
-
-@pytest.fixture
-def clean(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """No W&B settings, keys or netrc; a folder."""
-    home = tmp_path / "home"
-    home.mkdir()
-    kept = environment(home)
-    for name in list(os.environ):
-        if name not in kept:
-            monkeypatch.delenv(name)
-    for name in ("HOME", "PYTHONPATH"):
-        monkeypatch.setenv(name, kept[name])
-    return tmp_path
-
-
-def example(tracker: Tracker, folder: Path) -> None:
-    """One of everything."""
-    import struct
-    import zlib
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-    pixel = chunk(b"IHDR", struct.pack(">IIBBBBB", 1, 1, 8, 0, 0, 0, 0)) + chunk(b"IDAT", zlib.compress(b"\0\0"))
-    (folder / "plot.png").write_bytes(b"\x89PNG\r\n\x1a\n" + pixel + chunk(b"IEND", b""))
-    tracker.log({"accuracy/power": 0.25}, step=0)
-    tracker.log({"accuracy/power": 0.5}, step=1)
-    tracker.table("samples", ["problem", "text", "n"], [["p1", "The answer is 3.", 1], ["p2", ["a", "list"], None]])
-    tracker.images({"plot": folder / "plot.png"})
-    tracker.summary({"accuracy/power": 0.5, "accuracy/power/low": 0.4})
-    tracker.link("page", folder / "report" / "index.html")
+__all__ = ["clean"]
 
 
 # -- which mode --------------------------------------------------------------------------------------------------------
@@ -116,8 +62,7 @@ def test_a_key_in_netrc_counts_for_its_own_host_only(tmp_path: Path) -> None:
 def test_the_local_log_holds_everything(tmp_path: Path) -> None:
     with Tracker(tmp_path, INFO) as tracker:
         example(tracker, tmp_path)
-    kinds = [event["kind"] for event in events(tmp_path)]
-    assert kinds == ["start", "log", "log", "table", "images", "summary", "summary", "finish"]
+    assert [event["kind"] for event in events(tmp_path)] == EXAMPLE_LINES
     assert json.loads((tmp_path / "summary.json").read_text())["accuracy/power"] == 0.5
     assert events(tmp_path)[-1]["failed"] is False
     assert not (tmp_path / "wandb").exists()
@@ -138,9 +83,9 @@ def test_steps_only_grow(tmp_path: Path) -> None:
 
 def test_long_tables_are_capped_and_say_how_long_they_were(tmp_path: Path) -> None:
     with Tracker(tmp_path) as tracker:
-        tracker.table("samples", ["i"], [[i] for i in range(tracking.MOST_ROWS + 7)])
+        tracker.table("samples", ["i"], [[i] for i in range(MOST_ROWS + 7)])
     (event,) = [event for event in events(tmp_path) if event["kind"] == "table"]
-    assert (len(event["rows"]), event["n"]) == (tracking.MOST_ROWS, tracking.MOST_ROWS + 7)
+    assert (len(event["rows"]), event["n"]) == (MOST_ROWS, MOST_ROWS + 7)
 
 
 def test_a_restarted_job_keeps_its_id(tmp_path: Path) -> None:
@@ -154,33 +99,66 @@ def test_a_restarted_job_keeps_its_id(tmp_path: Path) -> None:
 # -- W&B ---------------------------------------------------------------------------------------------------------------
 
 
-def test_an_offline_run_has_group_config_history_tables_images_and_summary(clean: Path) -> None:
-    with Tracker(clean, INFO, "offline") as tracker:
-        example(tracker, clean)
-    records = inspect(clean)
-    (run,) = [record["run"] for record in records if record["type"] == "run"]
-    assert (run["project"], run["run_group"], run["job_type"]) == ("lab", "power_grid/now", "report")
-    assert (run["display_name"], run["run_id"]) == ("now/3", (clean / "wandb_id").read_text())
-    assert run["config"]["update"]["sampler"] == {"alpha": 4}
-    history = logged(records)
-    assert [history[step]["accuracy/power"] for step in (0, 1)] == [0.25, 0.5]
-    assert any("samples" in str(item) and "table-file" in str(item) for item in history.values())
-    assert any("image-file" in str(item) for item in history.values())
-    summary = {key: value for r in records if r["type"] == "summary" for key, value in r["summary"]["update"].items()}
-    assert summary["accuracy/power/low"] == 0.4
-    assert [record["exit"].get("exit_code", 0) for record in records if record["type"] == "exit"] == [0]
+def test_what_an_offline_run_holds_field_by_field(clean: Path) -> None:
+    """Of a job that holds 300 MB, so that its memory can't be its mirror's."""
+    code = f"""
+from pathlib import Path
+from tests.launch.tracked import INFO, example
+from reasoning_lab.launch.tracking.log import Tracker
+held = bytearray(300_000_000)
+for at in range(0, len(held), 4096):
+    held[at] = 1
+with Tracker(Path({str(clean)!r}), INFO, "offline") as tracker:
+    example(tracker, Path({str(clean)!r}))
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])
+    found = offline_run(clean)
+    (run,) = of_kind(found, "run")
+    assert (run.project, run.run_group, run.job_type) == ("lab", "power_grid/now", "report")
+    assert (run.display_name, run.run_id) == (INFO.name, (clean / "wandb_id").read_text())
+    assert (list(run.tags), run.notes, run.git.commit) == (["embedded", "mine"], "a note", "c0ffee")
+    config = items(run.config.update)
+    assert config["sampler"] == {"alpha": 4.0}
+    assert config["choice/sampler"] == "power"
+
+    environment = of_kind(found, "environment")[0]
+    assert (environment.program, list(environment.args)) == ("reasoning-lab", ["sampler.alpha=4"])
+    assert environment.git.commit == "c0ffee"
+    assert "tracking" not in environment.code_path, "the mirror is not the run's program"
+    shown = [{pair.key: float(pair.value_json) for pair in each.item} for each in of_kind(found, "stats")]
+    assert max(each.get("proc.memory.rssMB", 0) for each in shown) > 300
+
+    axes = {metric.name: metric.step_metric for metric in of_kind(found, "metric")}
+    assert axes["accuracy/power"] == "graded/power"
+    points = history(found)
+    written = [event["kind"] for event in events(clean)]
+    assert [points[written.index("log") + n]["accuracy/power"] for n in (0, 1)] == [0.25, 0.5]
+    assert [points[written.index("log") + n]["graded/power"] for n in (0, 1)] == [4, 8]
+    assert points[written.index("table")]["samples._type"] == "table-file"
+    assert points[written.index("images")]["plot._type"] == "image-file"
+    told = summary(found)
+    assert told["accuracy/power/low"] == 0.4
+    assert told["path/page"].endswith("report/index.html")
+
+    made, used = (each for each in of_kind(found, "artifact") if each.type == "completions")
+    assert (made.name, made.use_after_commit, used.use_after_commit) == ("completions-embedded-power", False, True)
+    assert json.loads(made.metadata)["key"] == "ab" * 32
+    assert "ab" * 6 in list(made.aliases)
+    (entry,) = made.manifest.contents
+    assert (entry.ref, entry.digest) == (f"reasoning-lab://completions/{'ab' * 32}",) * 2
+    assert [each.exit_code for each in of_kind(found, "exit")] == [0]
 
 
 def test_a_finished_run_is_repeated_under_the_same_id_and_steps(clean: Path) -> None:
     with Tracker(clean, INFO) as tracker:
         example(tracker, clean)
-    torn = (clean / tracking.LOG).read_text().replace('{"kind": "table"', '{"kind": "tab\n{"kind": "table"')
-    (clean / tracking.LOG).write_text(torn)
+    torn = (clean / LOG).read_text().replace('{"kind": "table"', '{"kind": "tab\n{"kind": "table"')
+    (clean / LOG).write_text(torn)
     command = [sys.executable, "-m", "reasoning_lab.launch.tracking", str(clean), "--mode", "offline"]
     subprocess.run(command, check=True, timeout=120)
-    records = inspect(clean)
-    assert logged(records)[1]["accuracy/power"] == 0.5
-    assert {r["run"]["run_id"] for r in records if r["type"] == "run"} == {(clean / "wandb_id").read_text()}
+    found = offline_run(clean)
+    assert [point["accuracy/power"] for point in history(found).values() if "accuracy/power" in point] == [0.25, 0.5]
+    assert {run.run_id for run in of_kind(found, "run")} == {(clean / "wandb_id").read_text()}
 
 
 def test_without_wandb_there_is_the_local_log(
@@ -191,89 +169,28 @@ def test_without_wandb_there_is_the_local_log(
     monkeypatch.setenv("PYTHONPATH", f"{clean / 'broken'}")
     with Tracker(clean / "run", INFO, "offline") as tracker:
         tracker.log({"x": 1})
-    assert "W&B: not installed" in capfd.readouterr().err
+    text = capfd.readouterr().err
+    assert "W&B: not installed" in text
+    assert f"the local log is whole: {clean / 'run' / LOG}" in text
     assert [event["kind"] for event in events(clean / "run")] == ["start", "log", "finish"]
 
 
-@contextmanager
-def server(answer: bytes | None) -> Iterator[str]:
-    """A server that gives every caller the same answer, or none and keeps the line open."""
-    listener = socket.create_server(("127.0.0.1", 0))
-    held = []
-
-    def serve() -> None:
-        while True:
-            try:
-                line, _ = listener.accept()
-            except OSError:
-                return
-            held.append(line)
-            if answer is not None:
-                line.sendall(answer)
-                line.close()
-
-    threading.Thread(target=serve, daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-    finally:
-        listener.close()
-        for line in held:
-            line.close()
-
-
-def test_an_online_run_reaches_its_server(clean: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with fake_wandb() as (url, seen):
-        monkeypatch.setenv("WANDB_BASE_URL", url)
-        monkeypatch.setenv("WANDB_API_KEY", KEY)
-        with Tracker(clean, INFO, "online") as tracker:
-            tracker.log({"accuracy/power": 0.25})
-            tracker.summary({"accuracy/power": 0.25})
-    sent = b"\n".join(seen)
-    assert b"accuracy/power" in sent
-    assert b"power_grid/now" in sent
-    assert (clean / "wandb_id").read_bytes() in sent
-    assert not [file for file in clean.rglob("*") if file.is_file() and KEY.encode() in file.read_bytes()]
-
-
-@pytest.mark.parametrize(
-    "answer",
-    [None, b"HTTP/1.1 429 Slow down\r\nContent-Length: 0\r\n\r\n", b"HTTP/1.1 503 Down\r\nContent-Length: 0\r\n\r\n"],
-    ids=["hanging", "429", "503"],
-)
-def test_a_server_that_does_not_serve_leaves_the_run_offline(
-    clean: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], answer: bytes | None
-) -> None:
-    with server(answer) as url:
-        monkeypatch.setenv("WANDB_BASE_URL", url)
-        monkeypatch.setenv("WANDB_API_KEY", KEY)
-        started = time.monotonic()
-        with Tracker(clean, INFO, "online") as tracker:
-            example(tracker, clean)
-            worked = time.monotonic() - started
-            while not list(clean.glob("wandb/offline-run-*")) and time.monotonic() - started < 60:
-                time.sleep(0.1)
-        text = capfd.readouterr().err
-    assert worked < 1, "logging waits for nobody"
-    assert "can't be reached" in text
-    assert KEY not in text
-    assert logged(inspect(clean))[0]["accuracy/power"] == 0.25
-    assert not [file for file in clean.rglob("*") if file.is_file() and KEY.encode() in file.read_bytes()]
-
-
-def test_a_server_that_speaks_no_wandb_delays_the_end_by_ten_seconds_at_most(
+def test_an_online_run_reaches_its_server_whole(
     clean: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    with server(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nno") as url:
-        monkeypatch.setenv("WANDB_BASE_URL", url)
+    with fake_wandb() as server:
+        monkeypatch.setenv("WANDB_BASE_URL", server.url)
         monkeypatch.setenv("WANDB_API_KEY", KEY)
-        started = time.monotonic()
         with Tracker(clean, INFO, "online") as tracker:
             example(tracker, clean)
-        assert time.monotonic() - started < tracking.FINISH_SECONDS + 3
-    assert events(clean)[-1]["kind"] == "finish"
-    text = capfd.readouterr().err
-    assert "W&B:" in text
-    assert KEY not in text
+    assert server.is_complete
+    assert [point["accuracy/power"] for point in server.history.values() if "accuracy/power" in point] == [0.25, 0.5]
+    (given,) = {told["name"] for name, told in server.queries if name == "UpsertBucket"}
+    assert given == (clean / "wandb_id").read_text()
+    assert {name for name, _ in server.queries} >= {"CommitArtifact", "UseArtifact", "CreateRunFiles"}
+    assert not list(clean.glob("wandb/offline-run-*")), "what is whole at the server needs no copy"
+    assert capfd.readouterr().err == ""
+    assert not files_with(KEY, clean)
 
 
 def test_a_mirror_that_is_killed_costs_nothing(clean: Path) -> None:
@@ -281,12 +198,12 @@ def test_a_mirror_that_is_killed_costs_nothing(clean: Path) -> None:
         assert tracker._mirror is not None
         os.killpg(tracker._mirror.pid, signal.SIGKILL)
         example(tracker, clean)
-    assert len(events(clean)) == 8
+    assert [event["kind"] for event in events(clean)] == EXAMPLE_LINES
 
 
 def test_a_mirror_whose_run_is_killed_ends_by_itself(clean: Path) -> None:
     code = (
-        "import os, sys, pathlib; from reasoning_lab.launch.tracking import *\n"
+        "import os, sys, pathlib; from reasoning_lab.launch.tracking.log import Tracker, RunInfo\n"
         "info = RunInfo('lab', None, None, 'report', 'n', {})\n"
         f"t = Tracker(pathlib.Path({str(clean)!r}), info, 'offline').__enter__()\n"
         "t.log({'x': 1}); print(t._mirror.pid, flush=True); os.kill(os.getpid(), 9)"
@@ -298,6 +215,6 @@ def test_a_mirror_whose_run_is_killed_ends_by_itself(clean: Path) -> None:
             break
         time.sleep(0.1)
     assert not Path(f"/proc/{mirror}").exists()
-    records = inspect(clean)
-    assert logged(records)[0]["x"] == 1
-    assert [record["exit"]["exit_code"] for record in records if record["type"] == "exit"] == [1]
+    found = offline_run(clean)
+    assert history(found)[1]["x"] == 1
+    assert [each.exit_code for each in of_kind(found, "exit")] == [1]

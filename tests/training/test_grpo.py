@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -42,7 +43,11 @@ def test_a_few_steps_train_the_shipped_base_with_the_exact_answer_reward() -> No
     model, tokenizer = load_trained(BASE)
     before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
     problems = stage_problems("grpo", 32, PairHyperparameters())
-    log = train_grpo(model, tokenizer, [p.text for p in problems], problems, exact_answer, TINY)
+    told: list[Mapping[str, float]] = []
+    log = train_grpo(model, tokenizer, [p.text for p in problems], problems, exact_answer, TINY, told.append)
+    assert [(each["step"], each["reward"]) for each in told if "reward" in each] == list(
+        enumerate(log.column("reward"), start=1)
+    ), "every step is told, as it is done"
     rewards = log.column("reward")
     assert len(rewards) == TINY.steps
     assert all(0.0 <= reward <= 1.0 for reward in rewards)

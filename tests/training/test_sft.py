@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,9 @@ def test_the_model_takes_up_the_style_of_the_completions() -> None:
     prompts = [problem.text for problem in problems]
     completions = [response(rng, Grammar(), problem, "V") for problem in problems]
     before = probability_of_planning(model, tokenizer, prompts[0])
-    log = train_sft(model, tokenizer, prompts, completions, SFTHyperparameters(epochs=2.0, batch=16, warmup=2))
+    hyper, told = SFTHyperparameters(epochs=2.0, batch=16, warmup=2), list[Mapping[str, float]]()
+    log = train_sft(model, tokenizer, prompts, completions, hyper, told.append)
+    assert [each["loss"] for each in told if "loss" in each] == log.column("loss")
     assert len(log.column("loss")) == 16
     assert before < 0.45
     assert probability_of_planning(model, tokenizer, prompts[0]) > 0.6

@@ -2,10 +2,10 @@
 
 import hashlib
 import json
-import os
-import uuid
 from pathlib import Path
 from typing import Any
+
+from reasoning_lab.disk import told, write_whole
 
 
 def json_sha256(value: object) -> str:
@@ -21,27 +21,26 @@ class ReplyCache:
 
     def get(self, request: dict[str, Any]) -> dict[str, Any] | None:
         """The reply to `request` (plain data), or None; a file that is torn, altered or of another request is as if
-        it weren't there."""
+        it weren't there. DiskError where it can't be read: to ask again may cost."""
+        file = self._file(request)
         try:
-            entry = json.loads(self._file(request).read_bytes())
-        except (OSError, ValueError, RecursionError):
+            with told(file):
+                entry = json.loads(file.read_bytes())
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError, ValueError, RecursionError):
             return None
-        if not isinstance(entry, dict) or entry.get("request") != request or not isinstance(entry.get("reply"), dict):
-            return None
-        return entry["reply"] if entry.get("sha256") == json_sha256(entry["reply"]) else None
+        reply = entry.get("reply") if isinstance(entry, dict) else None
+        return reply if isinstance(reply, dict) and entry == _entry(request, reply) else None
 
     def put(self, request: dict[str, Any], reply: dict[str, Any]) -> None:
-        """Keep a reply (plain data)."""
-        file = self._file(request)
-        file.parent.mkdir(parents=True, exist_ok=True)
-        partial = file.with_name(f"{file.name}.{uuid.uuid4().hex[:8]}.partial")
-        entry = {"request": request, "reply": reply, "sha256": json_sha256(reply)}
-        try:
-            partial.write_text(json.dumps(entry, sort_keys=True), encoding="utf-8")
-            os.replace(partial, file)
-        finally:
-            partial.unlink(missing_ok=True)
+        """Keep a reply (plain data). DiskError where it can't be kept: it may have been paid for."""
+        entry = json.dumps(_entry(request, reply), sort_keys=True)
+        write_whole(self._file(request), entry.encode(), partials=self.folder)
 
     def _file(self, request: dict[str, Any]) -> Path:
         name = json_sha256(request)
         return self.folder / name[:2] / f"{name}.json"
+
+
+def _entry(request: dict[str, Any], reply: dict[str, Any]) -> dict[str, Any]:
+    """What is kept; the hash binds the reply to the request, so that no other's can stand in its place."""
+    return {"request": request, "reply": reply, "sha256": json_sha256([request, reply])}

@@ -84,7 +84,8 @@ def convergences(report: Report) -> list[Convergence]:
 
 def studied_convergence(report: Report) -> Convergence | None:
     """Of the studied arm; None where it has no chains."""
-    return next((each for each in convergences(report) if each.name == report.studied), None)
+    arms = (arm for arm in report.arms if arm.states and arm.name == report.studied)
+    return next((_convergence(arm, report.seed) for arm in arms), None)
 
 
 def _convergence(arm: ArmResult, seed: int) -> Convergence:

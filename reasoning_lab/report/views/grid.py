@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from math import isfinite
 
-from reasoning_lab.report.views.sweep import Metrics, SweepCell, SweepTable, in_order, set_words, swept_keys
+from reasoning_lab.report.views.sweep import Metrics, SweepCell, SweepInfo, SweepTable, in_order, set_words, swept_keys
 from reasoning_lab.report.words import decimal, natural_key
 
 LAYER, SIZE = "taxonomy.layer", "taxonomy.n_clusters"
@@ -75,14 +75,13 @@ def grid_of(cells: list[SweepCell], elbows: Mapping[str, float], rule: str) -> G
     """The scores of a sweep's cells."""
     scores: dict[Place, list[float]] = {}
     for cell in grid_order(cells)[1]:
-        if isfinite(score := cell[1].get(SCORE, float("nan"))):
+        if isfinite(score := cell.metrics.get(SCORE, float("nan"))):
             scores.setdefault(_place(cell), []).append(score)
     return Grid(scores, elbows, rule.rstrip("."))
 
 
 def _place(cell: SweepCell) -> Place:
-    overrides, _ = cell
-    return str(overrides.get(LAYER, "default")), str(overrides.get(SIZE, "default"))
+    return str(cell.overrides.get(LAYER, "default")), str(cell.overrides.get(SIZE, "default"))
 
 
 def grid_order(cells: list[SweepCell]) -> tuple[list[str], list[SweepCell]]:
@@ -91,15 +90,17 @@ def grid_order(cells: list[SweepCell]) -> tuple[list[str], list[SweepCell]]:
     return keys, in_order(cells, keys)
 
 
-def grid_sweep(cells: list[SweepCell], grid: Grid, title: str) -> SweepTable:
+def grid_sweep(cells: list[SweepCell], grid: Grid, info: SweepInfo) -> SweepTable:
     """The table of a sweep with stage=taxonomy."""
     keys, cells = grid_order(cells)
-    shown = [name for name in GRID_METRICS if any(name in metrics for _, metrics in cells)]
+    shown = [name for name in GRID_METRICS if any(name in cell.metrics for cell in cells)]
     header = (*keys, *(GRID_METRICS[name] for name in shown), "")
-    body = [(*set_words(cell[0], keys), *_numbers(cell[1], shown), _marks(_place(cell), grid)) for cell in cells]
+    body = [
+        (*set_words(cell.overrides, keys), *_numbers(cell.metrics, shown), _marks(_place(cell), grid)) for cell in cells
+    ]
     layer, size = grid.best
     best = f"Best cell: layer {layer}, {size} clusters, {grid.mean(grid.best):.3f}."
-    return SweepTable(title, keys, cells, header, body, f"Elbow: {grid.rule}. {best} {GRID_NOTE}")
+    return SweepTable(info, keys, cells, header, body, f"Elbow: {grid.rule}. {best} {GRID_NOTE}")
 
 
 def _numbers(metrics: Metrics, shown: list[str]) -> list[str]:

@@ -17,8 +17,8 @@ from reasoning_lab.model_pair.residual import Decoder
 from reasoning_lab.records import Record
 from reasoning_lab.steering.vectors.examples import LabelledTrace, Sentence, usable_sentences
 
-Progress = Callable[[str, int, int], None]
-"""Hears of a phase's name, and how much of it is done, of how much."""
+Progress = Callable[..., None]
+"""Hears of a phase's name, how much of it is done, of how much, and in training, as a fourth, of losses by name."""
 
 FORMAT = "reasoning_lab steering vectors 1"
 

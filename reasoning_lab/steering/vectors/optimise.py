@@ -360,9 +360,18 @@ def train_table(
     total = max(course.n_steps for course in courses)
     while active := [course for course in courses if course.active]:
         _step(decoder, streams, packed, active, rows, fixed)
-        _evaluate(decoder, streams, packed, [course for course in active if course.due], rows, fixed)
-        on_progress(name, active[0].done, total)
+        due = [course for course in active if course.due]
+        _evaluate(decoder, streams, packed, due, rows, fixed)
+        on_progress(name, active[0].done, total, _losses(courses) if due else {})
     return [_trained(course) for course in courses]
+
+
+def _losses(courses: Sequence[_Training]) -> dict[str, float]:
+    """Means over the vectors of their newest losses, train and held out [nats per token]."""
+    train = [float(course.train_losses[-1]) for course in courses if course.train_losses]
+    heldout = [course.heldout_losses[-1][1] for course in courses if course.heldout_losses]
+    named = {"train_loss": train, "heldout_loss": heldout}
+    return {name: sum(losses) / len(losses) for name, losses in named.items() if losses}
 
 
 def _table(courses: Sequence[_Training], rows: int) -> Tensor:

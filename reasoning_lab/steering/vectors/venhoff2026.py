@@ -256,8 +256,8 @@ class _Run:
             order = self._order(epoch)
             for first in range(0, len(order), size):
                 self._step(order[first : first + size])
-            on_progress("epochs", epoch + 1, self.method.epochs)
             now = self._moment()
+            on_progress("epochs", epoch + 1, self.method.epochs, {"heldout_loss": now.loss})
             best, waited = (now, 0) if now.loss < best.loss else (best, waited + 1)
             if waited == self.method.patience:
                 break

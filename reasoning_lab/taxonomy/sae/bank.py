@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from reasoning_lab.taxonomy.clusterings import Fit
+from reasoning_lab.taxonomy.clusterings import Fit, OnEpoch
 from reasoning_lab.taxonomy.clusters import Normaliser, TopKClusters, unit
 from reasoning_lab.taxonomy.sae.definition import TopKHyperparameters, batch_orders, data_split, initial_encoder
 from reasoning_lab.taxonomy.sae.passes import Layout, Pass, SentenceBatch, TopK, bounded_variance
@@ -162,6 +162,7 @@ def fit_grid(
     sizes: Sequence[int],
     seeds: Sequence[int],
     problems: Int[Tensor, " m"] | None = None,
+    on_epoch: OnEpoch = lambda _: None,
 ) -> dict[Cell, Fit]:
     """Train an autoencoder for every layer, seed and size at once, on the raw activations of the same m sentences.
 
@@ -169,7 +170,8 @@ def fit_grid(
     batches depend on (seed, size) alone, an autoencoder that has stopped stands still, and one that has stopped in
     every group leaves the bank. Memory: the normalised activations once, and per latent and group some
     5 (2 d + batch size + rows of a validation chunk) numbers.
-    `problems` numbers each sentence's problem, none of which is on both sides of the validation split.
+    `problems` numbers each sentence's problem, none of which is on both sides of the validation split. `on_epoch` hears
+    of the losses after every epoch.
     Errors: those of TopKHyperparameters.check; ValueError for several seeds with problems, whose splits differ in size;
     FloatingPointError where a loss is no longer finite.
     """
@@ -185,7 +187,7 @@ def fit_grid(
     u = torch.stack([rows for _, rows in layers])
     cells = [[(layer, seed, n) for n in sizes] for layer in range(len(x)) for seed in seeds]
     courses = {cell: Course(sae) for group in cells for cell in group}
-    _train(sae, u, cells, courses, splits)
+    _train(sae, u, cells, courses, splits, on_epoch)
     return {
         cell: fit_of(sae, layers[cell[0]][0], u[cell[0]], p.weights, p.losses, p.validation_losses, p.best_epoch)
         for cell, p in courses.items()
@@ -194,7 +196,7 @@ def fit_grid(
 
 def _train(
     sae: TopKHyperparameters, u: Float[Tensor, "layer m d"], cells: list[list[Cell]], courses: dict[Cell, Course],
-    splits: Splits,
+    splits: Splits, on_epoch: OnEpoch,
 ) -> None:  # fmt: skip
     """Epochs until every cell has stopped; groups and sizes that are done leave the bank."""
     bank = _initial_bank(sae, u, cells)
@@ -209,12 +211,24 @@ def _train(
                 if courses[cell].note(losses[g][s], None if held_out is None else held_out[g][s]):
                     courses[cell].weights = tuple(w.clone() for w in bank.layout.weights(bank.flat[g], s))
                 bank.live[g, s] = not courses[cell].stopped
+        on_epoch({"epoch": epoch + 1.0, **_newest(courses)})
         if not bank.live.any():
             return
         groups, sizes = bank.live.any(1).nonzero()[:, 0], bank.live.any(0).nonzero()[:, 0]
         if len(groups) * len(sizes) < bank.live.numel():
             bank = bank.kept(groups, sizes)
             cells = [[cells[g][s] for s in sizes.tolist()] for g in groups.tolist()]
+
+
+def _newest(courses: dict[Cell, Course]) -> dict[str, float]:
+    """By number of latents, the newest losses: fraction of variance unexplained, in training and of the sentences held
+    out; means over layers and seeds."""
+    named: dict[str, list[float]] = {}
+    for (_, _, n), course in courses.items():
+        for name, losses in (("fvu", course.losses), ("fvu_validation", course.validation_losses)):
+            if losses:
+                named.setdefault(f"{name}_n{n}", []).append(losses[-1])
+    return {name: sum(losses) / len(losses) for name, losses in named.items()}
 
 
 def _initial_bank(sae: TopKHyperparameters, u: Float[Tensor, "layer m d"], cells: list[list[Cell]]) -> Bank:

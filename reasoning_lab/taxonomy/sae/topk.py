@@ -7,7 +7,7 @@ from typing import final
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from reasoning_lab.taxonomy.clusterings import Clustering, Fit
+from reasoning_lab.taxonomy.clusterings import Clustering, Fit, OnEpoch
 from reasoning_lab.taxonomy.sae.bank import fit_grid
 from reasoning_lab.taxonomy.sae.definition import TopKHyperparameters
 
@@ -32,7 +32,8 @@ class TopKSAE(TopKHyperparameters, Clustering):
         seed: int,
         device: str = "cpu",
         problems: Int[Tensor, " m"] | None = None,
+        on_epoch: OnEpoch = lambda _: None,
     ) -> dict[int, Fit]:
         """All sizes trained together on the device, see `bank.fit_grid`; the fits are on the host."""
-        fits = fit_grid(self, x.to(device)[None], mean.to(device)[None], sizes, [seed], problems)
+        fits = fit_grid(self, x.to(device)[None], mean.to(device)[None], sizes, [seed], problems, on_epoch)
         return {n: replace(fit, clusters=fit.clusters.to("cpu")) for (_, _, n), fit in fits.items()}

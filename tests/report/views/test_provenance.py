@@ -8,6 +8,7 @@ from reasoning_lab.report.pages.power import write_report
 from reasoning_lab.report.pages.sweep import write_sweep
 from reasoning_lab.report.pages.taxonomy import write_taxonomy
 from reasoning_lab.report.views.provenance import MOST_NAMES, provenance_dates, provenance_facts
+from reasoning_lab.report.views.sweep import SweepCell
 from tests.report import synthetic
 
 CPU = ("commit 0123456789ab", "python 3.11.7, torch 2.13", "engine transformers on cpu (X), 2 threads, 16 rows")
@@ -58,8 +59,8 @@ def test_every_page_has_it_and_dates_stand_on_pages_alone(tmp_path: Path) -> Non
     write_report(report, tmp_path / "power")
     view = TaxonomyView("TopK", "", (), {}, 0, (), GIVEN)
     write_taxonomy(view, tmp_path / "taxonomy")
-    write_sweep([({"seed": 1}, {"accuracy": 0.5, "accuracy_low": 0.4, "accuracy_high": 0.6})], tmp_path / "sweep",
-                provenance=GIVEN)  # fmt: skip
+    cell = SweepCell({"seed": 1}, {"accuracy": 0.5, "accuracy_low": 0.4, "accuracy_high": 0.6})
+    write_sweep([cell], tmp_path / "sweep", provenance=GIVEN)
     pages = {"power/index.html": "power/table.md", "taxonomy/taxonomy.html": "taxonomy/taxonomy.md",
              "sweep/sweep.html": "sweep/sweep.md"}  # fmt: skip
     for page, table in pages.items():

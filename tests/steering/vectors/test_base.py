@@ -379,6 +379,29 @@ def test_of_equal_losses_the_earliest_moment_is_kept():
     assert (loss, step, vector.tolist()) == (0.4, 1, [1.0, 1.0])
 
 
+def test_the_losses_of_evaluations_are_told_as_the_log_has_them():
+    decoder, streams, packed, examples = prepared()
+    told = []
+
+    def hear(phase, done, total, losses):
+        told.append((phase, done, total, losses))
+
+    with frozen(decoder):
+        found = train_table(
+            decoder, streams, packed, tasks_of(examples), start(), None, schedule(steps=6, eval_every=2), 0, "category",
+            hear,
+        )  # fmt: skip
+    assert [(phase, done, total) for phase, done, total, _ in told] == [("category", n, 6) for n in range(1, 7)]
+    for _, done, _, losses in told:
+        if done % 2:
+            assert losses == {}, "between two evaluations there is nothing new"
+            continue
+        heldout = [dict(each.heldout_losses)[done] for each in found]
+        assert losses["heldout_loss"] == pytest.approx(sum(heldout) / len(heldout))
+        train = [each.train_losses[done - 1] for each in found]
+        assert losses["train_loss"] == pytest.approx(sum(train) / len(train))
+
+
 def test_patience_ends_a_training():
     hopeless = train(steps=40, learning_rate=1e-12, min_delta=1e-6, patience=2)
     assert [len(found.train_losses) for found in hopeless] == [8, 8, 8]

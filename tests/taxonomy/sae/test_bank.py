@@ -1,5 +1,7 @@
 """The bank equals the plain trainer, whoever trains beside whom."""
 
+from collections.abc import Mapping
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -93,6 +95,16 @@ def test_every_step_of_the_bank_equals_the_solo_runs_in_float64() -> None:
     sae = TopKSAE(3, None, 10**6, 100, 100, "train", 0.0)
     for n, fit in sae.fit_bank(x, x.mean(0), SIZES, 0).items():
         equal(fit, fit_alone(sae, x, x.mean(0), n, 0), 1e-9)
+
+
+def test_every_epochs_losses_are_told_as_the_fits_hold_them() -> None:
+    x, _ = planted(100, 8, 4)
+    told: list[Mapping[str, float]] = []
+    fits = TopKSAE(3, None, 10**6, 6, 6, "validation", 0.2).fit_bank(x, x.mean(0), SIZES, 0, on_epoch=told.append)
+    assert [epoch["epoch"] for epoch in told] == [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]
+    for n, fit in fits.items():
+        assert [epoch[f"fvu_n{n}"] for epoch in told] == list(fit.losses)
+        assert [epoch[f"fvu_validation_n{n}"] for epoch in told] == list(fit.validation_losses)
 
 
 def test_float32_bank_stays_with_the_solo_runs() -> None:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from reasoning_lab.report.views.charts.kit import Chart, new_figure, render
 from reasoning_lab.report.views.grid import Grid
-from reasoning_lab.report.views.sweep import SweepTable, metric_interval
+from reasoning_lab.report.views.sweep import SEED, SweepTable, accuracy_over, points_of
 from reasoning_lab.report.views.theme import contrast
-from reasoning_lab.report.words import natural_key, visible
+from reasoning_lab.report.words import natural_key, percent, visible
 from reasoning_lab.statistics import Interval
 
 if TYPE_CHECKING:
@@ -25,22 +25,33 @@ WHITE, BLACK = "#fefefe", "#0b1a2a"
 
 
 def accuracy_heat(table: SweepTable) -> Chart | None:
-    """Accuracy over the two keys with most values; None where a single key was swept or no cell has an accuracy."""
-    if len(table.keys) < 2:
+    """Accuracy over the two keys with most values, seeds apart; None where fewer were swept or no cell has one."""
+    keys = [key for key in table.keys if key != SEED]
+    if len(keys) < 2:
         return None
-    column_key, row_key, *others = table.keys
+    column_key, row_key, *others = keys
     intervals: dict[tuple[str, str], list[Interval]] = {}
-    for overrides, metrics in table.cells:
-        if accuracy := metric_interval(metrics, "accuracy"):
-            place = (str(overrides.get(row_key)), str(overrides.get(column_key)))
-            intervals.setdefault(place, []).append(accuracy)
+    for point in points_of(table.cells):
+        if accuracy := accuracy_over(point):
+            overrides = point[0].overrides
+            intervals.setdefault((str(overrides.get(row_key)), str(overrides.get(column_key))), []).append(accuracy)
     if not intervals:
         return None
     shown = {place: (_mean(of_place), _accuracy_words(of_place)) for place, of_place in intervals.items()}
-    caption = f"Accuracy in percent ± half its 95 % interval, for {row_key} (rows) and {column_key} (columns)."
+    caption = f"Accuracy in percent with its 95 % interval, for {row_key} (rows) and {column_key} (columns)."
     caption += f" Cells average over {', '.join(others)}." if others else ""
-    alt = "; ".join(f"{row_key}={r}, {column_key}={c}: {words}" for (r, c), (_, words) in shown.items())
+    caption += _base_words(table)
+    alt = "; ".join(f"{row_key}={r}, {column_key}={c}: {' '.join(w.split())}" for (r, c), (_, w) in shown.items())
     return render("heatmap", "Accuracy over the sweep", caption, alt, lambda: _draw(shown, row_key, column_key, {}), {})
+
+
+def _base_words(table: SweepTable) -> str:
+    """The base arm beside the grid, where it is the same at every point."""
+    bases = {cell.base for cell in table.cells}
+    found = {accuracy_over(point, point[0].base) for point in points_of(table.cells) if point[0].base}
+    if len(bases) != 1 or len(found) != 1 or None in found:
+        return ""
+    return f" Base arm at every point: {percent(found.pop())}."
 
 
 def _mean(intervals: list[Interval]) -> float:
@@ -48,9 +59,9 @@ def _mean(intervals: list[Interval]) -> float:
 
 
 def _accuracy_words(intervals: list[Interval]) -> str:
-    """'64.5 ± 6.6', half the interval; of several runs their mean and number (no common interval is claimed)."""
+    """'64.5' above '[57.6, 70.8]'; of several points their mean and number (no common interval is claimed)."""
     mean, n = _mean(intervals), len(intervals)
-    return f"{mean:.1f} ± {100 * intervals[0].half:.1f}" if n == 1 else f"{mean:.1f}\nmean of {n}"
+    return percent(intervals[0]).replace(" ", "\n", 1) if n == 1 else f"{mean:.1f}\nmean of {n}"
 
 
 def score_heat(grid: Grid) -> Chart:

@@ -159,9 +159,9 @@ def models_of(experiment: Experiment) -> list[tuple[str, ModelSource]]:
     if experiment.stage in OF_ARMS:
         roles |= {arm.role for arm in experiment.arms.values()}
         is_steered = any(not isinstance(arm.steering, NoSteering) for arm in experiment.arms.values())
-        roles |= {"base", "thinking"} if is_steered else set()
+        roles.update(("base", "thinking") if is_steered else ())
     if experiment.stage in OF_CATEGORIES:
-        roles |= {"thinking"} | ({"base"} if experiment.stage in ("vectors", "export") else set())
+        roles.update(("base", "thinking") if experiment.stage in ("vectors", "export") else ("thinking",))
     if experiment.stage in ("cue", "thinking"):
         roles.add("base")
     found = [(f"model_pair.{role}", getattr(experiment.model_pair, role)) for role in sorted(roles)]

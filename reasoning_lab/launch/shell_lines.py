@@ -40,11 +40,11 @@ def _allowed(hydra: Mapping[str, Any], overrides: Sequence[str], own: Path) -> d
     sweep = _own_file(own / "sweep", choices.get("sweep"))
     found |= ((sweep.get("hydra") or {}).get("launcher")) or {}
     for override in OverridesParser.create().parse_overrides(list(overrides)):
-        key = override.key_or_group
-        if key == _KEY and isinstance(override.value(), dict):
-            found |= override.value()
+        key, value = override.key_or_group, override.value()
+        if key == _KEY and isinstance(value, dict):
+            found |= value
         elif key.startswith(f"{_KEY}.") and not override.is_delete() and not override.is_sweep_override():
-            _set(found, key.removeprefix(f"{_KEY}.").split("."), override.value())
+            _set(found, key.removeprefix(f"{_KEY}.").split("."), value)
     return found
 
 

@@ -97,7 +97,7 @@ LOGGING = {  # name: (handlers, formatters and so on of hydra.job_logging, word 
     ),
     "handler decoded with the run's folder in it": (
         "{handlers: {e: \"${oc.decode:'{class: evilpkg.Handler, x: ${hydra.runtime.output_dir}}'}\"}}",
-        "evilpkg.Handler",
+        "class=evilpkg.Handler",
     ),
     "stream by interpolation": (
         "{handlers: {console: {stream: '${n}'}}}\nn: ext://os.environ", "stream=ext://os.environ"

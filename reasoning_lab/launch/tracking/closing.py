@@ -24,14 +24,16 @@ BEST_OF = ("accuracy", "score/final", "nmi", "accuracy/traces", "reward/last")
 
 def close_sweep(folder: Path, command: Sequence[str], commit: str | None, environment: Mapping[str, str]) -> None:
     """Write the closing run of a sweep's folder, whose page has been written and whose first cell says where it is
-    tracked; nothing where it is not. ValueError where no cell has finished."""
+    tracked; nothing where it is not, or where no cell has finished."""
     first = read_submitted(first_cell(folder))
     given = {name: value for name, value in first.config["tracking"].items() if name != "_target_"}
     tracking = Tracking(**given | {"tags": tuple(given["tags"])})
     mode, _ = mode_of(tracking, environment)
-    if mode != "disabled":
-        cells, missing = collect_sweep(folder)
-        write_closing_run(folder, tracking, mode, cells, missing, first.choices, command, commit)
+    found = collect_sweep(folder)
+    if mode != "disabled" and found.finished:
+        write_closing_run(
+            folder, tracking, mode, found.finished, found.missing, first.choices, command, commit
+        )  # fmt: skip
 
 
 def first_cell(folder: Path) -> Path:
@@ -61,7 +63,7 @@ def write_closing_run(
     """
     cells = list(cells)
     keys = swept_keys(cells)
-    metric = metric or next((name for name in BEST_OF if any(name in told for _, told in cells)), None)
+    metric = metric or next((name for name in BEST_OF if any(name in cell.metrics for cell in cells)), None)
     info = RunInfo(
         tracking.project, tracking.entity, group_of(choices, folder), KIND, _name(folder, cells, choices),
         {"swept": keys} | columns(choices), tags_of(choices, tracking.tags), tracking.notes, tuple(command), commit,
@@ -86,21 +88,25 @@ def best_cell(cells: Sequence[SweepCell], metric: str | None) -> dict[str, Any]:
 
     The best of many is flattered by the choice.
     """
-    told = [cell for cell in cells if metric in cell[1]]
+    told = [cell for cell in cells if metric in cell.metrics]
     if metric is None or not told:
         return {}
-    overrides, metrics = max(told, key=lambda cell: cell[1][metric])
-    keys = swept_keys(list(cells)) or sorted(overrides)
-    chosen = {f"best/{key}": overrides.get(key) for key in keys}
-    return {"best/by": metric, **chosen, **{f"best/{name}": value for name, value in metrics.items()}}
+    best = max(told, key=lambda cell: cell.metrics[metric])
+    keys = swept_keys(list(cells)) or sorted(best.overrides)
+    chosen = {f"best/{key}": best.overrides.get(key) for key in keys}
+    return {"best/by": metric, **chosen, **{f"best/{name}": value for name, value in best.metrics.items()}}
 
 
 def cells_table(folder: Path, cells: Sequence[SweepCell], keys: Sequence[str]) -> tuple[list[str], list[list[Any]]]:
     """A row per cell: what was set, its metrics, its run's id, its page."""
-    names = list(dict.fromkeys(name for _, metrics in cells for name in metrics))
+    names = list(dict.fromkeys(name for cell in cells for name in cell.metrics))
     rows = [
-        [*(overrides.get(key) for key in keys), *(metrics.get(name) for name in names), *_where(folder, overrides)]
-        for overrides, metrics in in_order(list(cells), list(keys))
+        [
+            *(cell.overrides.get(key) for key in keys),
+            *(cell.metrics.get(name) for name in names),
+            *_where(folder, cell.overrides),
+        ]
+        for cell in in_order(list(cells), list(keys))
     ]
     return [*keys, *names, "run", "page"], rows
 

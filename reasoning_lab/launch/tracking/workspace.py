@@ -47,11 +47,11 @@ class Board:
 
 def board_of(folder: Path) -> Board:
     """The board of a sweep's folder, with at least one finished cell."""
-    cells, _ = collect_sweep(folder)
+    cells = collect_sweep(folder).finished
     first = read_submitted(first_cell(folder))
     tracking, choices = first.config["tracking"], first.choices
     keys = [f"choice/{key}" if key in choices else key.lstrip("+") for key in swept_keys(cells)]
-    measured = dict.fromkeys(name for _, metrics in cells for name in metrics)
+    measured = dict.fromkeys(name for cell in cells for name in cell.metrics)
     return Board(
         tracking["project"], tracking["entity"] or "", group_of(choices, folder), group_of(choices, folder),
         tuple(keys), tuple(measured), tuple(first.config["arms"]),

@@ -424,10 +424,13 @@ TRAINING = ("thinking", "embedded_pair")
 """Stages that train a model, which is no artifact."""
 
 
-def plan_of(experiments: Sequence[Experiment], context: Context, cells_per_job: int = 1) -> Plan:
+def plan_of(
+    experiments: Sequence[Experiment], context: Context, cells_per_job: int = 1, is_first_apart: bool = True
+) -> Plan:
     """What the runs of some experiments (the cells of a sweep) will find, build and load; nothing of it is done.
 
-    Arguments: `context` has the store and the runtime; `cells_per_job` cells that follow each other share a process.
+    Arguments: `context` has the store and the runtime; `cells_per_job` cells that follow each other share a process;
+    `is_first_apart` says whether what they share is built by a process of its own.
     """
     runs = [Run(each, context, Path()) for each in experiments]
     cells = [
@@ -435,7 +438,7 @@ def plan_of(experiments: Sequence[Experiment], context: Context, cells_per_job: 
         for run in runs
         for stage in (run.experiment.stage,)
     ]
-    return plan_cells(cells, context, cells_per_job, shared_first(experiments))
+    return plan_cells(cells, context, cells_per_job, shared_first(experiments), is_first_apart)
 
 
 def _loaded(run: Run) -> tuple[Weights, ...]:

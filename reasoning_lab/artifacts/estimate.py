@@ -123,21 +123,32 @@ class Plan:
 
 
 def plan_cells(
-    cells: Sequence[Asked], context: Context, cells_per_job: int = 1, first: Iterable[Artifact[Any]] = ()
+    cells: Sequence[Asked],
+    context: Context,
+    cells_per_job: int = 1,
+    first: Iterable[Artifact[Any]] = (),
+    is_first_apart: bool = True,
 ) -> Plan:
     """The plan of some cells; nothing is drawn, loaded, written or moved.
 
     Arguments: of `context` the store and the runtime count; `cells_per_job` cells that follow each other share a
-    process and its models; `first` is built before them, in a process of its own.
+    process and its models; `first` is built before them, in a process of its own, or where not `is_first_apart` in the
+    first one, which then goes on with its cells.
     """
-    return _Estimate(cells, replace(context, store=StoreView(context.store.root)), cells_per_job, list(first)).plan()
+    looking = replace(context, store=StoreView(context.store.root))
+    return _Estimate(cells, looking, cells_per_job, list(first), is_first_apart).plan()
 
 
 class _Estimate:
     def __init__(
-        self, cells: Sequence[Asked], context: Context, cells_per_job: int, first: Sequence[Artifact[Any]]
+        self,
+        cells: Sequence[Asked],
+        context: Context,
+        cells_per_job: int,
+        first: Sequence[Artifact[Any]],
+        is_first_apart: bool,
     ) -> None:
-        self.context, self.cells, self.first = context, cells, first
+        self.context, self.cells, self.first, self.is_first_apart = context, cells, first, is_first_apart
         self.jobs = [cells[i : i + cells_per_job] for i in range(0, len(cells), cells_per_job)]
         self.known: dict[str, Artifact[Any]] = {}
         """Everything that is asked for and that missing things are made of, upstream first, by key."""
@@ -226,6 +237,9 @@ class _Estimate:
             own = set().union(*(next(numbers) for _ in job)) & todo
             todo -= own
             found.append((self._missing(own), tuple(weights for cell in job for weights in cell.loads)))
+        if ahead and not self.is_first_apart:
+            (before, _), (own_builds, extra), *rest = found
+            found = [([*before, *own_builds], extra), *rest]
         return found
 
     # --- one kind ---------------------------------------------------------------------------------------------------

@@ -109,7 +109,7 @@ def _checked(cell: Cell, is_sweep: bool = False) -> "Experiment":
         from reasoning_lab.launch.typed import build
 
         experiment = build(cell.config)
-        check_machine(experiment, cell.config.hydra.launcher if is_sweep else None)
+        check_machine(experiment, cell.config.hydra.launcher if is_sweep else None, cell.config.dry_run)
         # What needs a network is compared by the job.
         experiment.check_disjoint({}, is_offline=True)
     except (ConfigError, ValueError) as error:

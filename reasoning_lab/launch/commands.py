@@ -4,6 +4,7 @@ import argparse
 import os
 import signal
 import socket
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from reasoning_lab.launch.errors import ConfigError
 from reasoning_lab.launch.queue import ask
 from reasoning_lab.launch.slurm import cancel
 from reasoning_lab.launch.sweep_folder import CellState, Sweep, count_words
+from reasoning_lab.launch.terminal import terminal
 
 MOST_ROWS = 40
 """Cells that status shows one by one."""
@@ -32,9 +34,11 @@ STYLES = {
 def sweep_command(arguments: Sequence[str]) -> int:
     """Do what a verb says; the exit status."""
     told = _parser().parse_args(arguments)
-    console = Console()
+    console = terminal()
     sweep = Sweep(_sweep_folder(told.folder))
-    return {"status": _status, "collect": _collect, "cancel": _cancel, "retry": _retry}[told.verb](sweep, told, console)
+    verbs = {"status": _status, "collect": _collect, "cancel": _cancel, "retry": _retry, "dashboard": _dashboard,
+             "agent-file": _agent_file}  # fmt: skip
+    return verbs[told.verb](sweep, told, console)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -45,6 +49,10 @@ def _parser() -> argparse.ArgumentParser:
         "collect": "write table and page of what is completed, also while cells are at work",
         "cancel": "end what is queued or at work; what is done is kept",
         "retry": "run again what is not completed and not at work; finished answers are not drawn again",
+    }
+    told |= {
+        "dashboard": "save a W&B workspace of it: heat map, parallel coordinates, accuracy against tokens",
+        "agent-file": "print the yaml of a W&B sweep of the same cells, for `wandb sweep` and `wandb agent`",
     }
     for verb, what in told.items():
         one = verbs.add_parser(verb, help=what, description=what)
@@ -119,3 +127,17 @@ def _retry(sweep: Sweep, told: argparse.Namespace, console: Console) -> int:
         return 0
     console.print(f"Running again {len(left)} of {len(states)} cells.")
     return start(sweep, left, console, sweep.launching.submit)
+
+
+def _dashboard(sweep: Sweep, told: argparse.Namespace, console: Console) -> int:
+    from reasoning_lab.launch.tracking.workspace import save_dashboard
+
+    console.print(f"Saved: {save_dashboard(sweep.folder, os.environ)}", highlight=False, soft_wrap=True)
+    return 0
+
+
+def _agent_file(sweep: Sweep, told: argparse.Namespace, console: Console) -> int:
+    from reasoning_lab.launch.tracking.agent import agent_file
+
+    sys.stdout.write(agent_file(sweep.overrides, sweep.folder.parent.name))
+    return 0

@@ -40,10 +40,14 @@ def bounded_interpolation() -> Iterator[None]:
     Container._evaluate_custom_resolver = lambda self, *args, **kwargs: spend(resolver(self, *args, **kwargs))
     try:
         yield
-    except (_TooMuch, RecursionError) as error:
+    except _TooMuch as error:
         raise ConfigError(
-            f"the config's interpolations stand for more than {MOST_STEPS:,} values or {MOST_CHARACTERS:,} characters, "
-            "or for themselves; write out what is meant."
+            f"the config's interpolations stand for more than {MOST_STEPS:,} values or {MOST_CHARACTERS:,} characters; "
+            "write out what is meant."
+        ) from error
+    except RecursionError as error:
+        raise ConfigError(
+            "the config's defaults or interpolations lead to one another without end; break the circle."
         ) from error
     finally:
         Container._resolve_node_interpolation, Container._evaluate_custom_resolver = node, resolver

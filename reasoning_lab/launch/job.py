@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from rich.console import Console
 
 from reasoning_lab.artifacts.base import Context, open_store
 from reasoning_lab.artifacts.stopping import end_on_signals, wait_if_ending
@@ -20,6 +19,7 @@ from reasoning_lab.experiment import Experiment
 from reasoning_lab.launch.folders import Submitted, read_submitted
 from reasoning_lab.launch.provenance import git_state, provenance, typed
 from reasoning_lab.launch.status import Pulse, write_json
+from reasoning_lab.launch.terminal import terminal
 from reasoning_lab.launch.tracking.live import watched
 from reasoning_lab.launch.tracking.log import Tracker
 from reasoning_lab.launch.tracking.mode import mode_of
@@ -144,7 +144,7 @@ def _context(experiment: Experiment, command: str, earlier: Context | None) -> C
 
 def open_context(experiment: Experiment, command: str) -> Context:
     """The store below the experiment's outputs, its runtime, and the terminal; `command` is what was typed."""
-    console = Console()
+    console = terminal()
 
     def note(line: str) -> None:
         console.print(line, style="yellow", highlight=False, soft_wrap=True)

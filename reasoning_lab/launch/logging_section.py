@@ -1,5 +1,5 @@
-"""What a logging section may say. logging.config makes objects of what it reads: classes by `class` and `()`, attributes
-by `.`, anything at all by ext:// and cfg://. So every key is known here, and every other one is refused."""
+"""What a logging section may say. logging.config makes objects of what it reads: classes by `class` and `()`,
+attributes by `.`, anything at all by ext:// and cfg://. So every key is known here, and every other is refused."""
 
 import re
 from collections.abc import Mapping

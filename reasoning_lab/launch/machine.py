@@ -49,16 +49,17 @@ OF_REPORTS = re.compile(
 )
 _DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
 _HUB_ID = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
-_CONTROLLER_SECONDS = 20.0
+CONTROLLER_SECONDS = 20.0
+"""In which the controller of a cluster must answer [s]."""
 
 
-def check_machine(experiment: Experiment, launcher: Mapping[str, Any] | None = None) -> None:
+def check_machine(experiment: Experiment, launcher: Mapping[str, Any] | None = None, is_dry: bool = False) -> None:
     """ConfigError for the first thing that the experiment's stage needs and that is not here.
 
-    `launcher` is the resolved node `hydra.launcher` of a sweep: what only a job's node need have (a CUDA device, a
-    sandbox) is not asked of the machine that submits to a cluster.
+    `launcher` is the node `hydra.launcher` of a sweep. What only the machine that works need have (a CUDA device, a
+    sandbox) is not asked of one that submits to a cluster, or that only looks at what would be done.
     """
-    is_remote = str((launcher or {}).get("_target_", "")).endswith(".SlurmLauncher")
+    is_remote = is_dry or str((launcher or {}).get("_target_", "")).endswith(".SlurmLauncher")
     try:
         check_stage(experiment)
         check_device(experiment.runtime.device, is_remote)
@@ -301,9 +302,9 @@ def slurm_fault() -> str | None:
         return "hydra/launcher=slurm: sbatch is not on this machine; submit from a login node, or choose local."
     command = ["scontrol", "ping"] if shutil.which("scontrol") else ["sinfo", "-h"]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=_CONTROLLER_SECONDS, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=CONTROLLER_SECONDS, check=False)
     except subprocess.TimeoutExpired:
-        said = f"no answer in {_CONTROLLER_SECONDS:.0f} s"
+        said = f"no answer in {CONTROLLER_SECONDS:.0f} s"
     except OSError as error:
         said = str(error)
     else:

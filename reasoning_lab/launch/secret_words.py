@@ -48,7 +48,7 @@ def is_secret_variable(name: str) -> bool:
 
 
 def is_secret_name(key: str) -> bool:
-    """Whether a part of a dotted key is the name of a secret: judge.extra.api_key, headers.Authorization, dbPassword."""
+    """Whether a part of a dotted key is the name of a secret: judge.extra.api_key, headers.Authorization."""
     return any(_names_secret(segment) for segment in key.split(".") if segment not in HOUSE_NAMES)
 
 

@@ -1,5 +1,5 @@
-"""A launcher's shell lines: code for the job by their very purpose, so they come from the command line or from the lab's
-own multirun_launchers/, never from a file that was handed in."""
+"""A launcher's shell lines: code for the job by their very purpose, so they come from the command line or from the
+lab's own multirun_launchers/, never from a file that was handed in."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

@@ -1,7 +1,7 @@
 """Where a composition may read: yaml files of folders, measured before OmegaConf expands them, and Hydra's own package.
 
-A search path `pkg://NAME` imports NAME, which runs code; ten lines of yaml with anchors can stand for 10^10 values. Both
-are refused here, at the only door by which Hydra opens a file, so that --cfg, --info and completion are held to it too.
+A search path `pkg://NAME` imports NAME, which runs code; ten lines of yaml with anchors can stand for 10^10 values.
+Both are refused here, at the only door by which Hydra opens files: --cfg, --info and completion are held to it too.
 """
 
 import os

@@ -7,17 +7,28 @@ from pathlib import Path
 from rich.console import Console
 
 from reasoning_lab.disk import disk_error
-from reasoning_lab.launch.check import check_run, check_sweep, composer_of, is_folder_given, launching_of, make_folder
+from reasoning_lab.launch.check import (
+    Launch,
+    check_run,
+    check_sweep,
+    composer_of,
+    is_folder_given,
+    launching_of,
+    make_folder,
+)
 from reasoning_lab.launch.errors import ConfigError
 from reasoning_lab.launch.folders import Submitted, write_submitted
 from reasoning_lab.launch.identity import identity_of
 from reasoning_lab.launch.queue import ask
 from reasoning_lab.launch.sweep_folder import find_same
+from reasoning_lab.launch.terminal import terminal
 
 
 def run_one(arguments: argparse.Namespace) -> int:
     """A single run, in this process; the exit status."""
     launch = check_run(composer_of(arguments), arguments.overrides)
+    if launch.launching.dry_run:
+        return _plan(launch, terminal())
     from reasoning_lab.launch.job import save_on_signals
 
     make_folder(launch.folder, launch.experiments[0].outputs, is_folder_given(launch))
@@ -43,11 +54,15 @@ def work_here(run: Submitted) -> int:
 
 def run_sweep(arguments: argparse.Namespace) -> int:
     """A sweep; the exit status."""
-    composer, console = composer_of(arguments), Console()
+    composer, console = composer_of(arguments), terminal()
     master = composer.compose(arguments.overrides, multirun=True)
     n, launching = composer.count_cells(master), launching_of(master)
     identity = identity_of(arguments.overrides, composer.config_dir)
-    is_fresh = not launching.resume or any(each.startswith("hydra.sweep.dir=") for each in arguments.overrides)
+    is_fresh = (
+        launching.dry_run
+        or not launching.resume
+        or any(each.startswith("hydra.sweep.dir=") for each in arguments.overrides)
+    )
     if (
         not is_fresh
         and (status := _resumed(Path(str(master.outputs)), identity, launching.submit, console)) is not None
@@ -56,6 +71,8 @@ def run_sweep(arguments: argparse.Namespace) -> int:
     what = f"up to {n:,} cells, chosen as it goes" if composer.is_search(master) else f"{n:,} cells"
     console.print(f"{what}; composing and checking them", highlight=False)
     launch = check_sweep(composer, master, arguments.overrides)
+    if launching.dry_run:
+        return _plan(launch, console)
     from reasoning_lab.launch.sweep import create_sweep, start
 
     sweep = create_sweep(launch, identity)
@@ -64,6 +81,23 @@ def run_sweep(arguments: argparse.Namespace) -> int:
 
         return run_search(launch, composer, sweep, console)
     return start(sweep, sweep.left(), console, launching.submit)
+
+
+def _plan(launch: Launch, console: Console) -> int:
+    """Say what would be done, and do none of it."""
+    from reasoning_lab.artifacts.base import Context
+    from reasoning_lab.artifacts.plan_words import print_plan
+    from reasoning_lab.artifacts.store import Store
+    from reasoning_lab.launch.launchers import SlurmLauncher
+    from reasoning_lab.launch.sweep import cells_per_process
+    from reasoning_lab.stages import plan_of
+
+    experiments, launcher = launch.experiments, launch.launcher
+    each = 1 if launcher is None else cells_per_process(len(experiments), launch.launching, launcher)
+    store = Store((Path(experiments[0].outputs) / "artifacts").absolute())
+    context = Context(store, experiments[0].runtime, console)
+    print_plan(plan_of(experiments, context, each, isinstance(launcher, SlurmLauncher)), console)
+    return 0
 
 
 def _resumed(outputs: Path, identity: str, is_submitted: bool, console: Console) -> int | None:

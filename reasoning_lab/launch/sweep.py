@@ -1,6 +1,7 @@
 """A sweep: its cells are written down, run by lanes of this machine or by jobs of a cluster, and summed up."""
 
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -16,10 +17,13 @@ from reasoning_lab.launch.check import Launch, is_folder_given, make_folder
 from reasoning_lab.launch.folders import read_submitted, write_submitted
 from reasoning_lab.launch.identity import files_of
 from reasoning_lab.launch.lanes import Lanes, Plan
-from reasoning_lab.launch.launchers import BasicLauncher, SlurmLauncher
+from reasoning_lab.launch.launchers import BasicLauncher, Launcher, SlurmLauncher
+from reasoning_lab.launch.options import Launching
 from reasoning_lab.launch.provenance import git_state, typed
 from reasoning_lab.launch.queue import ask, local_id
 from reasoning_lab.launch.sweep_folder import AT_WORK, ENDED, CellState, SentJob, Sweep
+from reasoning_lab.launch.terminal import terminal
+from reasoning_lab.launch.tracking.closing import close_sweep
 from reasoning_lab.report.collect.provenance import of_sweep
 from reasoning_lab.report.collect.sweep import collect_sweep, write_finished
 from reasoning_lab.stages import CELLS_SHARE
@@ -119,7 +123,7 @@ def _detach(sweep: Sweep, cells: Sequence[int]) -> None:
 
 def run_detached(folder: str, *cells: str) -> None:
     """What the detached process does."""
-    sys.exit(run_here(Sweep(Path(folder)), [int(cell) for cell in cells], Console(width=160)))
+    sys.exit(run_here(Sweep(Path(folder)), [int(cell) for cell in cells], terminal()))
 
 
 def shares(sweep: Sweep, cells: Sequence[int]) -> bool:
@@ -138,12 +142,16 @@ def _send(sweep: Sweep, cells: Sequence[int]) -> list[SentJob]:
     return slurm.submit(sweep, cells_of_jobs(sweep, cells), shares(sweep, cells))
 
 
+def cells_per_process(n: int, launching: Launching, launcher: Launcher) -> int:
+    """Most cells that one process works off, where nothing goes wrong."""
+    most = launcher.array_parallelism if isinstance(launcher, SlurmLauncher) else launcher.processes
+    return launching.cells_per_job or max(1, -(-n // most))
+
+
 def cells_of_jobs(sweep: Sweep, cells: Sequence[int]) -> list[tuple[int, ...]]:
     """The cells of each job: those that use the same models in the same way, at most `cells_per_job` of them, by
     default as many as make no more jobs than run at a time."""
-    launcher = sweep.launcher
-    assert isinstance(launcher, SlurmLauncher)
-    most = sweep.launching.cells_per_job or max(1, -(-len(cells) // launcher.array_parallelism))
+    most = cells_per_process(len(cells), sweep.launching, sweep.launcher)
     fitting: dict[str, list[int]] = {}
     for cell in cells:
         config = read_submitted(sweep.cell(cell)).config
@@ -239,6 +247,8 @@ def sum_up(sweep: Sweep, console: Console) -> int:
             highlight=False, soft_wrap=True,
         )  # fmt: skip
     write_page(sweep)
+    if len(left) < len(states):
+        close_sweep(sweep.folder, [sweep.command], (git_state() or {}).get("commit"), os.environ)
     console.print(f"Sweep page: {sweep.folder / 'report' / 'sweep.html'}", highlight=False, soft_wrap=True)
     return 1 if left else 0
 

@@ -83,6 +83,11 @@ class Sweep:
         return len(self._overrides) - 1
 
     @property
+    def overrides(self) -> list[tuple[str, ...]]:
+        """Of each cell, as typed."""
+        return list(self._overrides)
+
+    @property
     def numbers(self) -> range:
         """Of its cells."""
         return range(len(self._overrides))

@@ -146,7 +146,7 @@ def _most(path: str) -> int:
     return 2**63 - 1 if words & {"seed", "seeds"} else 10**12 if "cap" in words else MOST_WHOLE
 
 
-def _finite(value: float, path: str) -> float:
+def _finite(value: int | float, path: str) -> float:
     """As a float. No field means anything by nan or inf; what may be without bound is null, or a class of its own."""
     if abs(value) > sys.float_info.max or math.isnan(value):
         _refuse(path, value, "a finite number")

@@ -33,26 +33,11 @@ SAMPLERS = frozenset(
 PLACES = {"hydra.launcher": LAUNCHERS, "hydra.sweeper": SWEEPERS, "hydra.sweeper.sampler": SAMPLERS}
 """Where under `hydra` a class may be named, and which."""
 KEYS = frozenset(
-    [
-        "env",
-        "mode",
-        "searchpath",
-        "run",
-        "sweep",
-        "hydra_logging",
-        "job_logging",
-        "sweeper",
-        "launcher",
-        "callbacks",
-        "help",
-        "hydra_help",
-        "output_subdir",
-        "overrides",
-        "job",
-        "runtime",
-        "verbose",
-    ]
-)
+    {
+        "callbacks", "env", "help", "hydra_help", "hydra_logging", "job", "job_logging", "launcher", "mode",
+        "output_subdir", "overrides", "run", "runtime", "searchpath", "sweep", "sweeper", "verbose",
+    }
+)  # fmt: skip
 """Of `hydra`."""
 _INSTRUCTION = re.compile(r"_\w+_")
 """Keys by which Hydra's instantiate does more than set a field."""
@@ -141,7 +126,7 @@ def _check_unused(hydra: Mapping[str, Any]) -> None:
         named = ", ".join(map(str, hydra["callbacks"]))
         raise ConfigError(f"hydra.callbacks.{named}: not allowed, for callbacks are code; remove it.")
     job = hydra.get("job") or {}
-    for key in ("env_set", "env_copy"):
+    for key in ("env_copy", "env_set"):
         if job.get(key):
             raise ConfigError(f"hydra.job.{key}: environment variables are not set by configs; set them in the shell.")
     if job.get("chdir"):

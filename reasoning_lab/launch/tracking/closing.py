@@ -11,6 +11,7 @@ from reasoning_lab.launch.folders import read_submitted
 from reasoning_lab.launch.tracking.log import RunInfo, Tracker
 from reasoning_lab.launch.tracking.mode import mode_of
 from reasoning_lab.launch.tracking.names import columns, group_of, tags_of
+from reasoning_lab.launch.typed import build_option
 from reasoning_lab.report.collect.sweep import collect_sweep
 from reasoning_lab.report.views.sweep import SweepCell, in_order, swept_keys
 
@@ -24,16 +25,13 @@ BEST_OF = ("accuracy", "score/final", "nmi", "accuracy/traces", "reward/last")
 
 def close_sweep(folder: Path, command: Sequence[str], commit: str | None, environment: Mapping[str, str]) -> None:
     """Write the closing run of a sweep's folder, whose page has been written and whose first cell says where it is
-    tracked; nothing where it is not, or where no cell has finished."""
+    tracked; nothing where it is not."""
     first = read_submitted(first_cell(folder))
-    given = {name: value for name, value in first.config["tracking"].items() if name != "_target_"}
-    tracking = Tracking(**given | {"tags": tuple(given["tags"])})
+    tracking = build_option(Tracking, first.config["tracking"], "tracking")
     mode, _ = mode_of(tracking, environment)
-    found = collect_sweep(folder)
-    if mode != "disabled" and found.finished:
-        write_closing_run(
-            folder, tracking, mode, found.finished, found.missing, first.choices, command, commit
-        )  # fmt: skip
+    if mode != "disabled":
+        cells = collect_sweep(folder)
+        write_closing_run(folder, tracking, mode, cells.finished, cells.missing, first.choices, command, commit)
 
 
 def first_cell(folder: Path) -> Path:
@@ -99,22 +97,27 @@ def best_cell(cells: Sequence[SweepCell], metric: str | None) -> dict[str, Any]:
 
 def cells_table(folder: Path, cells: Sequence[SweepCell], keys: Sequence[str]) -> tuple[list[str], list[list[Any]]]:
     """A row per cell: what was set, its metrics, its run's id, its page."""
-    names = list(dict.fromkeys(name for cell in cells for name in cell.metrics))
+    names, places = list(dict.fromkeys(name for cell in cells for name in cell.metrics)), _places(folder)
     rows = [
         [
             *(cell.overrides.get(key) for key in keys),
             *(cell.metrics.get(name) for name in names),
-            *_where(folder, cell.overrides),
+            *places.get(_said(cell.overrides), (None, None)),
         ]
         for cell in in_order(list(cells), list(keys))
     ]
     return [*keys, *names, "run", "page"], rows
 
 
-def _where(folder: Path, overrides: Mapping[str, Any]) -> tuple[str | None, str | None]:
-    """Id and page of the cell in which this was set."""
+def _places(folder: Path) -> dict[str, tuple[str | None, str | None]]:
+    """By what was set in a cell: its run's id and its page."""
+    found = {}
     for file in sorted(folder.glob("*/row.json")):
-        if json.loads(file.read_text()).get("overrides") == overrides:
-            id, page = file.with_name("wandb_id"), file.parent / "report"
-            return (id.read_text() if id.exists() else None), (str(page) if page.is_dir() else None)
-    return None, None
+        id, page = file.with_name("wandb_id"), file.parent / "report"
+        told = json.loads(file.read_text()).get("overrides")
+        found[_said(told)] = (id.read_text() if id.exists() else None), (str(page) if page.is_dir() else None)
+    return found
+
+
+def _said(overrides: Any) -> str:
+    return json.dumps(overrides, sort_keys=True, default=str)

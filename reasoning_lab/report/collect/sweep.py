@@ -48,7 +48,7 @@ def collect_sweep(folder: Path) -> SweepCells:
     for n in sorted(numbers):
         cell = folder / str(n)
         row, config = _json(cell / "row.json"), _config(cell)
-        given = row.get("overrides") or _split(_yaml(cell / ".hydra" / "overrides.yaml") or _listed(listed, n))
+        given = _named(row.get("overrides") or _split(_yaml(cell / ".hydra" / "overrides.yaml") or _listed(listed, n)))
         is_done = row.get("status") == "completed"
         if is_done:
             metrics = row["metrics"]
@@ -119,6 +119,15 @@ def _correct(cell: Path) -> dict[str, Outcomes]:
 
 def _name(overrides: Overrides) -> str:
     return " ".join(f"{key}={value}" for key, value in overrides.items())
+
+
+def _named(overrides: Overrides) -> dict[str, Any]:
+    """A class by its name, as its key's value: steering.gate=Boundary."""
+    found = {}
+    for key, value in overrides.items():
+        is_class = key.endswith("._target_")
+        found[key.removesuffix("._target_")] = str(value).rpartition(".")[2] if is_class else value
+    return found
 
 
 def _split(lines: Any) -> dict[str, str]:

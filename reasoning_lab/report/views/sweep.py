@@ -122,7 +122,8 @@ SEEDS_NOTE = (
     "Cells that differ in their seed alone are one point: the mean over seeds. Its interval takes problems and seeds "
     "as random: SE² = V(problems' means) / n + V(seeds' means) / S − what both count twice, with Student's t of "
     "Satterthwaite's degrees of freedom, or S − 1 where S is 3 or fewer. Where the answers are not at hand or the "
-    "problems differ, its bounds are the means of the seeds' bounds: as wide as one run's. Decode tokens are means."
+    "problems differ, its bounds are the means of the seeds' bounds: as wide as one run's. Decode tokens are means; "
+    "each seed has a strongest rival of its own."
 )
 
 

@@ -249,3 +249,11 @@ def test_runs_of_a_taxonomy_that_differ_in_their_seed_have_one_elbow(tmp_path: P
     written(folder)
     text = (folder / "report" / "sweep.md").read_text(encoding="utf-8")
     assert "Best cell: layer 1, 20 clusters, 0.900." in text and len(re.findall(r"elbow \|$", text, re.MULTILINE)) == 2
+
+
+def test_a_class_is_shown_by_its_name(tmp_path: Path) -> None:
+    folder = tmp_path / "hybrid_controls" / "now"
+    write_cells(
+        folder, {"steering.gate._target_": [f"reasoning_lab.steering.gate.{name}" for name in ("Always", "Never")]}
+    )
+    assert [row[1] for row in body(written(folder)[0], "Cells")] == ["steering.gate=Always", "steering.gate=Never"]

@@ -18,6 +18,7 @@ from reasoning_lab.launch.tracking.closing import FOLDER, best_cell, close_sweep
 from reasoning_lab.launch.tracking.workspace import Board, board_of, save_dashboard, workspace_of
 from reasoning_lab.report.collect.sweep import collect_sweep, write_finished
 from reasoning_lab.report.data import UNKNOWN
+from reasoning_lab.report.views.sweep import SweepCell
 from tests.launch.tracked import clean, events
 from tests.launch.wandb_records import history, items, of_kind, records, summary
 
@@ -39,8 +40,7 @@ def write_cell(folder: Path, number: int, alpha: int, size: int, accuracy: float
 
 
 def close(folder: Path) -> None:
-    cells, _ = collect_sweep(folder)
-    write_finished(cells, folder / "report", UNKNOWN)
+    write_finished(collect_sweep(folder), folder / "report", UNKNOWN)
     close_sweep(folder, ["reasoning-lab", "-m"], "c0ffee", {})
 
 
@@ -102,7 +102,8 @@ def test_a_folder_without_cells_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_best_cell_is_by_the_metric_that_there_is() -> None:
-    cells: list[Any] = [({"a": 1}, {"nmi": 0.2, "x": 3.0}), ({"a": 2}, {"nmi": 0.1}), ({"a": 3}, {})]
+    measured = ({"nmi": 0.2, "x": 3.0}, {"nmi": 0.1}, {})
+    cells = [SweepCell({"a": number}, metrics) for number, metrics in enumerate(measured, start=1)]
     assert best_cell(cells, "nmi") == {"best/by": "nmi", "best/a": 1, "best/nmi": 0.2, "best/x": 3.0}
     assert best_cell(cells, "accuracy") == {}
 

@@ -41,7 +41,7 @@ def _status(words: list[str]) -> int:
     if arguments.experimental_rerun:
         raise ConfigError("--experimental-rerun reads a pickle, which could run code; give the same overrides again.")
     if arguments.cfg or arguments.info or arguments.shell_completion or arguments.hydra_help:
-        return show_config()
+        return show_config(arguments)
     from reasoning_lab.launch.check import is_sweep
     from reasoning_lab.launch.start import run_one, run_sweep
 
@@ -60,13 +60,16 @@ def show_help(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def show_config() -> int:
-    """Hydra's own answers about the config, which run nothing."""
+def show_config(arguments: argparse.Namespace) -> int:
+    """Hydra's own answers about the config, which run nothing; a config that would be refused is refused here."""
     import hydra
 
+    from reasoning_lab.launch.check import composer_of
     from reasoning_lab.launch.compose import CONFIG_NAME, conf_dir, own_the_launchers
 
     own_the_launchers()
+    if not arguments.shell_completion:
+        composer_of(arguments).compose(arguments.overrides, arguments.multirun)
     hydra.main(version_base="1.3", config_path=conf_dir(), config_name=CONFIG_NAME)(lambda _: None)()
     return 0
 

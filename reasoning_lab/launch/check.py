@@ -71,7 +71,8 @@ def check_run(composer: Composer, overrides: Sequence[str]) -> Launch:
 
 def check_sweep(composer: Composer, master: DictConfig, overrides: Sequence[str]) -> Launch:
     """A sweep; a mistake in any cell stops all of it here."""
-    from reasoning_lab.launch.launchers import Launcher
+    from reasoning_lab.launch.launchers import Launcher, SlurmLauncher
+    from reasoning_lab.launch.slurm import slurm_fault
     from reasoning_lab.launch.typed import build_option
 
     launching = launching_of(master)
@@ -85,6 +86,8 @@ def check_sweep(composer: Composer, master: DictConfig, overrides: Sequence[str]
     folder = Path(str(OmegaConf.select(master, "hydra.sweep.dir"))).absolute()
     plain = resolved_hydra(master, folder, 0)["launcher"]
     launcher = build_option(Launcher, plain, "hydra.launcher")
+    if isinstance(launcher, SlurmLauncher) and not launching.dry_run and (fault := slurm_fault()) is not None:
+        raise ConfigError(fault)
     cells = composer.cells(master)
     experiments = tuple(_checked(cell, is_sweep=True) for cell in cells)
     runs = tuple(submitted(cell, folder / str(number), number) for number, cell in enumerate(cells))

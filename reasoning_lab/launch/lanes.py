@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import IO
 
 from reasoning_lab.artifacts.stopping import wait_if_ending
+from reasoning_lab.launch.folders import read_submitted
 from reasoning_lab.launch.options import Launching
 from reasoning_lab.launch.status import read_status, write_json
 
@@ -150,8 +151,10 @@ class _Lane:
             command.append("--in-terminal")
         package = str(Path(__file__).resolve().parents[2])
         path = os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH")]))
+        # Relative paths mean what they meant where the sweep was submitted, wherever it is retried from.
+        cwd = read_submitted(batch.folder / str(min(batch.cells, default=0))).hydra["runtime"]["cwd"]
         self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, pass_fds=(writer,), env=os.environ | {"PYTHONPATH": path}
+            command, stdin=subprocess.PIPE, pass_fds=(writer,), cwd=cwd, env=os.environ | {"PYTHONPATH": path}
         )
         os.close(writer)
         self._replies: IO[str] = os.fdopen(reader, encoding="utf-8")

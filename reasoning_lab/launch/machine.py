@@ -4,8 +4,6 @@ downloaded, and no folder or dashboard run exists yet."""
 import json
 import os
 import re
-import shutil
-import subprocess
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from importlib.util import find_spec
@@ -49,8 +47,6 @@ OF_REPORTS = re.compile(
 )
 _DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
 _HUB_ID = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
-CONTROLLER_SECONDS = 20.0
-"""In which the controller of a cluster must answer [s]."""
 
 
 def check_machine(experiment: Experiment, launcher: Mapping[str, Any] | None = None, is_dry: bool = False) -> None:
@@ -294,25 +290,3 @@ def _cached(hub_id: str, kind: str) -> Path:
 
 
 # --- a cluster --------------------------------------------------------------------------------------------------------
-
-
-def slurm_fault() -> str | None:
-    """Why no job can be handed to SLURM from here, in one line; None where its controller answers."""
-    if shutil.which("sbatch") is None:
-        return "hydra/launcher=slurm: sbatch is not on this machine; submit from a login node, or choose local."
-    command = ["scontrol", "ping"] if shutil.which("scontrol") else ["sinfo", "-h"]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=CONTROLLER_SECONDS, check=False)
-    except subprocess.TimeoutExpired:
-        said = f"no answer in {CONTROLLER_SECONDS:.0f} s"
-    except OSError as error:
-        said = str(error)
-    else:
-        answer = " ".join((done.stdout + " " + done.stderr).split())
-        if done.returncode == 0 and (command[0] == "sinfo" or " UP" in f" {answer}".upper()):
-            return None
-        said = answer[:200] or f"exit status {done.returncode}"
-    return (
-        f"hydra/launcher=slurm: sbatch reaches no controller (`{' '.join(command)}`: {said}); check SLURM_CONF and the "
-        "network, or choose hydra/launcher=local."
-    )

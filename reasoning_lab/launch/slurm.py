@@ -115,6 +115,28 @@ def _parameters(launcher: SlurmLauncher) -> dict[str, Any]:
     return {key: value for key, value in given.items() if value is not None} | {"additional_parameters": extra}
 
 
+def slurm_fault() -> str | None:
+    """Why no job can be handed to SLURM from here, in one line; None where its controller answers."""
+    if shutil.which("sbatch") is None:
+        return "hydra/launcher=slurm: sbatch is not on this machine; submit from a login node, or choose local."
+    command = ["scontrol", "ping"] if shutil.which("scontrol") else ["sinfo", "-h"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=ASK_SECONDS, check=False)
+    except subprocess.TimeoutExpired:
+        said = f"no answer in {ASK_SECONDS} s"
+    except OSError as error:
+        said = str(error)
+    else:
+        answer = " ".join((done.stdout + " " + done.stderr).split())
+        if done.returncode == 0 and (command[0] == "sinfo" or " UP" in f" {answer}".upper()):
+            return None
+        said = answer[:200] or f"exit status {done.returncode}"
+    return (
+        f"hydra/launcher=slurm: sbatch reaches no controller (`{' '.join(command)}`: {said}); check SLURM_CONF and the "
+        "network, or choose hydra/launcher=local."
+    )
+
+
 # -- from any terminal -------------------------------------------------------------------------------------------------
 
 

@@ -52,7 +52,7 @@ class Sweep:
     """The sweep of a folder; ConfigError where it is none."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
+        self.folder = folder.absolute()
         try:
             self._told = json.loads((folder / FILE).read_text())
             self._overrides = [tuple(cell) for cell in self._told["cells"]]

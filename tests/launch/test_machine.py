@@ -9,7 +9,8 @@ import torch
 
 from reasoning_lab.launch.compose import Composer
 from reasoning_lab.launch.errors import ConfigError
-from reasoning_lab.launch.machine import check_machine, may_measure, slurm_fault
+from reasoning_lab.launch.machine import check_machine, may_measure
+from reasoning_lab.launch.slurm import slurm_fault
 from reasoning_lab.launch.typed import build
 
 COMPOSER = Composer()
@@ -165,7 +166,7 @@ def test_no_sbatch_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 def test_a_controller_that_does_not_answer_is_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scripts: dict[str, str], word: str
 ) -> None:
-    monkeypatch.setattr("reasoning_lab.launch.machine.CONTROLLER_SECONDS", 1.0)
+    monkeypatch.setattr("reasoning_lab.launch.slurm.ASK_SECONDS", 1)
     cluster(tmp_path, monkeypatch, sbatch="exit 0", **scripts)
     found = slurm_fault()
     assert found is not None

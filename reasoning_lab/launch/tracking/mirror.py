@@ -34,6 +34,9 @@ INCOMPLETE = 4
 
 # -- the run's side ----------------------------------------------------------------------------------------------------
 
+STAY = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+"""Signals to a job that are none to its mirror."""
+
 
 def start_mirror(folder: Path, backend: str, mode: str, after: int) -> subprocess.Popen[bytes] | None:
     """The mirror of a run whose present part of the log begins at byte `after`."""
@@ -218,6 +221,8 @@ def main() -> None:
     parser.add_argument("--parent", type=int, default=None, help=argparse.SUPPRESS)
     parser.add_argument("--attempt", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args()
+    for number in STAY:  # scancel tells every process of a job; this one ends when the run's log does.
+        signal.signal(number, signal.SIG_IGN)
     if not (given.folder / LOG).is_file():
         parser.error(f"{given.folder} has no {LOG}; give a run's folder.")
     source = Source(given.folder, given.after, given.parent)

@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from rich.console import Console
 
 from reasoning_lab.launch.check import Launch, submitted
-from reasoning_lab.launch.compose import Composer
+from reasoning_lab.launch.compose import Composer, resolved_hydra
 from reasoning_lab.launch.folders import write_submitted
 from reasoning_lab.launch.sweep import start
 from reasoning_lab.launch.sweep_folder import Sweep
@@ -66,6 +66,7 @@ def run_search(launch: Launch, composer: Composer, sweep: Sweep, console: Consol
     with open_dict(config):
         config.hydra.launcher = {"_target_": BASIC}  # Made by the sweeper, and replaced at once.
         config.hydra.sweep.dir = str(launch.folder)
+        config.hydra.sweeper = resolved_hydra(launch.search, launch.folder, 0)["sweeper"]  # As it was checked.
     sweeper: Any = Plugins.instance().instantiate_sweeper(
         hydra_context=HydraContext(config_loader=composer.config_loader, callbacks=None),  # type: ignore[arg-type]
         task_function=lambda _: None,
@@ -81,8 +82,8 @@ def _tell_best(launch: Launch, console: Console) -> None:
     """What the sweeper found; it is the best of many and flattered by the choice."""
     file = launch.folder / "optimization_results.yaml"
     told: Any = OmegaConf.to_container(OmegaConf.load(file)) if file.exists() else {}
-    if "best_evaluated_params" in told:
-        values = " ".join(f"{key}={value}" for key, value in told["best_evaluated_params"].items())
+    if "best_params" in told:
+        values = " ".join(f"{key}={value}" for key, value in told["best_params"].items())
         console.print(
             f"Best of the cells: {told['best_value']:g} at {values}; the best of many is flattered, so confirm it "
             "on other problems.",

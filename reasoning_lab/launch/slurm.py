@@ -1,5 +1,7 @@
 """Cells as jobs of a SLURM cluster, by submitit: one array, after one job for what the cells share."""
 
+import contextlib
+import io
 import shutil
 import subprocess
 from collections.abc import Sequence
@@ -76,14 +78,17 @@ def submit(sweep: Sweep, jobs: Sequence[Sequence[int]], is_shared: bool) -> list
 
 def _submit(folder: Path, calls: Sequence[CellsJob], parameters: dict[str, Any]) -> list[str]:
     import submitit
+    from submitit.core.utils import FailedJobError
 
     try:
-        executor = submitit.SlurmExecutor(folder / ".submitit" / "%j", max_num_timeout=0)
-        executor.update_parameters(**parameters)
-        jobs = [executor.submit(calls[0])] if len(calls) == 1 else executor.map_array(CellsJob.__call__, calls)
-    except (submitit.core.utils.FailedJobError, RuntimeError, OSError, ValueError) as error:
+        # What sbatch says, submitit prints as well.
+        with contextlib.redirect_stderr(io.StringIO()):
+            executor = submitit.SlurmExecutor(folder / ".submitit" / "%j", max_num_timeout=0)
+            executor.update_parameters(**parameters)
+            jobs = [executor.submit(calls[0])] if len(calls) == 1 else executor.map_array(CellsJob.__call__, calls)
+            return [job.job_id for job in jobs]
+    except (FailedJobError, RuntimeError, OSError, ValueError) as error:
         raise ConfigError(f"SLURM took no job: {_last_line(error)}") from error
-    return [job.job_id for job in jobs]
 
 
 def _last_line(error: BaseException) -> str:

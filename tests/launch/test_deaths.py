@@ -15,7 +15,7 @@ from tests.command import environment, lab
 from tests.launch.test_sweep import answers, is_drawing, rows, sweep_folder, told, wait_until
 
 LONG = (
-    "-m", "sweep=power_grid", "sampler.alpha=2,4", "sampler.block_size=8", "benchmark.n_problems=16", "runtime.rows=16",
+    "-m", "sweep=power_grid", "sampler.alpha=2,4", "sampler.block_size=8", "benchmark.n_problems=20", "runtime.rows=4",
     "stage=grades", "tracking=local", "runtime.build_shared=false",
     "sampler.n_steps=4", "benchmark.max_new_tokens=96",
 )  # fmt: skip
@@ -77,7 +77,7 @@ def test_a_told_sweep_saves_its_chains_says_so_and_goes_on(tmp_path: Path, undis
     assert [told(tmp_path, n)["status"] for n in (0, 1)] == ["interrupted"] * 2
     assert rows(sweep_folder(tmp_path))[0]["status"] == "interrupted"
     states = [
-        json.loads(line[9:]) for log in tmp_path.glob("outputs/artifacts/completions/*power*.log")
+        json.loads(line.partition(" ")[2]) for log in tmp_path.glob("outputs/artifacts/completions/*power*.log")
         for line in log.read_text().splitlines()
     ]  # fmt: skip
     assert any("state" in record for record in states), "no ten seconds had passed, and yet chains are saved"

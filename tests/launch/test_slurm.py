@@ -19,7 +19,7 @@ pytestmark = [
 ]
 SLURM = ("hydra/launcher=submitit_slurm", "hydra.launcher.mem_gb=null", "hydra.launcher.cpus_per_task=1")
 LONG = (
-    "-m", "sweep=power_grid", "sampler.alpha=4", "sampler.block_size=8", "benchmark.n_problems=16", "runtime.rows=16",
+    "-m", "sweep=power_grid", "sampler.alpha=4", "sampler.block_size=8", "benchmark.n_problems=20", "runtime.rows=4",
     "stage=grades", "tracking=local", "runtime.build_shared=false",
     "sampler.n_steps=4", "benchmark.max_new_tokens=96",
 )  # fmt: skip

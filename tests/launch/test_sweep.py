@@ -274,7 +274,7 @@ def test_cells_composed_together_are_those_that_hydra_composes_one_by_one(overri
 def test_a_search_is_optunas_and_its_cells_are_ours(tmp_path: Path) -> None:
     pytest.importorskip("hydra_plugins.hydra_optuna_sweeper")
     done = lab(
-        tmp_path, "-m", "sweep=power_study", *TINY, "sampler.block_size=8,16", "tracking=local",
+        tmp_path, "-m", "sweep=power_study", *TINY, "stage=report", "sampler.block_size=8,16", "tracking=local",
         "hydra.sweeper.n_trials=3", "hydra.sweeper.n_jobs=2",
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr

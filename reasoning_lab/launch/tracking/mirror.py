@@ -30,12 +30,11 @@ POLL_SECONDS = 0.2
 """Between two looks at the log."""
 INCOMPLETE = 4
 """Exit status of an attempt that has not taken everything."""
+STAY = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+"""Signals to a job that are none to its mirror."""
 
 
 # -- the run's side ----------------------------------------------------------------------------------------------------
-
-STAY = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
-"""Signals to a job that are none to its mirror."""
 
 
 def start_mirror(folder: Path, backend: str, mode: str, after: int) -> subprocess.Popen[bytes] | None:

@@ -3,7 +3,6 @@
 import argparse
 import os
 import signal
-import socket
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from reasoning_lab.launch.errors import ConfigError
-from reasoning_lab.launch.queue import ask
+from reasoning_lab.launch.queue import ask, is_local, pid_of_id
 from reasoning_lab.launch.slurm import cancel
 from reasoning_lab.launch.sweep_folder import CellStatus, Sweep, count_words
 from reasoning_lab.launch.terminal import terminal
@@ -100,18 +99,16 @@ def _collect(sweep: Sweep, told: argparse.Namespace, console: Console) -> int:
 
 
 def _cancel(sweep: Sweep, told: argparse.Namespace, console: Console) -> int:
-    alive = sorted(ask(sweep) or ())
+    if (found := ask(sweep)) is None:
+        raise ConfigError("SLURM does not answer here, or its cells run on another machine; cancel it from there.")
+    alive = sorted(found)
     if not alive:
         console.print("Nothing of it is queued or at work.")
         return 0
-    if sweep.is_slurm:
-        cancel(alive)
-    else:
-        for id in alive:
-            host, pid, _ = id.split(":")
-            if host != socket.gethostname():
-                raise ConfigError(f"its cells run on {host}; cancel it there.")
-            os.kill(int(pid), signal.SIGTERM)
+    for id in filter(is_local, alive):
+        os.kill(pid_of_id(id), signal.SIGTERM)
+    if jobs := [id for id in alive if not is_local(id)]:
+        cancel(jobs)
     console.print(f"Cancelled: {', '.join(alive)}. What was at work is saved; `sweep retry` goes on.", soft_wrap=True)
     return 0
 

@@ -43,7 +43,7 @@ class Batch:
 
 
 class Lanes:
-    """Works off a plan's cells; those that are completed already are passed over."""
+    """Works off a batch's cells; those that are completed already are passed over."""
 
     def __init__(self, batch: Batch) -> None:
         self._batch = batch
@@ -127,7 +127,7 @@ class Lanes:
         """A lane that died at a cell without a last word; one that had it, on a signal, has it already."""
         folder = self._batch.folder / str(cell)
         told = read_status(folder)
-        if told.get("status") == "running" or not told:
+        if told.get("status") == "running" or told.get("pid") != lane.pid:
             write_json(folder / "status.json", told | {"status": "killed", "error": lane.cause()})
 
     def _look_at(self, cell: int) -> None:
@@ -158,6 +158,11 @@ class _Lane:
         )
         os.close(writer)
         self._replies: IO[str] = os.fdopen(reader, encoding="utf-8")
+
+    @property
+    def pid(self) -> int:
+        """Its process."""
+        return self._process.pid
 
     def work(self, cell: int) -> bool:
         """Work on one cell; False where the process died of it."""

@@ -11,11 +11,26 @@ from reasoning_lab.launch.sweep_folder import Sweep
 def ask(sweep: Sweep) -> dict[str, tuple[str, str]] | None:
     """By id of the sweep's jobs that are not over: (queued or running, why); None where nobody can say."""
     ids = [job.id for job in sweep.sent()]
-    if sweep.is_slurm:
-        return ask_queue(ids)
-    if any(id.partition(":")[0] != socket.gethostname() for id in ids):
+    ours = [id for id in ids if is_local(id)]
+    queue = ask_queue([id for id in ids if not is_local(id)])
+    if queue is None or any(host_of_id(id) != socket.gethostname() for id in ours):
         return None
-    return {id: ("running", "") for id in ids if local_id(int(id.split(":")[1])) == id}
+    return queue | {id: ("running", "") for id in ours if local_id(pid_of_id(id)) == id}
+
+
+def is_local(id: str) -> bool:
+    """Whether an id is that of a process, not of a job of SLURM's."""
+    return ":" in id
+
+
+def host_of_id(id: str) -> str:
+    """The machine of a process."""
+    return id.split(":")[0]
+
+
+def pid_of_id(id: str) -> int:
+    """The number of a process."""
+    return int(id.split(":")[1])
 
 
 def local_id(pid: int | None = None) -> str:

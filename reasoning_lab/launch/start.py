@@ -4,6 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from omegaconf import DictConfig
 from rich.console import Console
 
 from reasoning_lab.disk import disk_error
@@ -16,9 +17,11 @@ from reasoning_lab.launch.check import (
     launching_of,
     make_folder,
 )
+from reasoning_lab.launch.compose import resolved_hydra
 from reasoning_lab.launch.errors import ConfigError
 from reasoning_lab.launch.folders import Submitted, write_submitted
 from reasoning_lab.launch.identity import identity_of
+from reasoning_lab.launch.options import Launching
 from reasoning_lab.launch.queue import ask
 from reasoning_lab.launch.sweep_folder import find_same
 from reasoning_lab.launch.terminal import terminal
@@ -58,16 +61,11 @@ def run_sweep(arguments: argparse.Namespace) -> int:
     master = composer.compose(arguments.overrides, multirun=True)
     n, launching = composer.count_cells(master), launching_of(master)
     identity = identity_of(arguments.overrides, composer.config_dir)
-    is_fresh = (
-        launching.dry_run
-        or not launching.resume
-        or any(each.startswith("hydra.sweep.dir=") for each in arguments.overrides)
-    )
-    if (
-        not is_fresh
-        and (status := _resumed(Path(str(master.outputs)), identity, launching.submit, console)) is not None
-    ):
-        return status
+    is_named = any(each.startswith("hydra.sweep.dir=") for each in arguments.overrides)
+    if launching.resume and not (launching.dry_run or is_named):
+        status = _resumed(master, identity, launching, console)
+        if status is not None:
+            return status
     what = f"up to {n:,} cells, chosen as it goes" if composer.is_search(master) else f"{n:,} cells"
     console.print(f"{what}; composing and checking them", highlight=False)
     launch = check_sweep(composer, master, arguments.overrides)
@@ -100,9 +98,9 @@ def _plan(launch: Launch, console: Console) -> int:
     return 0
 
 
-def _resumed(outputs: Path, identity: str, is_submitted: bool, console: Console) -> int | None:
-    """Go on in the folder of the same sweep; None where there is none."""
-    sweep = find_same(outputs, identity)
+def _resumed(master: DictConfig, identity: str, launching: Launching, console: Console) -> int | None:
+    """Go on in the folder of the same sweep, launched as it is launched now; None where there is none."""
+    sweep = find_same(Path(str(master.outputs)), identity)
     if sweep is None or sweep.is_search:
         return None
     states = sweep.states(ask(sweep))
@@ -121,4 +119,5 @@ def _resumed(outputs: Path, identity: str, is_submitted: bool, console: Console)
     console.print(f"Going on with {len(left)} of {len(states)} cells: {sweep.folder}", highlight=False, soft_wrap=True)
     from reasoning_lab.launch.sweep import start
 
-    return start(sweep, left, console, is_submitted)
+    again = sweep.launch_again(launching, resolved_hydra(master)["launcher"])
+    return start(again, left, console, launching.submit)

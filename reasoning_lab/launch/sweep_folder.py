@@ -82,6 +82,11 @@ class Sweep:
         write_json(self.folder / FILE, self._told)
         return len(self._overrides) - 1
 
+    def launch_again(self, launching: Launching, launcher: Mapping[str, Any]) -> "Sweep":
+        """The same cells, launched otherwise from now on."""
+        write_json(self.folder / FILE, self._told | {"launching": asdict(launching), "launcher": launcher})
+        return Sweep(self.folder)
+
     @property
     def overrides(self) -> list[tuple[str, ...]]:
         """Of each cell, as typed."""

@@ -7,7 +7,7 @@ from reasoning_lab.artifacts.base import Artifact, Context
 from reasoning_lab.artifacts.completions import Completions
 from reasoning_lab.artifacts.cue import Cue
 from reasoning_lab.artifacts.grades import Grades
-from reasoning_lab.artifacts.runlog import is_log_of, records_of
+from reasoning_lab.artifacts.runlog import records_of
 
 ITEMS = ("completion", "verdict")
 """What a log's record of a finished item has; the others are states on the way and what the log says of itself."""
@@ -34,7 +34,7 @@ def standing_of(artifact: Artifact[Any], context: Context) -> Standing:
         return Standing(is_built=True)
     log = context.store.log_path(artifact)
     finished = sum(any(name in record for name in ITEMS) for record in records_of(log, artifact.key))
-    return Standing(False, finished, is_log_of(log, artifact.key))
+    return Standing(False, finished, context.store.is_begun(artifact))
 
 
 def n_items(artifact: Artifact[Any]) -> int | None:

@@ -186,11 +186,6 @@ class Composer:
             return int(master.hydra.sweeper.n_trials)
         return math.prod(_n_values(override) for override in self._parsed(master))
 
-    def swept(self, master: DictConfig) -> dict[str, list[str]]:
-        """Key → values, of the keys that a sweep varies."""
-        varied = [override for override in self._parsed(master) if override.is_sweep_override()]
-        return {override.get_key_element(): list(map(str, override.sweep_string_iterator())) for override in varied}
-
     def cells(self, master: DictConfig) -> list[Cell]:
         """A sweep's cells in the order of their numbers, expanded as Hydra's BasicSweeper does.
 

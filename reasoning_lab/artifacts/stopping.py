@@ -43,14 +43,18 @@ def saved_by(save: Callable[[], None]) -> Iterator[None]:
 
 def end_on_signals(at_end: Callable[[str], None] = lambda _: None) -> None:
     """From now on a signal saves what is at work, calls `at_end` with the signal's name and ends the process with
-    status 128 + its number. Signals that this process was started to ignore (nohup) stay ignored. Main thread only."""
+    status 128 + its number. Signals that this process was started to ignore (nohup) stay ignored. Main thread only; of
+    several calls the last one's `at_end` is called."""
+    is_first = not _last_words
+    _last_words[:] = [at_end]
+    if not is_first:
+        return
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
     signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
     for number in SIGNALS:
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _heard)
-    _last_words.append(at_end)
     threading.Thread(target=_await, args=(reader,), name="end on signals", daemon=True).start()
 
 

@@ -98,9 +98,9 @@ def work(folder: Path, earlier: Context | None = None) -> WorkedOff:
         experiment = build_plain(submitted.config)
         context = _context(experiment, command, earlier)
         context.listeners.append(at_work.pulse)
-        metrics = _measured(experiment, context, submitted)
+        _measure(experiment, context, submitted, at_work.row)
         wait_if_ending()
-        at_work.end("completed", **metrics)
+        at_work.end("completed")
     except BaseException as error:
         log.exception("failed")
         wait_if_ending()
@@ -120,17 +120,17 @@ def words(error: BaseException, folder: Path) -> str:
     return f"{type(error).__name__}: {error}" if told is None else str(told)
 
 
-def _measured(experiment: Experiment, context: Context, submitted: Submitted) -> dict[str, Any]:
-    """The stage's metrics, logged, and the one that a sweeper optimises."""
+def _measure(experiment: Experiment, context: Context, submitted: Submitted, row: dict[str, Any]) -> None:
+    """Log the stage's metrics and put them into the row, with the one that a sweeper optimises."""
     with _tracker(experiment, submitted) as tracker:
         run = Run(experiment, context, submitted.folder, tracker.table, tracker.images)
         run.check()
         with watched(context, tracker, experiment.stage):
-            metrics = STAGES[experiment.stage](run)
+            row["metrics"] = metrics = STAGES[experiment.stage](run)
         tracker.summary(metrics)
         tracker.link("report", submitted.folder / "report")
         objective = optimised(run, metrics)
-    return {"metrics": metrics, "objective": None if math.isnan(objective) else objective}
+    row["objective"] = None if math.isnan(objective) else objective
 
 
 def _context(experiment: Experiment, command: str, earlier: Context | None) -> Context:

@@ -51,7 +51,8 @@ def work_here(run: Submitted) -> int:
             raise
         error = str(told)
     if error is not None:
-        sys.stderr.write(f"error: {error}\n(traceback: {run.folder / 'main.log'})\n")
+        told = error.removeprefix("ValueError: ").removeprefix("ConfigError: ")
+        sys.stderr.write(f"error: {told}\n(traceback: {run.folder / 'main.log'})\n")
     return 0 if error is None else 1
 
 

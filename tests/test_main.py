@@ -207,10 +207,13 @@ def test_ctrl_c_is_recorded(tmp_path: Path) -> None:
 
 
 def test_a_failed_cell_is_named_and_the_others_go_on_wherever_the_flag_stands(tmp_path: Path) -> None:
-    done = lab(tmp_path, "runtime.max_prompt_tokens=64,2,63", *TINY, "arms=single", "tracking=local", "-m")
-    assert done.returncode == 1
-    assert "cell 1 (runtime.max_prompt_tokens=2): failed" in done.stdout
-    assert "its prompt has" in done.stdout
+    for name, question in (("a", "Lily has 2 cards. How many cards?"), ("b", "Lily " * 99), ("c", "Tom has 3 pens.")):
+        problem = {"id": name, "question": f"{question}\n", "answer": "2"}
+        (tmp_path / f"{name}.jsonl").write_text(json.dumps(problem) + "\n")
+    swept = ("benchmark=jsonl", "benchmark.path=a.jsonl,b.jsonl,c.jsonl", "stage=grades", "runtime.rows=4")
+    done = lab(tmp_path, *swept, "arms=single", "sampler=greedy", "tracking=local", "-m")
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "cell 1 (benchmark.path=b.jsonl): failed" in done.stdout
     assert "2 of 3 cells completed" in done.stdout
     folder = only("outputs/sweeps/multirun/*", tmp_path)
     states = [json.loads((folder / str(cell) / "row.json").read_text())["status"] for cell in range(3)]

@@ -12,7 +12,7 @@ import pytest
 from tests.artifacts.faults import KINDS, SMALL
 from tests.command import ROOT, environment
 
-SHARE = 31
+SHARE = 97
 """Every so many-th call fails in the default suite, another residue for each kind; all of them do in the slow one."""
 
 

@@ -116,10 +116,19 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize(
     "overrides",
-    [POWER, [*HYBRID, *TINY], CUED, ["arms=baselines", "sampler.n_steps=1", "sampler.block_size=31", *TINY],
-     [*HYBRID, "stage=taxonomy"], [*HYBRID, "stage=vectors"], [*CUED, "stage=cue"],
-     [*POWER, "stage=grades"], [*HYBRID, "stage=activations"]],
-    ids=["power", "hybrid", "cue", "pools", "taxonomy", "vectors", "cue stage", "grades", "activations"],
+    [
+        pytest.param(POWER, id="power"),
+        pytest.param([*CUED, "stage=cue"], id="cue stage"),
+        pytest.param([*POWER, "stage=grades"], id="grades"),
+        pytest.param([*HYBRID, "stage=vectors"], id="vectors"),
+        # Half a minute each.
+        pytest.param([*HYBRID, *TINY], id="hybrid", marks=pytest.mark.slow),
+        pytest.param(CUED, id="cue", marks=pytest.mark.slow),
+        pytest.param(["arms=baselines", "sampler.n_steps=1", "sampler.block_size=31", *TINY], id="pools",
+                     marks=pytest.mark.slow),
+        pytest.param([*HYBRID, "stage=taxonomy"], id="taxonomy", marks=pytest.mark.slow),
+        pytest.param([*HYBRID, "stage=activations"], id="activations", marks=pytest.mark.slow),
+    ],
 )  # fmt: skip
 def test_a_plan_tells_what_the_run_then_builds_and_loads(
     overrides: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -204,7 +213,7 @@ def test_a_corrupt_artifact_is_to_be_made_and_stays_where_it_is(finished: Path, 
 # -- a sweep -----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("per_job", [1, 2, 3])
+@pytest.mark.parametrize("per_job", [2, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 3))])
 def test_what_cells_share_is_built_once_and_each_process_loads_a_model_once(
     per_job: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

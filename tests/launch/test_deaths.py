@@ -103,7 +103,11 @@ def test_a_submitted_sweep_needs_no_terminal_and_is_cancelled_from_another(tmp_p
     assert "Nothing of it" in lab(tmp_path, "sweep", "cancel", "outputs/sweeps/power_grid").stdout
 
 
-@pytest.mark.parametrize(("on_error", "attempts"), [("stop", [1, None]), ("retry:2", [3, 3])], ids=["stop", "retry"])
+@pytest.mark.parametrize(
+    ("on_error", "attempts"),
+    [("stop", [1, None]), pytest.param("retry:2", [3, 3], marks=pytest.mark.slow)],
+    ids=["stop", "retry"],
+)
 def test_what_a_failed_cell_does_to_the_others(tmp_path: Path, on_error: str, attempts: Sequence[int | None]) -> None:
     # The file is there when the cells are checked, and gone when they run.
     problems = tmp_path / "problems.jsonl"

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from reasoning_lab.launch.errors import ConfigError
@@ -75,7 +76,7 @@ def _states(sweep: Sweep) -> list[CellStatus]:
 
 def _status(sweep: Sweep, told: argparse.Namespace, console: Console) -> int:
     states = _states(sweep)
-    console.print(f"{sweep.folder}\n{sweep.command}", highlight=False, soft_wrap=True)
+    console.print(f"{sweep.folder}\n{sweep.command}", highlight=False, markup=False, soft_wrap=True)
     console.print(f"{len(states)} cells: {count_words(states)}", highlight=False)
     ordered = sorted(states, key=lambda each: (SHOWN_FIRST.index(each.state), each.number))
     shown = ordered if told.all else ordered[:MOST_ROWS]
@@ -83,9 +84,8 @@ def _status(sweep: Sweep, told: argparse.Namespace, console: Console) -> int:
     for column in ("cell", "what", "state", "", "job"):
         table.add_column(column, overflow="fold")
     for each in shown:
-        table.add_row(
-            str(each.number), each.name, f"[{STYLES.get(each.state, 'white')}]{each.state}[/]", each.why, each.job or ""
-        )
+        state = f"[{STYLES.get(each.state, 'white')}]{each.state}[/]"
+        table.add_row(str(each.number), escape(each.name), state, escape(each.why), each.job or "")
     console.print(table)
     if len(shown) < len(ordered):
         console.print(f"... and {len(ordered) - len(shown)} more; --all shows them.")

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from reasoning_lab.launch.compose import lab_root
+from reasoning_lab.launch.compose import CONFIG_NAME, lab_root
 from reasoning_lab.launch.options import KEYS
 from reasoning_lab.launch.provenance import versions
 
@@ -17,7 +17,7 @@ MOST_FILES = 1000
 """Files of a model's folder that are looked at."""
 
 
-def identity_of(overrides: Sequence[str], config_dir: Path | None) -> str:
+def identity_of(overrides: Sequence[str], config_dir: Path | None, config_name: str | None = None) -> str:
     """sha256 over the overrides that say what to do, the files of config and code, and the libraries' versions."""
     root, package = lab_root(), Path(__file__).resolve().parents[1]
     trees = [root / "conf", root / "multirun_launchers", *([config_dir] if config_dir else [])]
@@ -25,7 +25,7 @@ def identity_of(overrides: Sequence[str], config_dir: Path | None) -> str:
     content = hashlib.sha256()
     for file in (*_files(trees, "*.yaml"), *_files([package], "*.py")):
         content.update(str(file).encode() + b"\0" + file.read_bytes() + b"\0")
-    told = [said, content.hexdigest(), versions(), str(Path.cwd())]
+    told = [said, config_name or CONFIG_NAME, content.hexdigest(), versions(), str(Path.cwd())]
     return hashlib.sha256(json.dumps(told).encode()).hexdigest()
 
 

@@ -17,6 +17,7 @@ from reasoning_lab.artifacts.stopping import end_on_signals, wait_if_ending
 from reasoning_lab.disk import disk_error
 from reasoning_lab.experiment import Experiment
 from reasoning_lab.launch.folders import Submitted, read_submitted
+from reasoning_lab.launch.logging_section import check_logging
 from reasoning_lab.launch.provenance import git_state, provenance, typed
 from reasoning_lab.launch.status import Pulse, write_json
 from reasoning_lab.launch.terminal import terminal
@@ -94,7 +95,7 @@ def work(folder: Path, earlier: Context | None = None) -> WorkedOff:
     context = None
     try:
         at_work.pulse.start()
-        _configure_log(submitted.hydra)
+        _configure_log(submitted.hydra, str(submitted.config["outputs"]))
         experiment = build_plain(submitted.config)
         context = _context(experiment, command, earlier)
         context.listeners.append(at_work.pulse)
@@ -167,9 +168,11 @@ def _tracker(experiment: Experiment, submitted: Submitted) -> Tracker:
     return Tracker(submitted.folder, info, mode, experiment.tracking.backend)
 
 
-def _configure_log(hydra: dict[str, Any]) -> None:
-    """Python's logging as the config has it, each run with its own file; `hydra.verbose` as Hydra means it."""
+def _configure_log(hydra: dict[str, Any], outputs: str) -> None:
+    """Python's logging as the config has it, each run with its own file; `hydra.verbose` as Hydra means it. Checked
+    again: what was checked when it was submitted has lain in a folder since."""
     if hydra.get("job_logging"):
+        check_logging("hydra.job_logging", hydra["job_logging"], outputs)
         logging.config.dictConfig(hydra["job_logging"])
     verbose = hydra.get("verbose")
     loud = [None] if verbose is True else [verbose] if isinstance(verbose, str) else verbose or []

@@ -146,7 +146,9 @@ class _Lane:
 
     def __init__(self, batch: Batch) -> None:
         reader, writer = os.pipe()
-        command = [sys.executable, "-m", "reasoning_lab.launch.lane", str(batch.folder), str(writer), str(os.getpid())]
+        # -P: the folder that it works in is where relative paths begin, not where modules are looked for.
+        lane = ["-P", "-m", "reasoning_lab.launch.lane"]
+        command = [sys.executable, *lane, str(batch.folder), str(writer), str(os.getpid())]
         if batch.in_terminal:
             command.append("--in-terminal")
         package = str(Path(__file__).resolve().parents[2])

@@ -61,7 +61,7 @@ def run_sweep(arguments: argparse.Namespace) -> int:
     composer, console = composer_of(arguments), terminal()
     master = composer.compose(arguments.overrides, multirun=True)
     n, launching = composer.count_cells(master), launching_of(master)
-    identity = identity_of(arguments.overrides, composer.config_dir)
+    identity = identity_of(arguments.overrides, composer.config_dir, arguments.config_name)
     is_named = any(each.startswith("hydra.sweep.dir=") for each in arguments.overrides)
     if launching.resume and not (launching.dry_run or is_named):
         status = _resumed(master, identity, launching, console)

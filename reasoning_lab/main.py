@@ -8,7 +8,9 @@ is imported before there is something to check: --help, completion and a look at
 import argparse
 import os
 import sys
+from pathlib import Path
 
+from reasoning_lab.disk import disk_error
 from reasoning_lab.launch.errors import ConfigError
 
 USAGE_ERROR = 2
@@ -23,6 +25,11 @@ def main() -> None:
     except ConfigError as error:
         sys.stderr.write(f"error: {error}\n")
         sys.exit(USAGE_ERROR)
+    except OSError as error:
+        if (told := disk_error(error, Path.cwd())) is None:
+            raise
+        sys.stderr.write(f"error: {told}\n")
+        sys.exit(1)
 
 
 def _status(words: list[str]) -> int:

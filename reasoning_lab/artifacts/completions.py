@@ -147,7 +147,7 @@ class Completions(Artifact[tuple[Completion, ...]]):
     def _expected_each(self, typical_length: float) -> float:
         if self.budget_of is not None:
             return self.budget_of._expected_each(typical_length)
-        return self.sampler.expected_tokens(typical_length)
+        return self.sampler.expected_tokens(min(typical_length, float(self.sampler.max_new_tokens)))
 
     def loads(self) -> tuple[Weights, ...]:
         """The model and those of the law; none where a pool is chosen from."""

@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from reasoning_lab.launch.errors import ConfigError
-from reasoning_lab.launch.queue import ask, is_local, pid_of_id
+from reasoning_lab.launch.queue import ask, host_of_id, is_local, pid_of_id
 from reasoning_lab.launch.slurm import cancel
 from reasoning_lab.launch.sweep_folder import CellStatus, Sweep, count_words
 from reasoning_lab.launch.terminal import terminal
@@ -100,8 +100,12 @@ def _collect(sweep: Sweep, told: argparse.Namespace, console: Console) -> int:
 
 def _cancel(sweep: Sweep, told: argparse.Namespace, console: Console) -> int:
     if (found := ask(sweep)) is None:
-        raise ConfigError("SLURM does not answer here, or its cells run on another machine; cancel it from there.")
-    alive = sorted(found)
+        raise ConfigError("SLURM does not answer here; cancel it from a machine where it does.")
+    alive = sorted(id for id, (state, _) in found.items() if state != "unknown")
+    if elsewhere := sorted(
+        {host_of_id(id) for id in found if id not in alive and id in {s.job for s in _states(sweep)}}
+    ):
+        console.print(f"What runs on {', '.join(elsewhere)}, if anything, is cancelled from there.")
     if not alive:
         console.print("Nothing of it is queued or at work.")
         return 0
@@ -116,14 +120,16 @@ def _cancel(sweep: Sweep, told: argparse.Namespace, console: Console) -> int:
 def _retry(sweep: Sweep, told: argparse.Namespace, console: Console) -> int:
     from reasoning_lab.launch.sweep import start
 
-    states = _states(sweep)
-    busy = set(sweep.at_work(states))
-    left = [each.number for each in states if each.state != "completed" and each.number not in busy]
-    if not left:
-        console.print(f"Nothing to run again: {count_words(states)}.")
-        return 0
-    console.print(f"Running again {len(left)} of {len(states)} cells.")
-    return start(sweep, left, console, sweep.launching.submit)
+    def choose(states: list[CellStatus]) -> list[int]:
+        busy = set(sweep.at_work(states))
+        left = [each.number for each in states if each.state != "completed" and each.number not in busy]
+        if left:
+            console.print(f"Running again {len(left)} of {len(states)} cells.")
+        else:
+            console.print(f"Nothing to run again: {count_words(states)}.")
+        return left
+
+    return start(sweep, choose, console, sweep.launching.submit)
 
 
 def _dashboard(sweep: Sweep, told: argparse.Namespace, console: Console) -> int:

@@ -42,6 +42,13 @@ from reasoning_lab.launch.whitelist import check_hydra, check_plain
 CONFIG_NAME = "config"
 
 
+PLAIN_VARIABLE = re.compile(
+    r"(\w+_)?(HOME|DIR|FOLDER|PATH|ROOT|CACHE|PWD)|USER|LOGNAME|HOST|HOSTNAME|SCRATCH|WORK|STORE|PROJECT|TMP|TEMP|TMPDIR|"
+    r"(SLURM|LAB|XDG)_\w+|CUDA_VISIBLE_DEVICES|LANG|TZ"
+)
+"""Environment variables that a config may read, unless their name or value looks like a secret."""
+
+
 # -- places and resolvers ----------------------------------------------------------------------------------------------
 
 
@@ -67,7 +74,13 @@ def reciprocal(value: Any) -> float:
 
 
 def environment(name: str, *default: Any) -> Any:
-    """oc.env without secrets."""
+    """oc.env without secrets: variables that name places and jobs, which is what a config needs of them."""
+    if not PLAIN_VARIABLE.fullmatch(name):
+        raise ValueError(
+            f"oc.env:{name} may hold anything, and configs are saved and shared; a config may name folders (..._DIR, "
+            "_PATH, _HOME, _ROOT, _CACHE, SCRATCH, TMPDIR), users, hosts, SLURM's and the lab's own LAB_... variables; "
+            "call it LAB_..., or type its value"
+        )
     value = None if is_secret_variable(name) else oc.env(name, *default)
     if is_secret_variable(name) or (isinstance(value, str) and secret_shape(name, value)):
         raise ValueError(f"oc.env:{name} looks like a secret, and configs are saved; leave it in the environment")

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import IO
 
 from reasoning_lab.artifacts.stopping import wait_if_ending
-from reasoning_lab.launch.folders import read_submitted
 from reasoning_lab.launch.options import Launching
 from reasoning_lab.launch.status import read_status, write_json
 
@@ -38,6 +37,8 @@ class Batch:
     launching: Launching
     processes: int
     """Lanes."""
+    cwd: Path
+    """Where relative paths begin."""
     in_terminal: bool = False
     """Whether lanes print here; else into their cells' output.log."""
 
@@ -151,13 +152,10 @@ class _Lane:
         command = [sys.executable, *lane, str(batch.folder), str(writer), str(os.getpid())]
         if batch.in_terminal:
             command.append("--in-terminal")
-        package = str(Path(__file__).resolve().parents[2])
-        path = os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH")]))
-        # Relative paths mean what they meant where the sweep was submitted, wherever it is retried from.
-        cwd = read_submitted(batch.folder / str(min(batch.cells, default=0))).hydra["runtime"]["cwd"]
         self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, pass_fds=(writer,), cwd=cwd, env=os.environ | {"PYTHONPATH": path}
-        )
+            command, stdin=subprocess.PIPE, pass_fds=(writer,), cwd=batch.cwd,
+            env=os.environ | {"PYTHONPATH": python_path()},
+        )  # fmt: skip
         os.close(writer)
         self._replies: IO[str] = os.fdopen(reader, encoding="utf-8")
 
@@ -202,3 +200,9 @@ class _Lane:
             self._process.stdin.close()
         self._process.wait()
         self._replies.close()
+
+
+def python_path() -> str:
+    """Where a process of ours finds this package first."""
+    package = str(Path(__file__).resolve().parents[2])
+    return os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH")]))

@@ -9,13 +9,16 @@ from reasoning_lab.launch.sweep_folder import Sweep
 
 
 def ask(sweep: Sweep) -> dict[str, tuple[str, str]] | None:
-    """By id of the sweep's jobs that are not over: (queued or running, why); None where nobody can say."""
+    """By id of the sweep's jobs that are not over: (queued or running, why), or (unknown, where) of a process on
+    another machine; None where SLURM can't be asked."""
     ids = [job.id for job in sweep.sent()]
     ours = [id for id in ids if is_local(id)]
     queue = ask_queue([id for id in ids if not is_local(id)])
-    if queue is None or any(host_of_id(id) != socket.gethostname() for id in ours):
+    if queue is None:
         return None
-    return queue | {id: ("running", "") for id in ours if local_id(pid_of_id(id)) == id}
+    here = socket.gethostname()
+    queue |= {id: ("running", "") for id in ours if host_of_id(id) == here and local_id(pid_of_id(id)) == id}
+    return queue | {id: ("unknown", f"on {host_of_id(id)}") for id in ours if host_of_id(id) != here}
 
 
 def is_local(id: str) -> bool:

@@ -40,7 +40,7 @@ class SearchLauncher:
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> list[Trial]:
         """Run a batch of cells; nan of one that did not complete."""
         numbers = [self._add(tuple(overrides)) for overrides in job_overrides]
-        start(self._sweep, numbers, self._console, is_submitted=False)
+        start(self._sweep, lambda _: numbers, self._console, is_submitted=False)
         return [Trial(self._objective(number)) for number in numbers]
 
     def _add(self, overrides: tuple[str, ...]) -> int:

@@ -35,7 +35,7 @@ class CellsJob:
         sweep = Sweep(self.folder)
         launcher = sweep.launcher
         assert isinstance(launcher, SlurmLauncher)
-        lanes = Lanes(Batch(self.folder, self.cells, sweep.launching, launcher.processes))
+        lanes = Lanes(Batch(self.folder, self.cells, sweep.launching, launcher.processes, sweep.cwd))
         end_on_signals(lambda name: self._end(name, launcher))
         with saved_by(lanes.stop):
             if not self.cells:
@@ -169,7 +169,9 @@ def ask_queue(ids: Sequence[str]) -> dict[str, tuple[str, str]] | None:
 
 def cancel(ids: Sequence[str]) -> None:
     """Cancel jobs; those that are over stay so. ConfigError where SLURM can't be told."""
-    done = _ask(["scancel", *ids])
+    if not (jobs := [id for id in ids if ":" not in id]):  # Others are processes.
+        return
+    done = _ask(["scancel", *jobs])
     if done is None or (done.returncode and "Invalid job id" not in done.stderr):
         raise ConfigError(f"scancel: {done.stderr.strip() if done else 'not to be had here'}")
 

@@ -17,13 +17,13 @@ from reasoning_lab.launch.check import (
     launching_of,
     make_folder,
 )
-from reasoning_lab.launch.compose import resolved_hydra
+from reasoning_lab.launch.compose import resolved, resolved_hydra
 from reasoning_lab.launch.errors import ConfigError
 from reasoning_lab.launch.folders import Submitted, write_submitted
 from reasoning_lab.launch.identity import identity_of
 from reasoning_lab.launch.options import Launching
 from reasoning_lab.launch.queue import ask
-from reasoning_lab.launch.sweep_folder import find_same
+from reasoning_lab.launch.sweep_folder import CellStatus, find_same
 from reasoning_lab.launch.terminal import terminal
 
 
@@ -61,7 +61,8 @@ def run_sweep(arguments: argparse.Namespace) -> int:
     composer, console = composer_of(arguments), terminal()
     master = composer.compose(arguments.overrides, multirun=True)
     n, launching = composer.count_cells(master), launching_of(master)
-    identity = identity_of(arguments.overrides, composer.config_dir, arguments.config_name)
+    plain = resolved(master) | {"hydra": resolved_hydra(master)}
+    identity = identity_of(arguments.overrides, composer.config_dir, arguments.config_name, plain)
     is_named = any(each.startswith("hydra.sweep.dir=") for each in arguments.overrides)
     if launching.resume and not (launching.dry_run or is_named):
         status = _resumed(master, identity, launching, console)
@@ -79,7 +80,7 @@ def run_sweep(arguments: argparse.Namespace) -> int:
         from reasoning_lab.launch.search import run_search
 
         return run_search(launch, composer, sweep, console)
-    return start(sweep, sweep.left(), console, launching.submit)
+    return start(sweep, lambda _: sweep.left(), console, launching.submit)
 
 
 def _plan(launch: Launch, console: Console) -> int:
@@ -105,20 +106,25 @@ def _resumed(master: DictConfig, identity: str, launching: Launching, console: C
     if sweep is None or sweep.is_search:
         return None
     states = sweep.states(ask(sweep))
-    if not (left := [each.number for each in states if each.state != "completed"]):
+    if all(each.state == "completed" for each in states):
         console.print(
             f"All {len(states)} cells of this sweep were completed before, from the same code, config and files: "
             f"{sweep.folder}\nSweep page: {sweep.folder / 'report' / 'sweep.html'}\n(resume=false starts it anew.)",
-            highlight=False, soft_wrap=True,
+            highlight=False, markup=False, soft_wrap=True,
         )  # fmt: skip
         return 0
-    if busy := sweep.at_work(states):
-        raise ConfigError(
-            f"{len(busy)} cells of this very sweep are queued or at work: {sweep.folder}; see `reasoning-lab sweep "
-            "status` with that folder, end them by `sweep cancel`, or start another one by resume=false."
-        )
-    console.print(f"Going on with {len(left)} of {len(states)} cells: {sweep.folder}", highlight=False, soft_wrap=True)
     from reasoning_lab.launch.sweep import start
 
+    def choose(states: list[CellStatus]) -> list[int]:
+        if busy := again.at_work(states):
+            raise ConfigError(
+                f"{len(busy)} cells of this very sweep are queued or at work: {again.folder}; see `reasoning-lab sweep "
+                "status` with that folder, end them by `sweep cancel`, or start another one by resume=false."
+            )
+        left = [each.number for each in states if each.state != "completed"]
+        said = f"Going on with {len(left)} of {len(states)} cells: {again.folder}"
+        console.print(said, highlight=False, markup=False, soft_wrap=True)
+        return left
+
     again = sweep.launch_again(launching, resolved_hydra(master)["launcher"])
-    return start(again, left, console, launching.submit)
+    return start(again, choose, console, launching.submit)

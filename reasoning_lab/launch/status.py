@@ -32,15 +32,20 @@ def read_status(folder: Path) -> dict[str, Any]:
         told = json.loads((folder / FILE).read_text())
     except (OSError, ValueError):
         return {}
-    return told if isinstance(told, dict) else {}
+    if not isinstance(told, dict):
+        return {}
+    if told.get("status") == "completed" and not (folder / "row.json").exists():
+        return told | {"status": "failed", "error": "completed, but its row.json is gone"}
+    return told
 
 
 def is_lost(told: Mapping[str, Any], now: float) -> bool:
-    """Whether a run that says "running" is not: no heartbeat for long, or its process on this machine is gone."""
+    """Whether a run that says "running" is not: its process is gone from this machine, or it works on another one and
+    had no heartbeat for long."""
     if told.get("status") != "running":
         return False
-    if told.get("host") == socket.gethostname() and not _is_alive(told):
-        return True
+    if told.get("host") == socket.gethostname():
+        return not _is_alive(told)
     return now - told.get("heartbeat", 0.0) > LOST_SECONDS
 
 

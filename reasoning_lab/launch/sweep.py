@@ -2,21 +2,24 @@
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
 from reasoning_lab.artifacts.stopping import end_on_signals, saved_by, wait_if_ending
 from reasoning_lab.launch import slurm
 from reasoning_lab.launch.check import Launch, is_folder_given, make_folder
+from reasoning_lab.launch.errors import ConfigError
 from reasoning_lab.launch.folders import read_submitted, write_submitted
 from reasoning_lab.launch.identity import files_of
-from reasoning_lab.launch.lanes import Batch, Lanes
+from reasoning_lab.launch.lanes import Batch, Lanes, python_path
 from reasoning_lab.launch.launchers import BasicLauncher, Launcher, SlurmLauncher
 from reasoning_lab.launch.options import Launching
 from reasoning_lab.launch.provenance import git_state, typed
@@ -54,27 +57,46 @@ def create_sweep(launch: Launch, identity: str) -> Sweep:
         git=git_state(),
         launcher=launch.launcher_plain,
         identity=identity,
+        cwd=str(Path.cwd()),
         is_search=launch.search is not None,
         files=files_of(run.config for run in launch.runs),
     )
 
 
-def start(sweep: Sweep, cells: Sequence[int], console: Console, is_submitted: bool) -> int:
-    """Run or submit cells; the exit status of the command."""
-    if sweep.is_slurm:
-        sent = _send(sweep, cells)
-        console.print(f"Submitted {len(cells)} cells as jobs {id_words(sent)}: {sweep.folder}", soft_wrap=True)
-        return _follow_up(sweep, console) if is_submitted else _wait(sweep, sent, console)
-    if is_submitted:
-        _detach(sweep, cells)
-        console.print(f"Started {len(cells)} cells, without this terminal: {sweep.folder}", soft_wrap=True)
-        return _follow_up(sweep, console)
-    return run_here(sweep, cells, console)
+def start(
+    sweep: Sweep, choose: Callable[[list[CellStatus]], Sequence[int]], console: Console, is_submitted: bool
+) -> int:
+    """Run or submit the cells that are chosen by how all of them stand; the exit status of the command.
+
+    From the look at them to the note of where they are sent nobody else starts any."""
+    with sweep.claimed():
+        if not (cells := choose(sweep.states(ask(sweep)))):
+            return 0
+        cwd = sweep.cwd
+        if sweep.is_slurm:
+            sent = slurm.submit(sweep, cells_of_jobs(sweep, cells), shares(sweep, cells))
+        elif is_submitted:
+            sent = [_detach(sweep, cells, cwd)]
+        else:
+            sent = [SentJob(local_id(), tuple(cells))]
+        if not sweep.is_slurm:
+            sweep.note_sent(sent)
+    if not (sweep.is_slurm or is_submitted):
+        return run_here(sweep, cells, console)
+    where = f"as jobs {id_words(sent)}" if sweep.is_slurm else "without this terminal"
+    verb = "Submitted" if sweep.is_slurm else "Started"
+    _print(console, f"{verb} {len(cells)} cells {where}: {sweep.folder}")
+    return _follow_up(sweep, console) if is_submitted else _wait(sweep, sent, console)
+
+
+def _print(console: Console, line: str) -> None:
+    """A line as it is, whatever brackets are in it."""
+    console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 def _follow_up(sweep: Sweep, console: Console) -> int:
     for verb, what in (("status", "how they stand"), ("collect", "table and page"), ("cancel", "end them")):
-        console.print(f"  reasoning-lab sweep {verb} {sweep.folder}   # {what}", highlight=False, soft_wrap=True)
+        _print(console, f"  reasoning-lab sweep {verb} {shlex.quote(str(sweep.folder))}   # {what}")
     return 0
 
 
@@ -90,9 +112,10 @@ def id_words(sent: Iterable[SentJob]) -> str:
 def run_here(sweep: Sweep, cells: Sequence[int], console: Console) -> int:
     """Run cells in lanes of this machine, and wait for them; 1 where one did not complete."""
     launcher = sweep.launcher
-    batch = Batch(sweep.folder, tuple(cells), sweep.launching, launcher.processes, isinstance(launcher, BasicLauncher))
+    batch = Batch(
+        sweep.folder, tuple(cells), sweep.launching, launcher.processes, sweep.cwd, isinstance(launcher, BasicLauncher)
+    )
     lanes = Lanes(batch)
-    sweep.note_sent([SentJob(local_id(), tuple(cells))])
     end_on_signals(lambda name: _say_stopped(name, sweep))
     with saved_by(lanes.stop), Watch(sweep, console):
         if shares(sweep, cells):
@@ -110,15 +133,16 @@ def _say_stopped(name: str, sweep: Sweep) -> None:
     sys.stderr.flush()
 
 
-def _detach(sweep: Sweep, cells: Sequence[int]) -> None:
+def _detach(sweep: Sweep, cells: Sequence[int], cwd: Path) -> SentJob:
     """Run cells in a process that needs no terminal."""
     code = "import sys; from reasoning_lab.launch.sweep import run_detached; run_detached(*sys.argv[1:])"
     with (sweep.folder / "launcher.log").open("ab") as log:
         process = subprocess.Popen(
-            [sys.executable, "-c", code, str(sweep.folder), *map(str, cells)],
-            stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
+            [sys.executable, "-P", "-c", code, str(sweep.folder), *map(str, cells)],
+            stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True, cwd=cwd,
+            env=os.environ | {"PYTHONPATH": python_path()},
         )  # fmt: skip
-    sweep.note_sent([SentJob(local_id(process.pid), tuple(cells))])
+    return SentJob(local_id(process.pid), tuple(cells))
 
 
 def run_detached(folder: str, *cells: str) -> None:
@@ -130,16 +154,19 @@ def shares(sweep: Sweep, cells: Sequence[int]) -> bool:
     """Whether what cells share is built before them."""
     if len(cells) < 2:
         return False
-    config = read_submitted(sweep.cell(cells[0])).config
-    return config["stage"] in CELLS_SHARE and bool(config["runtime"]["build_shared"])
+    config = next((found for cell in cells if (found := _config(sweep, cell))), None)
+    return config is not None and config["stage"] in CELLS_SHARE and bool(config["runtime"]["build_shared"])
+
+
+def _config(sweep: Sweep, cell: int) -> dict[str, Any]:
+    """A cell's config; {} where its folder is gone, which the cell itself will say."""
+    try:
+        return read_submitted(sweep.cell(cell)).config
+    except ConfigError:
+        return {}
 
 
 # -- on a cluster ------------------------------------------------------------------------------------------------------
-
-
-def _send(sweep: Sweep, cells: Sequence[int]) -> list[SentJob]:
-    """Submit cells to SLURM."""
-    return slurm.submit(sweep, cells_of_jobs(sweep, cells), shares(sweep, cells))
 
 
 def cells_per_process(n: int, launching: Launching, launcher: Launcher) -> int:
@@ -154,8 +181,10 @@ def cells_of_jobs(sweep: Sweep, cells: Sequence[int]) -> list[tuple[int, ...]]:
     most = cells_per_process(len(cells), sweep.launching, sweep.launcher)
     fitting: dict[str, list[int]] = {}
     for cell in cells:
-        config = read_submitted(sweep.cell(cell)).config
-        fitting.setdefault(json.dumps([config["model_pair"], config["runtime"]], sort_keys=True), []).append(cell)
+        config = _config(sweep, cell)
+        fitting.setdefault(json.dumps([config.get("model_pair"), config.get("runtime")], sort_keys=True), []).append(
+            cell
+        )
     return [tuple(group[i : i + most]) for group in fitting.values() for i in range(0, len(group), most)]
 
 
@@ -187,7 +216,7 @@ class Watch:
     def __init__(self, sweep: Sweep, console: Console) -> None:
         self._sweep = sweep
         self._console = console
-        self._ended = {each.number for each in sweep.states(None) if each.state == "completed"}
+        self._told = {_end(each) for each in sweep.states(None) if each.state in ENDED}
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._drawn = time.monotonic()
@@ -210,19 +239,25 @@ class Watch:
     def _look(self) -> bool:
         """Whether a cell has ended since the last look."""
         states = self._sweep.states(None)
-        new = [each for each in states if each.state in ENDED and each.number not in self._ended]
+        new = [each for each in states if each.state in ENDED and _end(each) not in self._told]
+        n_ended = sum(each.state in ENDED for each in states)
         for state in new:
-            self._ended.add(state.number)
-            self._print(state, len(states))
+            self._told.add(_end(state))
+            self._print(state, n_ended, len(states))
         return bool(new)
 
-    def _print(self, state: CellStatus, n: int) -> None:
+    def _print(self, state: CellStatus, n_ended: int, n: int) -> None:
         seconds = f" after {state.told['seconds']:.0f} s" if state.told.get("seconds") is not None else ""
         error = f": {state.why}" if state.why else ""
         self._console.print(
-            f"[{len(self._ended)}/{n}] cell {state.number} ({state.name}): {state.state}{seconds}{error}",
+            f"[{n_ended}/{n}] cell {state.number} ({state.name}): {state.state}{seconds}{error}",
             style=None if state.state == "completed" else "red", highlight=False, markup=False, soft_wrap=True,
         )  # fmt: skip
+
+
+def _end(cell: CellStatus) -> tuple[int, str, Any]:
+    """An end of a cell: another attempt's is another one."""
+    return cell.number, cell.state, cell.told.get("attempt")
 
 
 # -- summing up --------------------------------------------------------------------------------------------------------
@@ -230,11 +265,12 @@ class Watch:
 
 def sum_up(sweep: Sweep, console: Console) -> int:
     """Name the cells that did not complete, write table and page; 1 where there is such a cell."""
-    states = sweep.states(ask(sweep))
+    states = sweep.states(_ask_others(sweep))
     left = [each for each in states if each.state != "completed"]
     console.print(
-        f"{len(states) - len(left)} of {len(states)} cells completed: {sweep.folder}", highlight=False, soft_wrap=True
-    )
+        f"{len(states) - len(left)} of {len(states)} cells completed: {sweep.folder}",
+        highlight=False, markup=False, soft_wrap=True,
+    )  # fmt: skip
     for each in left:
         log = sweep.cell(each.number) / "main.log"
         console.print(
@@ -242,18 +278,25 @@ def sum_up(sweep: Sweep, console: Console) -> int:
             style="red", highlight=False, markup=False, soft_wrap=True,
         )  # fmt: skip
     if left:
-        console.print(
-            f"`reasoning-lab sweep retry {sweep.folder}`, or the same command again, does what is missing.",
-            highlight=False, soft_wrap=True,
-        )  # fmt: skip
-    write_page(sweep)
+        again = f"reasoning-lab sweep retry {shlex.quote(str(sweep.folder))}"
+        _print(console, f"`{again}`, or the same command again, does what is missing.")
+    write_page(sweep, is_over=True)
     if len(left) < len(states):
         close_sweep(sweep.folder, [sweep.command], (git_state() or {}).get("commit"), os.environ)
-    console.print(f"Sweep page: {sweep.folder / 'report' / 'sweep.html'}", highlight=False, soft_wrap=True)
+    _print(console, f"Sweep page: {sweep.folder / 'report' / 'sweep.html'}")
     return 1 if left else 0
 
 
-def write_page(sweep: Sweep) -> None:
+def _ask_others(sweep: Sweep) -> dict[str, tuple[str, str]] | None:
+    """As `ask`, without this process, which has no cell in hand any more."""
+    queue = ask(sweep)
+    return None if queue is None else {id: told for id, told in queue.items() if id != local_id()}
+
+
+def write_page(sweep: Sweep, is_over: bool = False) -> None:
     """Table, heat map and page of the cells that are completed, and where the others stand."""
-    standing = {each.number: f"{each.state} {each.why}".strip() for each in sweep.states(ask(sweep))}
+    standing = {
+        each.number: f"{each.state} {each.why}".strip()
+        for each in sweep.states(_ask_others(sweep) if is_over else ask(sweep))
+    }
     write_finished(collect_sweep(sweep.folder, standing), sweep.folder / "report", of_sweep(sweep.folder))

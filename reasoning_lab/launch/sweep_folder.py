@@ -1,9 +1,11 @@
 """A sweep on disk: its cells as submitted, where they were sent, and how they stand; readable from any terminal."""
 
+import fcntl
 import json
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,7 +15,7 @@ from reasoning_lab.launch.errors import ConfigError
 from reasoning_lab.launch.identity import is_unchanged
 from reasoning_lab.launch.launchers import Launcher
 from reasoning_lab.launch.options import Launching
-from reasoning_lab.launch.status import is_lost, read_status, write_json
+from reasoning_lab.launch.status import LOST_SECONDS, is_lost, read_status, write_json
 
 FILE = "sweep.json"
 SUBMISSIONS = "submissions"
@@ -46,6 +48,8 @@ class CellStatus:
     job: str | None
     told: Mapping[str, Any]
     """Its status.json."""
+    is_held: bool = False
+    """Whether its job is queued or at work, and may begin it, or begin it again."""
 
 
 class Sweep:
@@ -101,6 +105,16 @@ class Sweep:
     def command(self) -> str:
         """What was typed."""
         return str(self._told.get("command", ""))
+
+    @property
+    def cwd(self) -> Path:
+        """Where it was submitted, which is where relative paths begin; ConfigError where that is gone."""
+        place = Path(str(self._told.get("cwd", ".")))
+        if not place.is_dir():
+            raise ConfigError(
+                f"{place}: the folder in which this sweep was submitted is gone; start it anew elsewhere."
+            )
+        return place
 
     @property
     def identity(self) -> str | None:
@@ -164,16 +178,36 @@ class Sweep:
         """How every cell stands.
 
         Arguments: `queue` maps a job's id to (state, reason), as its cluster or machine says now, for jobs that it
-        still knows; None where nobody could be asked.
+        still knows; "unknown" is the state of one that can't be asked from here, which is taken for alive while one of
+        its cells has a heartbeat. None where nobody could be asked.
         """
+        queue = None if queue is None else self._judged(queue)
         job_of = {cell: job.id for job in self.sent() for cell in job.cells}
         now, names = time.time(), self.names
         return [self._state(n, names[n], job_of.get(n), queue, now) for n in self.numbers]
 
+    def _judged(self, queue: Mapping[str, tuple[str, str]]) -> dict[str, tuple[str, str]]:
+        """The queue with what is unknown told by the cells."""
+        found = dict(queue)
+        for job in self.sent():
+            if queue.get(job.id, ("", ""))[0] == "unknown":
+                beats = [read_status(self.cell(n)).get("heartbeat", 0.0) for n in job.cells]
+                is_alive = time.time() - max(beats, default=0.0) < LOST_SECONDS
+                found.pop(job.id, None)
+                found |= {job.id: ("running", queue[job.id][1])} if is_alive else {}
+        return found
+
     @staticmethod
     def at_work(states: Sequence[CellStatus]) -> list[int]:
-        """Cells that a job has, or is about to have, in hand."""
-        return [each.number for each in states if each.state in AT_WORK and each.job]
+        """Cells that a job has, or may still take, in hand."""
+        return [each.number for each in states if each.state != "completed" and (each.is_held or _waits(each))]
+
+    @contextmanager
+    def claimed(self) -> Iterator[None]:
+        """While the block chooses cells and notes where they are sent, nobody else does."""
+        with (self.folder / ".claim").open("w") as handle:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
 
     def _state(
         self, number: int, name: str, job: str | None, queue: Mapping[str, tuple[str, str]] | None, now: float
@@ -196,7 +230,12 @@ class Sweep:
             why = "" if state == "waiting" else "its job is gone, and it never started"
         else:
             state, why = str(status), str(told.get("error") or "")
-        return CellStatus(number, name, state, why, job, told)
+        return CellStatus(number, name, state, why, job, told, in_queue is not None)
+
+
+def _waits(cell: CellStatus) -> bool:
+    """Whether somebody has it in hand as far as can be told, where its job could not be asked."""
+    return cell.state in AT_WORK and cell.job is not None
 
 
 def find_same(outputs: Path, identity: str) -> Sweep | None:

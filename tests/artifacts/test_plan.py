@@ -21,7 +21,7 @@ from reasoning_lab.artifacts.manifests import Manifests
 from reasoning_lab.artifacts.plan_words import bytes_words, duration_words, print_plan
 from reasoning_lab.artifacts.runlog import RunLog
 from reasoning_lab.artifacts.schedule import completions_behind
-from reasoning_lab.artifacts.store import Store
+from reasoning_lab.artifacts.store import Store, sealed
 from reasoning_lab.experiment import Experiment
 from reasoning_lab.launch.compose import Composer
 from reasoning_lab.launch.typed import build
@@ -177,7 +177,7 @@ def half_done(root: Path, finished: Path) -> Completions:
     lines = (folder / "completions.jsonl").read_text().splitlines()
     for made in (answers.completions, answers.grades):
         shutil.rmtree(store.folder(made))
-    log = RunLog(store.log_path(answers.completions))
+    log = RunLog(store.log_path(answers.completions), answers.completions.key)
     for line in lines[:2]:
         log.append({"completion": json.loads(line)})
     log.append({"problem": "x", "chain": 0, "state": {}, "work": {}})
@@ -263,7 +263,7 @@ def test_times_are_those_of_earlier_builds_of_the_same_models_and_shape(finished
         completions = run.arms.rows[name].draws[0].completions
         manifest = run.context.store.folder(completions) / "manifest.json"
         spent = sum(answer.decode_tokens for answer in run.context.get(completions))
-        manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"seconds": seconds * spent}))
+        manifest.write_text(sealed(json.loads(manifest.read_text()) | {"seconds": seconds * spent}))
     changed = experiment(*POWER, "sampler.alpha=8", "stage=completions")
     told = kind_of(plan(tmp_path, changed), "completions")
     low, power = (

@@ -165,6 +165,8 @@ def made(root: Path, statuses: Sequence[dict[str, Any] | None], kind: str) -> Sw
         (root / str(number)).mkdir()
         if status is not None:
             (root / str(number) / "status.json").write_text(json.dumps(NOW | status))
+        if status is not None and status["status"] == "completed":
+            (root / str(number) / "row.json").write_text("{}")
     cells = [[f"seed={n}"] for n in range(len(statuses))]
     launcher = {"_target_": f"reasoning_lab.launch.launchers.{kind}Launcher", "processes": 1}
     return Sweep.create(root, cells, OPTIONS, command="", launcher=launcher, identity="x", files={})

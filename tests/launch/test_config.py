@@ -382,6 +382,8 @@ HOSTILE = [
     "hydra.job.chdir=true",
     "title='${oc.env:WANDB_API_KEY}'",
     "title='${oc.env:AWS_SECRET_ACCESS_KEY,none}'",
+    "title='${oc.env:SLACK_WEBHOOK_URL,none}'",
+    "title='${oc.env:MY_CREDS,none}'",
 ]
 
 

@@ -49,7 +49,6 @@ def test_a_lane_takes_no_module_from_the_folder_that_it_works_in(
     submitted(tmp_path).rename(cell)
     place.mkdir()
     (place / "yaml.py").write_text(f"open({str(canary)!r}, 'w')\n")
-    edit(cell, "runtime", "cwd", str(place))
-    lane = _Lane(Batch(tmp_path, (0,), LAUNCHING, 1))
+    lane = _Lane(Batch(tmp_path, (0,), LAUNCHING, 1, place))
     lane.close()
     assert not canary.exists()

@@ -36,7 +36,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.syspath_prepend(str(package.parent))
     monkeypatch.setenv("SOME_API_KEY", "hunter22")
     monkeypatch.setenv("DATABASE_URL", "postgresql://me:hunter22@host/db")
-    monkeypatch.setenv("FLAVOUR", "vanilla")
+    monkeypatch.setenv("LAB_FLAVOUR", "vanilla")
     (tmp_path / "work").mkdir()
     monkeypatch.chdir(tmp_path / "work")
     return tmp_path
@@ -243,14 +243,14 @@ BENIGN = {
     "logging to a file below outputs": "hydra: {job_logging: {handlers: {file: {filename: '${outputs}/all.log'}}}}",
     "levels and formats": "hydra: {job_logging: {root: {level: DEBUG}, formatters: {simple: {format: '%(message)s'}}}}",
     "a terminal": "hydra: {job_logging: {handlers: {console: {stream: ext://sys.stderr}}}}",
-    "a level by interpolation": "hydra: {job_logging: {root: {level: '${oc.env:LEVEL,INFO}'}}}",
+    "a level by interpolation": "hydra: {job_logging: {root: {level: '${oc.env:LAB_LEVEL,INFO}'}}}",
     "a folder for runs": "hydra: {run: {dir: '${outputs}/mine/${now:%H-%M-%S}'}}",
     "a folder for cells": "hydra: {sweep: {dir: '${outputs}/mine', subdir: 'cell_${hydra.job.num}'}}",
     "a name of the log": "hydra: {job: {name: my_run-2.log}}",
     "loggers by name": "hydra: {verbose: [reasoning_lab]}",
     "no working directory": "hydra: {job: {chdir: false}}",
     "axes": "hydra: {sweeper: {params: {sampler.alpha: '1,2'}}}",
-    "a folder of the environment": "title: '${oc.env:PWD} ${oc.env:FLAVOUR}'",
+    "a folder of the environment": "title: '${oc.env:PWD} ${oc.env:LAB_FLAVOUR}'",
     "interpolations": "title: '${seed} ${sampler.alpha} ${stage}'",
     "a standard tag": "title: !!str 5",
     "anchors": "published: [&a {what: x}, *a]",

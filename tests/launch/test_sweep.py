@@ -5,6 +5,7 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -203,6 +204,41 @@ def test_a_cells_state_is_what_it_says_unless_its_job_or_its_silence_says_otherw
     sweep.note_sent([SentJob("7", (0,))])
     (state,) = sweep.states(in_queue)
     assert state.state == expected
+
+
+@pytest.mark.parametrize(("beat", "expected"), [(0, ["running", "waiting"]), (1000, ["lost", "lost"])])
+def test_what_another_machine_has_is_alive_while_a_cell_of_it_has_a_heartbeat(
+    tmp_path: Path, beat: int, expected: list[str]
+) -> None:
+    at_work = {"status": "running", "heartbeat": time.time() - beat}
+    sweep = made(tmp_path, [at_work, None], "Local")
+    sweep.note_sent([SentJob("elsewhere:1:2", (0, 1))])
+    states = sweep.states({"elsewhere:1:2": ("unknown", "on elsewhere")})
+    assert [each.state for each in states] == expected
+    assert sweep.at_work(states) == ([0, 1] if beat == 0 else [])
+
+
+def test_a_failed_cell_whose_launcher_lives_is_not_retried_beside_it(tmp_path: Path) -> None:
+    sweep = made(tmp_path, [{"status": "failed", "error": "x"}, {"status": "completed"}], "Local")
+    sweep.note_sent([SentJob("7", (0, 1))])
+    assert sweep.at_work(sweep.states({"7": ("running", "")})) == [0]
+    assert sweep.at_work(sweep.states({})) == []
+
+
+def test_one_at_a_time_chooses_cells(tmp_path: Path) -> None:
+    sweep, order = made(tmp_path, [None], "Local"), list[str]()
+
+    def other() -> None:
+        with Sweep(tmp_path).claimed():
+            order.append("other")
+
+    with sweep.claimed():
+        thread = threading.Thread(target=other)
+        thread.start()
+        thread.join(0.3)
+        order.append("first")
+    thread.join()
+    assert order == ["first", "other"]
 
 
 def test_a_process_that_is_gone_from_this_machine_is_lost_at_once(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ def repeat_to_trackio(start: dict[str, Any], events: Iterator[dict[str, Any]], f
     for name in ELSEWHERE:
         os.environ.pop(name, None)
     os.environ["HF_HUB_OFFLINE"] = "1"
-    import trackio
+    import trackio  # pyright: ignore[reportMissingImports] -- an extra
 
     project, name = info.get("project") or "reasoning_lab", f"{info.get('name')} ({start['id']})"
     with suppress(ValueError):  # There is none yet. One that is there is written anew: it knows no points twice.

@@ -37,8 +37,8 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("SOME_API_KEY", "hunter22")
     monkeypatch.setenv("DATABASE_URL", "postgresql://me:hunter22@host/db")
     monkeypatch.setenv("LAB_FLAVOUR", "vanilla")
-    (tmp_path / "work").mkdir()
-    monkeypatch.chdir(tmp_path / "work")
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
     return tmp_path
 
 
@@ -69,7 +69,7 @@ def refused(place: Path, composer: Composer, word: str, *overrides: str, multiru
     assert "\n" not in text
     assert "hunter22" not in text
     assert not (place / "canary").exists()
-    assert not list((place / "work").iterdir())
+    assert not list((place / "here").iterdir())
     assert time.monotonic() - started < SECONDS
 
 
@@ -326,11 +326,11 @@ def test_a_cell_is_checked_by_its_own_number(place: Path) -> None:
 def test_nothing_is_left_to_be_resolved(place: Path) -> None:
     """The data that is saved is plain; read again by anybody it is what was checked."""
     config = Composer().compose(["title='a ${seed}'", "arms=single"])
-    plain = resolved_hydra(config, place / "work" / "outputs" / "runs" / "x")
+    plain = resolved_hydra(config, place / "here" / "outputs" / "runs" / "x")
     again = yaml.safe_load(yaml.safe_dump(plain))
     assert again == plain
     assert plain["overrides"]["task"] == ["title='a ${seed}'", "arms=single"]
-    assert plain["job_logging"]["handlers"]["file"]["filename"] == f"{place}/work/outputs/runs/x/main.log"
+    assert plain["job_logging"]["handlers"]["file"]["filename"] == f"{place}/here/outputs/runs/x/main.log"
     del plain["overrides"]
     assert "${" not in str(plain)
     task = split_launching(resolved(config))[1]

@@ -12,9 +12,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from reasoning_lab.launch.errors import ConfigError
-from reasoning_lab.launch.queue import ask, host_of_id, is_local, pid_of_id
+from reasoning_lab.launch.queue import ask, host_of_id, pid_of_id
 from reasoning_lab.launch.slurm import cancel
-from reasoning_lab.launch.sweep_folder import CellStatus, Sweep, count_words
+from reasoning_lab.launch.sweep_folder import CellStatus, Sweep, count_words, is_local
 from reasoning_lab.launch.terminal import terminal
 
 MOST_ROWS = 40

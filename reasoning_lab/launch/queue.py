@@ -5,7 +5,7 @@ import socket
 
 from reasoning_lab.disk import process_start
 from reasoning_lab.launch.slurm import ask_queue
-from reasoning_lab.launch.sweep_folder import Sweep
+from reasoning_lab.launch.sweep_folder import Sweep, is_local
 
 
 def ask(sweep: Sweep) -> dict[str, tuple[str, str]] | None:
@@ -19,11 +19,6 @@ def ask(sweep: Sweep) -> dict[str, tuple[str, str]] | None:
     here = socket.gethostname()
     queue |= {id: ("running", "") for id in ours if host_of_id(id) == here and local_id(pid_of_id(id)) == id}
     return queue | {id: ("unknown", f"on {host_of_id(id)}") for id in ours if host_of_id(id) != here}
-
-
-def is_local(id: str) -> bool:
-    """Whether an id is that of a process, not of a job of SLURM's."""
-    return ":" in id
 
 
 def host_of_id(id: str) -> str:

@@ -14,7 +14,7 @@ from reasoning_lab.launch.errors import ConfigError
 from reasoning_lab.launch.lanes import Batch, Lanes
 from reasoning_lab.launch.launchers import SlurmLauncher
 from reasoning_lab.launch.status import slurm_job
-from reasoning_lab.launch.sweep_folder import SentJob, Sweep
+from reasoning_lab.launch.sweep_folder import SentJob, Sweep, is_local
 
 ASK_SECONDS = 30
 """Most time that SLURM's commands are waited for [s]."""
@@ -169,7 +169,7 @@ def ask_queue(ids: Sequence[str]) -> dict[str, tuple[str, str]] | None:
 
 def cancel(ids: Sequence[str]) -> None:
     """Cancel jobs; those that are over stay so. ConfigError where SLURM can't be told."""
-    if not (jobs := [id for id in ids if ":" not in id]):  # Others are processes.
+    if not (jobs := [id for id in ids if not is_local(id)]):
         return
     done = _ask(["scancel", *jobs])
     if done is None or (done.returncode and "Invalid job id" not in done.stderr):

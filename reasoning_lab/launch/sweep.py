@@ -182,9 +182,8 @@ def cells_of_jobs(sweep: Sweep, cells: Sequence[int]) -> list[tuple[int, ...]]:
     fitting: dict[str, list[int]] = {}
     for cell in cells:
         config = _config(sweep, cell)
-        fitting.setdefault(json.dumps([config.get("model_pair"), config.get("runtime")], sort_keys=True), []).append(
-            cell
-        )
+        needs = json.dumps([config.get("model_pair"), config.get("runtime")], sort_keys=True)
+        fitting.setdefault(needs, []).append(cell)
     return [tuple(group[i : i + most]) for group in fitting.values() for i in range(0, len(group), most)]
 
 
@@ -201,8 +200,8 @@ def _wait(sweep: Sweep, sent: Sequence[SentJob], console: Console) -> int:
 def _say_running(sweep: Sweep, sent: Sequence[SentJob]) -> None:
     sys.stderr.write(
         f"\nNo longer waiting. What is queued or at work goes on: jobs {id_words(sent)}.\n"
-        f"  reasoning-lab sweep status {sweep.folder}\n"
-        f"  reasoning-lab sweep cancel {sweep.folder}   # ends them\n"
+        f"  reasoning-lab sweep status {shlex.quote(str(sweep.folder))}\n"
+        f"  reasoning-lab sweep cancel {shlex.quote(str(sweep.folder))}   # ends them\n"
     )
     sys.stderr.flush()
 
@@ -233,7 +232,7 @@ class Watch:
     def _run(self) -> None:
         while not self._stop.wait(POLL_SECONDS):
             if self._look() and time.monotonic() - self._drawn > PAGE_SECONDS:
-                write_page(self._sweep)
+                write_page(self._sweep, self._sweep.states(ask(self._sweep)))
                 self._drawn = time.monotonic()
 
     def _look(self) -> bool:
@@ -280,7 +279,7 @@ def sum_up(sweep: Sweep, console: Console) -> int:
     if left:
         again = f"reasoning-lab sweep retry {shlex.quote(str(sweep.folder))}"
         _print(console, f"`{again}`, or the same command again, does what is missing.")
-    write_page(sweep, is_over=True)
+    write_page(sweep, states)
     if len(left) < len(states):
         close_sweep(sweep.folder, [sweep.command], (git_state() or {}).get("commit"), os.environ)
     _print(console, f"Sweep page: {sweep.folder / 'report' / 'sweep.html'}")
@@ -293,10 +292,7 @@ def _ask_others(sweep: Sweep) -> dict[str, tuple[str, str]] | None:
     return None if queue is None else {id: told for id, told in queue.items() if id != local_id()}
 
 
-def write_page(sweep: Sweep, is_over: bool = False) -> None:
+def write_page(sweep: Sweep, states: Sequence[CellStatus]) -> None:
     """Table, heat map and page of the cells that are completed, and where the others stand."""
-    standing = {
-        each.number: f"{each.state} {each.why}".strip()
-        for each in sweep.states(_ask_others(sweep) if is_over else ask(sweep))
-    }
+    standing = {each.number: f"{each.state} {each.why}".strip() for each in states}
     write_finished(collect_sweep(sweep.folder, standing), sweep.folder / "report", of_sweep(sweep.folder))

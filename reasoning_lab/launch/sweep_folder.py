@@ -181,15 +181,16 @@ class Sweep:
         still knows; "unknown" is the state of one that can't be asked from here, which is taken for alive while one of
         its cells has a heartbeat. None where nobody could be asked.
         """
-        queue = None if queue is None else self._judged(queue)
-        job_of = {cell: job.id for job in self.sent() for cell in job.cells}
+        sent = self.sent()
+        queue = None if queue is None else self._judged(queue, sent)
+        job_of = {cell: job.id for job in sent for cell in job.cells}
         now, names = time.time(), self.names
         return [self._state(n, names[n], job_of.get(n), queue, now) for n in self.numbers]
 
-    def _judged(self, queue: Mapping[str, tuple[str, str]]) -> dict[str, tuple[str, str]]:
+    def _judged(self, queue: Mapping[str, tuple[str, str]], sent: Sequence[SentJob]) -> dict[str, tuple[str, str]]:
         """The queue with what is unknown told by the cells."""
         found = dict(queue)
-        for job in self.sent():
+        for job in sent:
             if queue.get(job.id, ("", ""))[0] == "unknown":
                 beats = [read_status(self.cell(n)).get("heartbeat", 0.0) for n in job.cells]
                 is_alive = time.time() - max(beats, default=0.0) < LOST_SECONDS
@@ -218,7 +219,7 @@ class Sweep:
         known = queue is None or in_queue is not None
         if status == "completed":
             state, why = status, ""
-        elif in_queue is not None and (status == "interrupted" or (in_queue == "queued" and status == "running")):
+        elif (in_queue == "queued" and status in ("running", "interrupted")) or _begins_again(job, in_queue, status):
             state, why = "preempted", f"goes on where it stood; {reason}"
         elif in_queue == "queued":
             state, why = "queued", reason
@@ -236,6 +237,17 @@ class Sweep:
 def _waits(cell: CellStatus) -> bool:
     """Whether somebody has it in hand as far as can be told, where its job could not be asked."""
     return cell.state in AT_WORK and cell.job is not None
+
+
+def _begins_again(job: str | None, in_queue: str | None, status: str | None) -> bool:
+    """Whether a job that SLURM has queued again is at work, but not at this cell yet; a process of one machine that
+    lost the cell goes on with others."""
+    return in_queue == "running" and status == "interrupted" and not is_local(job or "")
+
+
+def is_local(id: str) -> bool:
+    """Whether a job's id is that of a process, not of a job of SLURM's."""
+    return ":" in id
 
 
 def find_same(outputs: Path, identity: str) -> Sweep | None:

@@ -207,11 +207,13 @@ def test_ctrl_c_is_recorded(tmp_path: Path) -> None:
 
 
 def test_a_failed_cell_is_named_and_the_others_go_on_wherever_the_flag_stands(tmp_path: Path) -> None:
-    for name, question in (("a", "Lily has 2 cards. How many cards?"), ("b", "Lily " * 99), ("c", "Tom has 3 pens.")):
+    questions = {"a": "Lily has 2 cards. How many cards?", "b": "Lily " * 99, "c": "Tom has 3 pens. How many pens?"}
+    for name, question in questions.items():
         problem = {"id": name, "question": f"{question}\n", "answer": "2"}
         (tmp_path / f"{name}.jsonl").write_text(json.dumps(problem) + "\n")
-    swept = ("benchmark=jsonl", "benchmark.path=a.jsonl,b.jsonl,c.jsonl", "stage=grades", "runtime.rows=4")
-    done = lab(tmp_path, *swept, "arms=single", "sampler=greedy", "tracking=local", "-m")
+    swept = ("benchmark=jsonl", "benchmark.path=a.jsonl,b.jsonl,c.jsonl", "benchmark.max_new_tokens=64")
+    single = ("stage=grades", "arms=single", "sampler=greedy", "runtime.rows=4", "tracking=local")
+    done = lab(tmp_path, *swept, *single, "-m")
     assert done.returncode == 1, done.stdout + done.stderr
     assert "cell 1 (benchmark.path=b.jsonl): failed" in done.stdout
     assert "2 of 3 cells completed" in done.stdout

@@ -126,11 +126,12 @@ def run_here(sweep: Sweep, cells: Sequence[int], console: Console) -> int:
 
 
 def _say_stopped(name: str, sweep: Sweep) -> None:
-    sys.stderr.write(
-        f"\n{name}: the cells at work are saved. The same command, or `reasoning-lab sweep retry {sweep.folder}`, "
-        "goes on.\n"
-    )
+    sys.stderr.write(f"\n{name}: the cells at work are saved. The same command, or `{_retry_line(sweep)}`, goes on.\n")
     sys.stderr.flush()
+
+
+def _retry_line(sweep: Sweep) -> str:
+    return f"reasoning-lab sweep retry {shlex.quote(str(sweep.folder))}"
 
 
 def _detach(sweep: Sweep, cells: Sequence[int], cwd: Path) -> SentJob:
@@ -277,7 +278,7 @@ def sum_up(sweep: Sweep, console: Console) -> int:
             style="red", highlight=False, markup=False, soft_wrap=True,
         )  # fmt: skip
     if left:
-        again = f"reasoning-lab sweep retry {shlex.quote(str(sweep.folder))}"
+        again = _retry_line(sweep)
         _print(console, f"`{again}`, or the same command again, does what is missing.")
     write_page(sweep, states)
     if len(left) < len(states):

@@ -117,11 +117,6 @@ class Sweep:
         return place
 
     @property
-    def identity(self) -> str | None:
-        """What it was made from: the same again would do the same."""
-        return self._told.get("identity")
-
-    @property
     def is_slurm(self) -> bool:
         """Whether its cells are jobs of a SLURM cluster."""
         return str(self._told["launcher"]["_target_"]).endswith(".SlurmLauncher")

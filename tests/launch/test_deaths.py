@@ -12,14 +12,9 @@ from pathlib import Path
 import pytest
 
 from tests.command import environment, lab
-from tests.launch.test_sweep import answers, is_drawing, rows, sweep_folder, told, wait_until
+from tests.launch.test_sweep import answers, is_drawing, long_sweep, rows, sweep_folder, told, wait_until
 
-LONG = (
-    "-m", "sweep=power_grid", "sampler.alpha=2,4", "sampler.block_size=8", "benchmark.n_problems=20", "runtime.rows=4",
-    "stage=grades", "tracking=local", "runtime.build_shared=false",
-    "sampler.n_steps=4", "benchmark.max_new_tokens=96",
-)  # fmt: skip
-"""Two cells of some ten seconds."""
+LONG = long_sweep("sampler.alpha=2,4")
 
 
 @pytest.fixture(scope="module")

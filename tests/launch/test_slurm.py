@@ -11,18 +11,24 @@ import pytest
 
 from tests.command import environment, lab
 from tests.launch import slurm_cluster
-from tests.launch.test_sweep import GRID, answers, check_grid, is_drawing, rows, sweep_folder, told, wait_until
+from tests.launch.test_sweep import (
+    GRID,
+    answers,
+    check_grid,
+    is_drawing,
+    long_sweep,
+    rows,
+    sweep_folder,
+    told,
+    wait_until,
+)
 
 pytestmark = [
     pytest.mark.slurm,
     pytest.mark.skipif(slurm_cluster.missing() is not None, reason=str(slurm_cluster.missing())),
 ]
 SLURM = ("hydra/launcher=submitit_slurm", "hydra.launcher.mem_gb=null", "hydra.launcher.cpus_per_task=1")
-LONG = (
-    "-m", "sweep=power_grid", "sampler.alpha=4", "sampler.block_size=8", "benchmark.n_problems=20", "runtime.rows=4",
-    "stage=grades", "tracking=local", "runtime.build_shared=false",
-    "sampler.n_steps=4", "benchmark.max_new_tokens=96",
-)  # fmt: skip
+LONG = long_sweep("sampler.alpha=4")
 
 
 @pytest.fixture(scope="module")

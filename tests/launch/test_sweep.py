@@ -23,6 +23,15 @@ from tests.command import TINY, lab
 GRID = ("-m", "sweep=power_grid", "sampler.alpha=2", "sampler.block_size=16,32", "benchmark.n_problems=4", *TINY[1:])
 
 
+def long_sweep(axis: str) -> tuple[str, ...]:
+    """A command whose cells work for some ten seconds."""
+    return (
+        "-m", "sweep=power_grid", axis, "sampler.block_size=8", "benchmark.n_problems=20", "runtime.rows=4",
+        "stage=grades", "tracking=local", "runtime.build_shared=false",
+        "sampler.n_steps=4", "benchmark.max_new_tokens=96",
+    )  # fmt: skip
+
+
 def rows(folder: Path) -> list[dict[str, Any]]:
     cells = sorted((path for path in folder.iterdir() if path.name.isdigit()), key=lambda path: int(path.name))
     return [json.loads((cell / "row.json").read_text()) for cell in cells]

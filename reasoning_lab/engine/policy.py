@@ -5,7 +5,7 @@ Base model, thinking model, steered hybrid, enumerable toy: each is a Policy. A 
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
@@ -132,6 +132,9 @@ class Request:
     """The forced ids are insertions: marked in Chain.inserted and not scored."""
     excluded: int | frozenset[int] | None = None
     """Id, or ids, that the first drawn token must not be; q is renormalised without them."""
+    scores_excluded: bool = False
+    """The exclusion says what is drawn and not how it is scored: log q and log Z of the first drawn token are those of
+    the law with the excluded ids in it (support by top_k and top_p likewise)."""
     floor: float | None = None
     """Give up (finish 'floor') once r_j - log j < floor: r_j the sum of log Z over the tokens after the kept ones, j
     the generated length so far, kept ones included."""
@@ -141,6 +144,9 @@ class Request:
     """Fill Chain.negentropy, a pass over the whole vocabulary per token."""
     n_alternatives: int = 0
     """Most probable ids per token in Chain.alternatives."""
+    ahead: "Callable[[], Iterator[Request]] | None" = field(default=None, repr=False, compare=False)
+    """What will be asked for next, likeliest first, if this request's answer changes nothing: an engine with rows to
+    spare may draw it already. A pure function, so that drawing ahead changes no answer."""
 
     def __post_init__(self) -> None:
         start = self.keep + len(self.forced)

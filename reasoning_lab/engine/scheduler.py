@@ -30,7 +30,7 @@ from reasoning_lab.engine.policy import (
     State,
 )
 from reasoning_lab.engine.rng import uniform
-from reasoning_lab.engine.token import Tokens, draw_tokens
+from reasoning_lab.engine.token import Plan, Tokens, draw_tokens
 from reasoning_lab.engine.work import Work
 
 Name = TypeVar("Name")
@@ -271,7 +271,11 @@ class _Engine(Generic[Name, Result]):
             return
         # Every row is drawn for, so that this arithmetic has one shape too.
         plans = [_plan(work) for work in self.rows]
-        tokens = _next_tokens(logits, plans, [work.request for _, work in live])
+        # The costly scalars only where a request wants them.
+        tokens = draw_tokens(
+            logits, plans, any(work.request.want_negentropy for _, work in live),
+            max(work.request.n_alternatives for _, work in live),
+        )  # fmt: skip
         for row, work in live:
             self._record(row, work, tokens, plans[row].forced is not None)
 
@@ -371,52 +375,22 @@ def _grown(work: _Work[Name, Result], finish: Finish, cache: tuple[Segment, ...]
     )
 
 
-@dataclass(frozen=True)
-class _Plan:
-    """How one row's next token is chosen."""
-
-    temperature: float = 1.0
-    uniform: float = 0.5
-    forced: int | None = None
-    excluded: int | frozenset[int] | None = None
-    top_k: int = 0
-    top_p: float = 1.0
+_IDLE = Plan()
 
 
-_IDLE = _Plan()
-
-
-def _plan(work: _Work | None) -> _Plan:
+def _plan(work: _Work | None) -> Plan:
     """Forced while given ids are left, then drawn; an idle row's plan where nothing follows yet."""
     if work is None or work.read < work.base:
         return _IDLE
     request, position = work.request, work.read - len(work.request.parent.prompt)
+    temperature = request.temperature_at(position)
     if work.read < len(work.ids):
-        return _Plan(
-            request.temperature_at(position), forced=work.ids[work.read], top_k=request.top_k, top_p=request.top_p
-        )  # fmt: skip
-    return _Plan(
-        request.temperature_at(position),
-        uniform(request.key, position, "token"),
-        excluded=request.excluded if work.drawn == 0 else None,
-        top_k=request.top_k,
-        top_p=request.top_p,
-    )
-
-
-def _next_tokens(logits: Float[Tensor, "row vocab"], plans: Sequence[_Plan], requests: Sequence[Request]) -> Tokens:
-    """One token per row by its plan; the costly scalars only where a request wants them."""
-    return draw_tokens(
-        logits,
-        temperatures=[plan.temperature for plan in plans],
-        uniforms=[plan.uniform for plan in plans],
-        forced=[plan.forced for plan in plans],
-        excluded=[plan.excluded for plan in plans],
-        top_k=[plan.top_k for plan in plans],
-        want_negentropy=any(request.want_negentropy for request in requests),
-        n_alternatives=max(request.n_alternatives for request in requests),
-        top_p=[plan.top_p for plan in plans],
-    )
+        return Plan(temperature, forced=work.ids[work.read], top_k=request.top_k, top_p=request.top_p)
+    drawn = Plan(temperature, uniform(request.key, position, "token"), None, request.top_k, request.top_p)
+    if work.drawn or request.excluded is None:
+        return drawn
+    out = request.excluded if isinstance(request.excluded, frozenset) else frozenset({request.excluded})
+    return drawn._replace(excluded=out, scores_excluded=request.scores_excluded)
 
 
 def _finish(work: _Work, id: int, forced: bool) -> Finish | None:

@@ -11,6 +11,18 @@ _ROUNDING = 1e-12
 """Of a sum of float64 probabilities."""
 
 
+class Plan(NamedTuple):
+    """How one row's next token is chosen; as the fields of Request."""
+
+    temperature: float = 1.0
+    uniform: float = 0.5
+    forced: int | None = None
+    top_k: int = 0
+    top_p: float = 1.0
+    excluded: frozenset[int] = frozenset()
+    scores_excluded: bool = False
+
+
 class Tokens(NamedTuple):
     """One token per row with its scalars (natural logarithms, float64), on the host."""
 
@@ -23,93 +35,100 @@ class Tokens(NamedTuple):
 
 
 def draw_tokens(
-    logits: Float[Tensor, "row vocab"],
-    temperatures: Sequence[float],
-    uniforms: Sequence[float],
-    forced: Sequence[int | None],
-    excluded: Sequence[int | frozenset[int] | None],
-    top_k: Sequence[int],
-    want_negentropy: bool = False,
-    n_alternatives: int = 0,
-    top_p: Sequence[float] = (),
+    logits: Float[Tensor, "row vocab"], plans: Sequence[Plan], want_negentropy: bool = False, n_alternatives: int = 0
 ) -> Tokens:
     """Draw a token per row from q ∝ p^(1/temperature) on q's support, and score it.
 
-    p = softmax(logits) in float64; the support is what exclusion, then top_k, then top_p (none given: 1 in every row)
-    leave; log Z = log sum_support p^(1/temperature) and log q = log p / temperature - log Z. The token is the inverse
-    of q's cumulative law, in order of ids, at the row's uniform. Temperature 0: the most probable token of the
-    support, log q = log Z = 0. A row with a forced id takes that id and gets the same scalars.
+    p = softmax(logits) in float64; the support is what exclusion, then top_k, then top_p leave; log Z =
+    log sum_support p^(1/temperature) and log q = log p / temperature - log Z. The token is the inverse of q's
+    cumulative law, in order of ids, at the row's uniform. Temperature 0: the most probable token of the support,
+    log q = log Z = 0. A row with a forced id takes that id and gets the same scalars. A row that scores its excluded
+    ids is scored by q with them, and draws from q given that the token is none of them.
+
+    One copy to the device and one back, however many rows.
     """
+    temperature, uniform, forced, top_k, top_p = _columns(plans, logits.device)
     log_p = torch.log_softmax(logits.double(), dim=-1)
-    temperature = torch.tensor(temperatures, dtype=torch.float64, device=logits.device)
-    support = _support(log_p, excluded, top_k)
+    out = [(row, id) for row, plan in enumerate(plans) if not plan.scores_excluded for id in plan.excluded]
+    support = _top(_without(log_p, out), top_k, max((plan.top_k for plan in plans), default=0))
     greedy = temperature == 0
     tempered = (support / torch.where(greedy, torch.ones_like(temperature), temperature)[:, None]).nan_to_num(
         nan=-torch.inf, neginf=-torch.inf
     )
-    if any(p < 1 for p in top_p):
+    if any(plan.top_p < 1 for plan in plans):
         tempered = _nucleus(tempered, top_p)
     log_z = torch.logsumexp(tempered, dim=-1)
-    chosen = torch.where(greedy, support.argmax(-1), _inverse(tempered, log_z, uniforms))
-    ids = _forced(chosen, forced)
+    out = [(row, id) for row, plan in enumerate(plans) if plan.scores_excluded for id in plan.excluded]
+    drawn = _without(tempered, out)
+    ids = torch.where(greedy, drawn.argmax(-1), _inverse(drawn, torch.logsumexp(drawn, -1) if out else log_z, uniform))
+    ids = torch.where(forced >= 0, forced.long(), ids)
     at_ids = ids[:, None]
+    own = log_p.gather(-1, at_ids)[:, 0]
     log_q = tempered.gather(-1, at_ids)[:, 0] - log_z
     zero = torch.zeros_like(log_z)
     negentropy = (log_p.exp() * log_p).nan_to_num(nan=0.0).sum(-1) if want_negentropy else zero
-    scalars = torch.stack(
-        (log_p.gather(-1, at_ids)[:, 0], torch.where(greedy, zero, log_q), torch.where(greedy, zero, log_z), negentropy)
+    back = torch.stack(
+        (ids.double(), own, torch.where(greedy, zero, log_q), torch.where(greedy, zero, log_z), negentropy)
     )
-    return Tokens(ids.tolist(), *scalars.tolist(), alternatives=_alternatives(log_p, n_alternatives))
+    host_ids, *scalars = back.tolist()
+    return Tokens(list(map(int, host_ids)), *scalars, alternatives=_alternatives(log_p, n_alternatives))
 
 
-def _support(
-    log_p: Float[Tensor, "row vocab"], excluded: Sequence[int | frozenset[int] | None], top_k: Sequence[int]
-) -> Float[Tensor, "row vocab"]:
-    """log p where q may draw, -inf elsewhere."""
-    support = log_p
-    if any(id is not None for id in excluded):
-        support = support.clone()
-        for row, id in enumerate(excluded):
-            if id is not None:
-                support[row, sorted(id) if isinstance(id, frozenset) else id] = -torch.inf
-    vocab = log_p.shape[-1]
-    largest = max((k for k in top_k if k < vocab), default=0)
-    if largest > 0:
-        truncated = torch.tensor([0 < k < vocab for k in top_k], device=log_p.device)
-        last = torch.tensor([k - 1 if 0 < k < vocab else 0 for k in top_k], device=log_p.device)
-        kth = support.topk(largest, dim=-1).values.gather(-1, last[:, None])
-        support = support.masked_fill((support < kth) & truncated[:, None], -torch.inf)
-    return support
+def _columns(plans: Sequence[Plan], device: torch.device) -> Float[Tensor, "5 row"]:
+    """Temperature, uniform, forced id (-1: none), top_k and top_p of all rows, in one copy."""
+    rows = [(p.temperature, p.uniform, -1 if p.forced is None else p.forced, p.top_k, p.top_p) for p in plans]
+    here = torch.tensor(rows, dtype=torch.float64).t().contiguous()
+    return here.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else here.to(device)
 
 
-def _nucleus(tempered: Float[Tensor, "row vocab"], top_p: Sequence[float]) -> Float[Tensor, "row vocab"]:
+def _without(law: Float[Tensor, "row vocab"], out: Sequence[tuple[int, int]]) -> Float[Tensor, "row vocab"]:
+    """The law with -inf at some (row, id)."""
+    if not out:
+        return law
+    rows, ids = torch.tensor(out, device=law.device).t()
+    return law.index_put((rows, ids), torch.tensor(-torch.inf, dtype=law.dtype, device=law.device))
+
+
+def _top(law: Float[Tensor, "row vocab"], top_k: Float[Tensor, " row"], largest: int) -> Float[Tensor, "row vocab"]:
+    """The law where top_k leaves a token, -inf elsewhere; `largest` is the largest k."""
+    vocab = law.shape[-1]
+    if largest == 0:
+        return law
+    is_truncated = (top_k > 0) & (top_k < vocab)
+    falling = law.topk(min(largest, vocab), dim=-1).values
+    kth = falling.gather(-1, (top_k.long() - 1).clamp(0, falling.shape[-1] - 1)[:, None])
+    return law.masked_fill((law < kth) & is_truncated[:, None], -torch.inf)
+
+
+def _nucleus(tempered: Float[Tensor, "row vocab"], top_p: Float[Tensor, " row"]) -> Float[Tensor, "row vocab"]:
     """`tempered` where top_p leaves a token, -inf elsewhere (Holtzman et al. 2020, section 3.1, ties kept)."""
-    wanted = torch.tensor(top_p, dtype=tempered.dtype, device=tempered.device)[:, None]
+    wanted = top_p[:, None]
     falling = tempered.sort(dim=-1, descending=True).values
     # A mass that is top_p but for rounding reaches it: .5 + .3 of a law (.5, .3, .2) at top_p=.8.
-    n_short = (falling.softmax(-1).cumsum(-1) < wanted - _ROUNDING).sum(-1, keepdim=True)
+    n_short = (cumulative(falling.softmax(-1)) < wanted - _ROUNDING).sum(-1, keepdim=True)
     least = falling.gather(-1, n_short.clamp(max=tempered.shape[-1] - 1))
     return tempered.masked_fill((tempered < least) & (wanted < 1), -torch.inf)
 
 
 def _inverse(
-    tempered: Float[Tensor, "row vocab"], log_z: Float[Tensor, " row"], uniforms: Sequence[float]
+    tempered: Float[Tensor, "row vocab"], log_z: Float[Tensor, " row"], uniform: Float[Tensor, " row"]
 ) -> Int[Tensor, " row"]:
     """First id whose cumulative probability exceeds the uniform: an id of probability zero is never met."""
-    cumulative = (tempered - log_z[:, None]).exp().cumsum(-1)
-    total = cumulative[:, -1]
-    u = torch.tensor(uniforms, dtype=torch.float64, device=tempered.device)
+    sums = cumulative((tempered - log_z[:, None]).exp())
+    total = sums[:, -1]
     # Rounding must not carry u * total past the last id of the support.
-    target = torch.minimum(u * total, torch.nextafter(total, torch.zeros_like(total)))
+    target = torch.minimum(uniform * total, torch.nextafter(total, torch.zeros_like(total)))
     # A row of NaN has no such id; its scalars are NaN, and the caller refuses it by name.
-    return torch.searchsorted(cumulative, target[:, None], right=True)[:, 0].clamp(max=tempered.shape[-1] - 1)
+    return torch.searchsorted(sums, target[:, None], right=True)[:, 0].clamp(max=tempered.shape[-1] - 1)
 
 
-def _forced(chosen: Int[Tensor, " row"], forced: Sequence[int | None]) -> Int[Tensor, " row"]:
-    if all(id is None for id in forced):
-        return chosen
-    given = torch.tensor([-1 if id is None else id for id in forced], device=chosen.device)
-    return torch.where(given >= 0, given, chosen)
+def cumulative(law: Float[Tensor, "row vocab"]) -> Float[Tensor, "row vocab"]:
+    """Running sums along each row, always in the same order.
+
+    CUDA scans a single row in pieces whose order of summation differs from call to call, and several rows by one
+    block each: a single row is given company.
+    """
+    return law.cumsum(-1) if law.shape[0] > 1 else law.expand(2, -1).cumsum(-1)[:1]
 
 
 def _alternatives(log_p: Float[Tensor, "row vocab"], n: int) -> list[tuple[tuple[int, float], ...]]:

@@ -205,7 +205,7 @@ class Reprefill:
         import torch
 
         from reasoning_lab.engine.rng import uniform
-        from reasoning_lab.engine.token import draw_tokens
+        from reasoning_lab.engine.token import Plan, draw_tokens
 
         kept = request.parent.kept(request.keep)
         tokens = list(kept.tokens)
@@ -215,21 +215,24 @@ class Reprefill:
         forced = list(request.forced)
         inserted = list(kept.inserted)
         drawn, finish = 0, None
+        out = request.excluded
+        excluded = out if isinstance(out, frozenset) else frozenset() if out is None else frozenset({out})
         while finish is None:
             logits = self.policy.next_logits([*kept.prompt, *tokens])
             position = len(tokens)
             given = forced.pop(0) if forced else None
             one = draw_tokens(
                 logits[None] if isinstance(logits, torch.Tensor) else torch.tensor([logits]),
-                [request.temperature_at(position)],
-                [uniform(request.key, position, "token")],
-                [given],
-                [request.excluded if given is None and drawn == 0 else None],
-                [request.top_k],
+                [
+                    Plan(
+                        request.temperature_at(position), uniform(request.key, position, "token"), given,
+                        request.top_k, request.top_p, excluded if given is None and drawn == 0 else frozenset(),
+                        request.scores_excluded,
+                    )
+                ],
                 request.want_negentropy,
                 request.n_alternatives,
-                [request.top_p],
-            )
+            )  # fmt: skip
             tokens.append(one.ids[0])
             is_inserted = given is not None and request.insert
             if is_inserted:

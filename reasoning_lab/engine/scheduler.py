@@ -5,14 +5,16 @@ prefilled again while the prompt is among the last 2 x rows: the state that a ro
 prompt's or the chain's saved segments, and only a chain rebuilt from a checkpoint is decoded again.
 
 Rows without work read a dummy token, so every pass has one physical shape and a chain's numbers do not depend on its
-neighbours.
+neighbours. Once no request is left to start, a free row draws ahead what a waiting coroutine will ask for if the answer
+that it waits for changes nothing (Request.ahead): such a chain is there when it is asked for, and dropped when it is
+not, so that answers are the same and only time is won.
 """
 
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from math import isnan, log
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from jaxtyping import Float
 from torch import Tensor
@@ -47,6 +49,8 @@ class Counts:
     """Tokens read in decode steps that were not drawn: forced ids, and chains rebuilt after a resume."""
     prefilled: int = 0
     """Prompt tokens read by prefill."""
+    ahead: int = 0
+    """Tokens drawn ahead that nobody has asked for yet, or ever; they are no part of `drawn`."""
     steps: int = 0
     """Decode steps of the whole batch."""
     rows: int = 0
@@ -72,7 +76,7 @@ class Counts:
         return useful / max(1, passed)
 
 
-@dataclass
+@dataclass(eq=False)
 class _Task(Generic[Name, Result]):
     """One coroutine, with what it waits for."""
 
@@ -85,9 +89,15 @@ class _Task(Generic[Name, Result]):
     """Row that last worked for it: its cache is probably still there."""
     prompt: tuple[int, ...] | None = None
     """Prompt that it was last counted for; None before its first request."""
+    asked: Request | None = None
+    """The request that it waits for, if it is one alone."""
+    upcoming: Iterator[Request] | None = None
+    """What is left to draw ahead of it."""
+    ahead: list["_Work[Name, Result]"] = field(default_factory=list)
+    """What is drawn, or being drawn, ahead of it."""
 
 
-@dataclass
+@dataclass(eq=False)
 class _Work(Generic[Name, Result]):
     """One request on one row."""
 
@@ -102,6 +112,10 @@ class _Work(Generic[Name, Result]):
     """First generated position of this request: prompt + kept."""
     before: Work
     """The row's count when this request's own work began."""
+    is_ahead: bool = False
+    """Nobody has asked for it yet."""
+    ended: "_Ended | None" = None
+    """Of work ahead that is done."""
     log_p: list[float] = field(default_factory=list)
     log_q: list[float] = field(default_factory=list)
     log_z: list[float] = field(default_factory=list)
@@ -112,6 +126,13 @@ class _Work(Generic[Name, Result]):
     """r_j of Request.floor [nats]."""
 
 
+class _Ended(NamedTuple):
+    """What a request came to, and what it took."""
+
+    chain: Chain
+    taken: Work
+
+
 def run(
     policy: Policy,
     tasks: Iterable[tuple[Name, Coroutine[Result]]],
@@ -119,21 +140,30 @@ def run(
     capacity: int,
     on_checkpoint: OnCheckpoint[Name] | None = None,
     counts: Counts | None = None,
+    draws_ahead: bool = True,
 ) -> Iterator[tuple[Name, Result]]:
     """Run the coroutines; yield (name, result) as each returns, in the order in which they end.
 
     Arguments: `tasks` are (name, coroutine) pairs, pulled as rows fall free; `rows` and `capacity` (positions, prompt
     included) fix the physical shape; `on_checkpoint(name, state)` receives what coroutines yield as Checkpoint;
-    `counts` is filled in place: when a coroutine yields a Checkpoint or returns, `counts.work` has what it took.
+    `counts` is filled in place: when a coroutine yields a Checkpoint or returns, `counts.work` has what it took;
+    `draws_ahead` lets rows that have nothing else to do draw what may be asked for next.
     """
-    return _Engine(policy, rows, capacity, on_checkpoint, counts or Counts()).run(iter(tasks))
+    return _Engine(policy, rows, capacity, on_checkpoint, counts or Counts(), draws_ahead).run(iter(tasks))
 
 
 class _Engine(Generic[Name, Result]):
     def __init__(
-        self, policy: Policy, rows: int, capacity: int, on_checkpoint: OnCheckpoint[Name] | None, counts: Counts
+        self,
+        policy: Policy,
+        rows: int,
+        capacity: int,
+        on_checkpoint: OnCheckpoint[Name] | None,
+        counts: Counts,
+        draws_ahead: bool,
     ) -> None:
         self.session: Session = policy.open(rows, capacity)
+        self.draws_ahead = draws_ahead
         self.on_checkpoint = on_checkpoint
         self.counts = counts
         counts.rows = rows
@@ -158,6 +188,8 @@ class _Engine(Generic[Name, Result]):
                 if exhausted and not self.pending:
                     return
                 continue
+            if exhausted and self.draws_ahead:
+                self._look_ahead()
             self._step()
             yield from self._drain()
 
@@ -171,6 +203,7 @@ class _Engine(Generic[Name, Result]):
             try:
                 asked = task.coroutine.send(answer)
             except StopIteration as end:
+                self._drop(task.ahead)
                 self.done.append((task.name, end.value))
                 return
             if isinstance(asked, Checkpoint):
@@ -184,10 +217,16 @@ class _Engine(Generic[Name, Result]):
                 answer = []
                 continue
             task.waiting, task.chains = len(requests), [None] * len(requests)
-            self.pending.extend((task, slot, request) for slot, request in enumerate(requests))
+            task.asked, task.upcoming = (None if task.is_list else requests[0]), None
             for request in requests:
                 self._count_prompt(task, request.parent.prompt)
-            return
+            if (found := self._drawn_ahead(task)) is None:
+                self.pending.extend((task, slot, request) for slot, request in enumerate(requests))
+                return
+            if found.ended is None:
+                return  # A row is at it.
+            self._count(task, found.ended.taken)
+            answer = found.ended.chain
 
     def _count_prompt(self, task: _Task[Name, Result], prompt: tuple[int, ...]) -> None:
         """Put a prompt down to the task that asks for it first; one that goes on had its prompt before."""
@@ -200,15 +239,64 @@ class _Engine(Generic[Name, Result]):
         self.counts.work[task.name] = self.counts.work.get(task.name, Work()) + taken
         self.counts.useful += taken
 
+    # -- ahead ---------------------------------------------------------------------------------------------------
+
+    def _drawn_ahead(self, task: _Task[Name, Result]) -> _Work[Name, Result] | None:
+        """The work ahead that is what the task now asks for; what goes on from another chain is dropped."""
+        asked = task.asked
+        self._drop([work for work in task.ahead if asked is None or work.request.parent != asked.parent])
+        found = next((work for work in task.ahead if work.request == asked), None)
+        if found is not None:
+            task.ahead.remove(found)
+            found.is_ahead = False
+            self.counts.ahead -= found.drawn
+            self.counts.drawn += found.drawn
+        return found
+
+    def _look_ahead(self) -> None:
+        """Give every row that is still free what a task may ask for next, the task with the least of it first."""
+        free = [row for row, work in enumerate(self.rows) if work is None]
+        waiting = {id(work.task): work.task for work in self.rows if work and not work.is_ahead}
+        while free and waiting:
+            task = min(waiting.values(), key=lambda task: len(task.ahead))
+            if len(task.ahead) >= len(self.rows) or (request := self._next_ahead(task)) is None:
+                del waiting[id(task)]
+            else:
+                work = self._begun(free[0], task, 0, request)
+                work.is_ahead = True
+                task.ahead.append(work)
+                self.rows[free.pop(0)] = work
+
+    def _next_ahead(self, task: _Task[Name, Result]) -> Request | None:
+        if task.asked is None or task.asked.ahead is None:
+            return None
+        if task.upcoming is None:
+            task.upcoming = task.asked.ahead()
+        there = {work.request.key for work in task.ahead}
+        return next((request for request in task.upcoming if request.key not in there), None)
+
+    def _free(self) -> list[int]:
+        """Rows that a request can have: those that nobody is at, then those of work ahead, the farthest ahead first."""
+        nobodys = [row for row, work in enumerate(self.rows) if work is None]
+        ahead = [(-work.task.ahead.index(work), row) for row, work in enumerate(self.rows) if work and work.is_ahead]
+        return nobodys + [row for _, row in sorted(ahead)]
+
+    def _drop(self, ahead: Iterable[_Work[Name, Result]]) -> None:
+        """Leave off work ahead."""
+        for work in list(ahead):
+            work.task.ahead.remove(work)
+            if work.ended is None:
+                self.rows[self.rows.index(work)] = None
+
     # -- rows ----------------------------------------------------------------------------------------------------
 
     def _place(self) -> None:
         """Give every free row a pending request, a task's own row first."""
-        free = [row for row, work in enumerate(self.rows) if work is None]
+        free = self._free()
         homeless: list[tuple[_Task[Name, Result], int, Request]] = []
         while self.pending and len(homeless) < len(free):
             item = self.pending.popleft()
-            if item[0].row in free:
+            if item[0].row in free and self.rows[item[0].row] is None:
                 free.remove(item[0].row)
                 self._start(item[0].row, *item)
             else:
@@ -218,6 +306,13 @@ class _Engine(Generic[Name, Result]):
         self.pending.extendleft(reversed(homeless[len(free) :]))
 
     def _start(self, row: int, task: _Task[Name, Result], slot: int, request: Request) -> None:
+        if (ahead := self.rows[row]) is not None:
+            self._drop([ahead])
+        self.rows[row] = self._begun(row, task, slot, request)
+        task.row = row
+
+    def _begun(self, row: int, task: _Task[Name, Result], slot: int, request: Request) -> _Work[Name, Result]:
+        """The request on a row that holds what it keeps."""
         parent = request.parent
         ids = [*parent.prompt, *parent.tokens[: request.keep], *request.forced]
         if len(parent.prompt) + request.cap > self.session.capacity:
@@ -227,8 +322,7 @@ class _Engine(Generic[Name, Result]):
             )
         base = len(parent.prompt) + request.keep
         read = self._restore(row, parent, ids, base)
-        self.rows[row] = _Work(task, slot, request, ids, read, base, self.session.step_work(row))
-        task.row = row
+        return _Work(task, slot, request, ids, read, base, self.session.step_work(row))
 
     def _restore(self, row: int, parent: Chain, ids: list[int], base: int) -> int:
         """Bring the state of ids[:base-1] into `row` as far as it is saved; return how many positions it holds."""
@@ -321,7 +415,10 @@ class _Engine(Generic[Name, Result]):
         else:
             work.ids.append(id)
             work.drawn += 1
-            self.counts.drawn += 1
+            if work.is_ahead:
+                self.counts.ahead += 1
+            else:
+                self.counts.drawn += 1
         if (finish := _finish(work, id, forced)) is not None:
             self._end(row, work, finish)
 
@@ -331,8 +428,12 @@ class _Engine(Generic[Name, Result]):
         # A chain given up is a certain rejection: nothing will continue it.
         cache = () if finish == "floor" else self._segments(row, work)
         self.rows[row] = None
-        self._count(task, self.session.step_work(row) - work.before)
-        task.chains[work.slot] = _grown(work, finish, cache)
+        taken, chain = self.session.step_work(row) - work.before, _grown(work, finish, cache)
+        if work.is_ahead:
+            work.ended = _Ended(chain, taken)
+            return
+        self._count(task, taken)
+        task.chains[work.slot] = chain
         task.waiting -= 1
         if task.waiting == 0:
             self._advance(task, list(task.chains) if task.is_list else task.chains[0])

@@ -60,7 +60,7 @@ class _AtWork:
         try:
             write_json(self.folder / "row.json", self.row)
         except OSError as error:
-            self.row |= {"status": "failed", "error": self.row.get("error") or error_words(error, self.folder)}
+            self.row |= {"status": "failed", "error": self.row.get("error") or failure_words(error, self.folder)}
         self.pulse.end(self.row["status"], **{key: self.row.get(key) for key in ("error", "seconds", "metrics")})
 
 
@@ -105,7 +105,7 @@ def work(folder: Path, earlier: Context | None = None) -> WorkedOff:
     except BaseException as error:
         log.exception("failed")
         wait_if_ending()
-        at_work.end("failed", error=error_words(error, folder))
+        at_work.end("failed", error=failure_words(error, folder))
         if not isinstance(error, Exception):
             raise
     finally:
@@ -115,7 +115,7 @@ def work(folder: Path, earlier: Context | None = None) -> WorkedOff:
     return WorkedOff(at_work.row, context)
 
 
-def error_words(error: BaseException, folder: Path) -> str:
+def failure_words(error: BaseException, folder: Path) -> str:
     """An error in one line: of the disk with the path, the free bytes and the next move."""
     told = disk_error(error, folder) if isinstance(error, OSError) else None
     return f"{type(error).__name__}: {error}" if told is None else str(told)

@@ -10,7 +10,7 @@ from pathlib import Path
 from reasoning_lab.artifacts.base import Context
 from reasoning_lab.artifacts.stopping import end_with
 from reasoning_lab.launch.folders import read_submitted
-from reasoning_lab.launch.job import error_words, open_context, save_on_signals, work
+from reasoning_lab.launch.job import failure_words, open_context, save_on_signals, work
 from reasoning_lab.launch.lanes import SHARED
 from reasoning_lab.launch.status import write_json
 from reasoning_lab.launch.typed import build_plain
@@ -46,7 +46,7 @@ def _cell(place: Path, context: Context | None) -> Context | None:
         return work(place, context).context
     except Exception as error:
         with suppress(OSError):
-            write_json(place / "status.json", {"status": "failed", "error": error_words(error, place)})
+            write_json(place / "status.json", {"status": "failed", "error": failure_words(error, place)})
         return None
 
 

@@ -4,12 +4,13 @@ Three abstract classes: a Sampler draws an answer, an AnyPool draws several, a S
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain, count
 from typing import NamedTuple
 
 from reasoning_lab.checks import require, require_count
-from reasoning_lab.engine.policy import Chain, Checkpoint, Coroutine, State
+from reasoning_lab.engine.policy import Chain, Checkpoint, Coroutine, Request, State
 from reasoning_lab.engine.rng import Key
 from reasoning_lab.records import Candidate, Move
 
@@ -173,8 +174,9 @@ class AnyPool(Sampler):
         state = {"candidates": [], "spent": 0, "within": None} if resume is None else resume
         candidates = [Chain.restored(prompt.ids, plain) for plain in state["candidates"]]
         while len(candidates) < self.n if self.n is not None else state["spent"] < (self.budget or 0):
+            first = len(candidates) + 1
             one = self.drawn_by().sample(self.prompt_of(prompt, len(candidates)), state["within"])
-            drawn = yield from _saved_within(one, state)
+            drawn = yield from _saved_within(one, state, lambda first=first: self._openings(prompt, first))
             candidates.append(drawn.chain)
             state = {
                 "candidates": [*state["candidates"], drawn.chain.plain()],
@@ -183,6 +185,14 @@ class AnyPool(Sampler):
             }
             yield Checkpoint(state)
         return Sample(candidates[0], state["spent"], candidates=tuple(candidates))
+
+    def _openings(self, prompt: Prompt, first: int) -> Iterator[Request]:
+        """What candidates from the `first` on ask for at once; where a budget decides, more than will be drawn."""
+        for candidate in range(first, self.n) if self.n is not None else count(first):
+            asked = next(self.drawn_by().sample(self.prompt_of(prompt, candidate)))
+            if not isinstance(asked, Request):
+                return
+            yield asked
 
     def expected_tokens(self, mean_length: float) -> float:
         """The budget, or n answers."""
@@ -201,15 +211,20 @@ class AnyPool(Sampler):
             require(self.budget >= 1, "budget", self.budget, "at least 1", "set budget to the tokens of some answers")
 
 
-def _saved_within(one: Coroutine[Sample], state: State) -> Coroutine[Sample]:
-    """The candidate's sample; its own checkpoints become those of the pool, whose state is `state` so far."""
+def _saved_within(one: Coroutine[Sample], state: State, ahead: Callable[[], Iterator[Request]]) -> Coroutine[Sample]:
+    """The candidate's sample; its own checkpoints become those of the pool, whose state is `state` so far, and what it
+    says of what comes next is followed by `ahead`."""
     answer = None
     while True:
         try:
             asked = one.send(answer)
         except StopIteration as end:
             return end.value
-        answer = yield Checkpoint(state | {"within": asked.state}) if isinstance(asked, Checkpoint) else asked
+        if isinstance(asked, Checkpoint):
+            asked = Checkpoint(state | {"within": asked.state})
+        elif isinstance(asked, Request):
+            asked = replace(asked, ahead=lambda own=asked.ahead: chain((own or tuple)(), ahead()))
+        answer = yield asked
 
 
 class Selection(Sampler):

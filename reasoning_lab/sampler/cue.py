@@ -150,9 +150,11 @@ class _Opening:
     def request(self, asked: Request) -> Request:
         """As the engine hears it; a schedule of temperatures begins behind the cue."""
         n, heat = len(self.cue), asked.temperature
+        ahead = asked.ahead
         return replace(
             asked, parent=self.outside(asked.parent), keep=asked.keep + n, cap=asked.cap + n,
             temperature=(heat[0],) * n + heat if isinstance(heat, tuple) else heat,
+            ahead=None if ahead is None else lambda: map(self.request, ahead()),
         )  # fmt: skip
 
     def outside(self, chain: Chain) -> Chain:

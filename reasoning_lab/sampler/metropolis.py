@@ -4,20 +4,27 @@ State space at cap L: sequences that end at their first stop id or have exactly 
 min(k B, T); a rung first extends an unfinished state to its cap, then makes N steps. A step cuts the state at a
 uniform position of {0, ..., |x|-1}, draws everything behind the cut anew until a stop id or the rung's cap, and
 accepts or rejects (Karan & Du 2025, Alg. 1, with the lengths done right: departures D1 to D5).
+
+A proposal agrees with the state for a while, at low temperature for long. With `redraw: from_difference` that stretch
+is not drawn: the state holds q of each of its tokens, so whether the proposal has the same token there is a coin of
+that probability, and at the first tail the token is drawn from q given that it is another one. The proposal has the
+law that it has when all of it is drawn (a token of q is x with probability q(x), else of q given not x), and a
+proposal that never differs costs nothing.
 """
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Generator
-from dataclasses import dataclass
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from reasoning_lab.engine.policy import Chain, Checkpoint, Coroutine, Request, State
-from reasoning_lab.engine.rng import index, uniform
+from reasoning_lab.engine.rng import Key, index, uniform
 from reasoning_lab.records import Move
 from reasoning_lab.sampler.base import Prompt, Sample
 
 StopRule = Literal["full_ladder", "jump_to_final_cap", "first_eos"]
+Redraw = Literal["from_difference", "from_cut"]
 
 
 class AcceptanceRule(ABC):
@@ -107,6 +114,9 @@ class Ladder:
     stop_rule: StopRule
     """full_ladder climbs every rung; jump_to_final_cap goes straight to the cap T once a rung ends on a finished
     state; first_eos returns there, whose law is not the target's even in the limit (departures D5)."""
+    redraw: Redraw = "from_difference"
+    """from_cut draws all of a proposal behind its cut; from_difference what follows its first token that is not the
+    state's: the same law at a lower cost."""
     has_compat_caps: bool = False
     """Karan & Du's code: a proposal may not outgrow the state (departures D1), and a rung extends by B from the
     state's present length (departures D4)."""
@@ -120,41 +130,48 @@ class Ladder:
         """Run the ladder to its end."""
         state = _Climb.of(prompt, resume)
         while state.rung < self.n_rungs:
-            cap = self._cap(state)
+            cap = self._cap(state.chain, state.rung)
             yield from self._extend(prompt, state, cap)
             for step in range(1, self.n_steps + 1):
                 yield from self._move(prompt, state, cap, step)
-            state.rung = self._next_rung(prompt, state)
+            state.rung = self._next_rung(prompt, state.chain, state.rung)
             if state.rung < self.n_rungs:
                 yield Checkpoint(state.plain())
         return Sample(state.chain, state.decode_tokens, tuple(state.moves))
 
-    def _cap(self, state: "_Climb") -> int:
+    def _cap(self, chain: Chain, rung: int) -> int:
         if self.has_compat_caps:
-            return min(len(state.chain) + self.block_size, self.max_new_tokens)
-        return min((state.rung + 1) * self.block_size, self.max_new_tokens)
+            return min(len(chain) + self.block_size, self.max_new_tokens)
+        return min((rung + 1) * self.block_size, self.max_new_tokens)
 
-    def _next_rung(self, prompt: Prompt, state: "_Climb") -> int:
-        if not _finished(state.chain, prompt) or self.stop_rule == "full_ladder":
-            return state.rung + 1
-        if self.stop_rule == "first_eos" or state.rung + 1 >= self.n_rungs:
+    def _next_rung(self, prompt: Prompt, chain: Chain, rung: int) -> int:
+        if not _finished(chain, prompt) or self.stop_rule == "full_ladder":
+            return rung + 1
+        if self.stop_rule == "first_eos" or rung + 1 >= self.n_rungs:
             return self.n_rungs
         return self.n_rungs - 1
 
     def _extend(self, prompt: Prompt, state: "_Climb", cap: int) -> Generator[Request, Chain, None]:
         """Draw an unfinished state on to the rung's cap."""
-        if _finished(state.chain, prompt) or len(state.chain) >= cap:
-            return
-        state.chain = yield self._request(prompt, state, len(state.chain), cap, step=0, floor=None)
-        state.decode_tokens += state.chain.n_drawn
+        if (request := self._extension(prompt, state.chain, state.rung, cap)) is not None:
+            state.chain = yield request
+            state.decode_tokens += state.chain.n_drawn
+
+    def _extension(self, prompt: Prompt, chain: Chain, rung: int, cap: int) -> Request | None:
+        if _finished(chain, prompt) or len(chain) >= cap:
+            return None
+        return self._request(prompt, chain, len(chain), cap, prompt.key._replace(rung=rung, step=0), floor=None)
 
     def _move(self, prompt: Prompt, state: "_Climb", cap: int, step: int) -> Generator[Request, Chain, None]:
         """One Metropolis-Hastings step."""
         current, key = state.chain, prompt.key._replace(rung=state.rung, step=step)
-        cut = index(key, "cut", len(current))
-        log_u = math.log(uniform(key, 0, "accept"))
-        cap = len(current) if self.has_compat_caps else cap
-        proposal = yield self._request(prompt, state, cut, cap, step, self.rule.floor(current, cut, log_u))
+        cut, log_u = _cut(key, current), _log_u(key)
+        request = self._proposal(prompt, current, state.rung, step, cap)
+        if request is None:
+            proposal = replace(current, n_drawn=0)
+        else:
+            rung = state.rung
+            proposal = yield replace(request, ahead=lambda: self._ahead(prompt, current, rung, step, cap))
         state.decode_tokens += proposal.n_drawn
         ratio = None if proposal.finish == "floor" else self.rule.log_ratio(current, proposal, cut)
         accepted = ratio is not None and log_u < ratio
@@ -172,18 +189,43 @@ class Ladder:
         if accepted:
             state.chain = proposal
 
-    def _request(self, prompt: Prompt, state: "_Climb", keep: int, cap: int, step: int, floor: float | None) -> Request:
-        key = prompt.key._replace(rung=state.rung, step=step)
+    def _proposal(self, prompt: Prompt, current: Chain, rung: int, step: int, cap: int) -> Request | None:
+        """What draws a step's proposal; None where it is found to be the state itself."""
+        key = prompt.key._replace(rung=rung, step=step)
+        cut, log_u = _cut(key, current), _log_u(key)
+        if self.redraw == "from_cut" or self.has_compat_caps:
+            cap = len(current) if self.has_compat_caps else cap
+            return self._request(prompt, current, cut, cap, key, self.rule.floor(current, cut, log_u))
+        if (first := _first_difference(current, cut, key)) is None:
+            return None
+        request = self._request(prompt, current, first, cap, key, self.rule.floor(current, first, log_u))
+        return replace(request, excluded=current.tokens[first], scores_excluded=True)
+
+    def _ahead(self, prompt: Prompt, current: Chain, rung: int, step: int, cap: int) -> Iterator[Request]:
+        """What the next steps ask for if the state stays what it is: functions of keys and state."""
+        while True:
+            for later in range(step + 1, self.n_steps + 1):
+                if (request := self._proposal(prompt, current, rung, later, cap)) is not None:
+                    yield request
+            rung, step = self._next_rung(prompt, current, rung), 0
+            if rung >= self.n_rungs:
+                return
+            cap = self._cap(current, rung)
+            if (extension := self._extension(prompt, current, rung, cap)) is not None:
+                yield extension
+                return
+
+    def _request(self, prompt: Prompt, chain: Chain, keep: int, cap: int, key: Key, floor: float | None) -> Request:
         return Request(
-            state.chain, keep, key, cap, prompt.stop_ids, temperature=self.temperature, top_k=self.top_k,
+            chain, keep, key, cap, prompt.stop_ids, temperature=self.temperature, top_k=self.top_k,
             floor=floor, want_negentropy=True,
         )  # fmt: skip
 
     def expected_tokens(self, mean_length: float) -> float:
         """Decode tokens for an answer of `mean_length` tokens: the draft, and per step half the state's length.
 
-        Rungs above the answer's length keep moving a finished state under full_ladder. Early rejection is not counted,
-        so this is an upper estimate for chains that reject much.
+        Rungs above the answer's length keep moving a finished state under full_ladder. Neither early rejection nor the
+        stretch in which a proposal agrees with the state is taken off, so this is an upper estimate.
         """
         lengths = [min((k + 1) * self.block_size, mean_length) for k in range(self.n_rungs)]
         reached = [k for k, length in enumerate(lengths) if length >= mean_length]
@@ -216,6 +258,24 @@ class _Climb:
             "decode_tokens": self.decode_tokens,
             "moves": [move.to_json() for move in self.moves],
         }
+
+
+def _cut(key: Key, current: Chain) -> int:
+    """Generated tokens that the step of the key keeps."""
+    return index(key, "cut", len(current))
+
+
+def _log_u(key: Key) -> float:
+    """log of the uniform that the step's ratio is held against."""
+    return math.log(uniform(key, 0, "accept"))
+
+
+def _first_difference(current: Chain, cut: int, key: Key) -> int | None:
+    """First position from the cut on at which the proposal has another token than the state, or None: at each one the
+    same with its probability under the proposal, as long as all before it were."""
+    return next(
+        (at for at in range(cut, len(current)) if uniform(key, at, "agree") >= math.exp(current.log_q[at])), None
+    )
 
 
 def _finished(chain: Chain, prompt: Prompt) -> bool:

@@ -6,7 +6,7 @@ from typing import Literal
 from reasoning_lab.checks import require, require_count
 from reasoning_lab.engine.policy import Coroutine, State
 from reasoning_lab.sampler.base import Prompt, Sample, Sampler, require_temperature
-from reasoning_lab.sampler.metropolis import Ladder, OverlapRule, PowerRule, StopRule, UphillRule
+from reasoning_lab.sampler.metropolis import Ladder, OverlapRule, PowerRule, Redraw, StopRule, UphillRule
 
 COMPAT_TOP_K = 50
 """What transformers 4's GenerationConfig puts into the proposals of Karan & Du's code unasked (departures D9)."""
@@ -34,6 +34,8 @@ class Power(Sampler):
     """None: 1/alpha."""
     stop_rule: StopRule = "full_ladder"
     compat: Literal["none", "karan2025"] = "none"
+    redraw: Redraw = "from_difference"
+    """Which tokens of a proposal are drawn; the law is the same. compat=karan2025 draws all behind the cut."""
 
     def __post_init__(self) -> None:
         require(self.alpha >= 1, "alpha", self.alpha, "at least 1", "below 1 the law is flattened, not sharpened")
@@ -61,7 +63,7 @@ class Power(Sampler):
         is_tempered_target = abs(self.temperature * self.alpha - 1) < 1e-12
         return Ladder(
             self.max_new_tokens, self.block_size, self.n_steps, self.temperature, 0,
-            PowerRule(self.alpha, is_tempered_target), self.stop_rule,
+            PowerRule(self.alpha, is_tempered_target), self.stop_rule, self.redraw,
         )  # fmt: skip
 
     @property
@@ -89,6 +91,8 @@ class PowerLimit(Sampler):
     proposal_temperature: float
     """Any positive temperature: the limit does not fix one."""
     stop_rule: StopRule = "full_ladder"
+    redraw: Redraw = "from_difference"
+    """As Power's."""
 
     def __post_init__(self) -> None:
         _require_schedule(self)
@@ -105,6 +109,7 @@ class PowerLimit(Sampler):
             0,
             UphillRule(),
             self.stop_rule,
+            self.redraw,
         )
 
     @property

@@ -1,6 +1,7 @@
 """The engine against a runner without any cache, and against itself under every schedule."""
 
 import random
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,12 +15,14 @@ from reasoning_lab.model_pair.toy import ToyPolicy
 from reasoning_lab.sampler.ancestral import Greedy, Temperature
 from reasoning_lab.sampler.base import Prompt, Sample
 from reasoning_lab.sampler.best_of_n import Pool
+from reasoning_lab.sampler.cue import Cued
 from reasoning_lab.sampler.power import Power, PowerLimit
 from tests.engine.oracle import Reprefill
 
 STOP = frozenset({1})
 SAMPLERS = {
     "power": Power(24, 4.0, 6, 3),
+    "power, from the cut": Power(24, 4.0, 6, 3, redraw="from_cut"),
     "power, free temperature": Power(24, 2.0, 6, 2, proposal_temperature=0.8),
     "power, compat": Power(24, 4.0, 6, 3, compat="karan2025"),
     "power, jump": Power(24, 4.0, 6, 3, stop_rule="jump_to_final_cap"),
@@ -87,7 +90,7 @@ def test_rollback_equals_re_prefilling_move_by_move(name: str, kind: str) -> Non
             assert getattr(ours.chain, scalar) == pytest.approx(getattr(slow.chain, scalar), abs=1e-10)
 
 
-@pytest.mark.parametrize("name", ["power", "pool"])
+@pytest.mark.parametrize("name", ["power", "power, from the cut", "pool"])
 def test_bit_identical_at_one_shape_beside_any_neighbours_in_any_order(name: str) -> None:
     policy, sampler, asked = model(torch.float32), SAMPLERS[name], prompts(16)
     together = samples(policy, sampler, asked, rows=16)
@@ -128,6 +131,56 @@ def test_rows_refill_as_soon_as_they_are_free() -> None:
     counts = Counts()
     samples(model(torch.float32), SAMPLERS["power"], prompts(64), rows=8, counts=counts)
     assert counts.occupancy > 0.85
+
+
+AHEAD = {
+    "power": Power(24, 4.0, 6, 6),
+    "power, from the cut": Power(24, 4.0, 6, 6, redraw="from_cut"),
+    "power_limit": PowerLimit(24, 12, 6, proposal_temperature=1.0),
+    "cued": Cued(Power(24, 4.0, 6, 6), cue_ids=(5, 6)),
+    "pool": Pool(24, 1.0, n=5),
+    "pool, budget": Pool(24, 1.0, budget=60.0),
+}
+
+
+@pytest.mark.parametrize("name", AHEAD)
+@pytest.mark.parametrize("rows", [2, 8])
+def test_drawing_ahead_changes_no_answer_and_no_count_of_what_was_asked_for(name: str, rows: int) -> None:
+    policy, asked, found = model(torch.float32), prompts(5), []
+    for draws_ahead in (False, True):
+        counts = Counts()
+        tasks = [(i, AHEAD[name].sample(prompt)) for i, prompt in enumerate(asked)]
+        drawn = dict(run(policy, tasks, rows, PREFILL_WIDTH + 7 + 26, counts=counts, draws_ahead=draws_ahead))
+        found.append((drawn, counts))
+    (without, before), (ahead, after) = found
+    assert ahead == without
+    assert (after.drawn, after.work, after.forced) == (before.drawn, before.work, before.forced)
+    assert after.drawn == sum(sample.decode_tokens for sample in ahead.values())
+    assert before.ahead == 0
+    assert after.steps < before.steps, "some of what was drawn ahead was asked for"
+
+
+def test_a_request_of_another_task_takes_a_row_from_work_ahead() -> None:
+    """Two tasks on two rows: one waits long while the other, on the last free row, is drawn ahead of and moves on."""
+    policy, counts = model(torch.float32), Counts()
+    asked = prompts(2)
+
+    def slow():
+        return (yield Request(Chain(asked[0].ids), 0, asked[0].key, 40, frozenset()))
+
+    def quick():
+        chain = Chain(asked[1].ids)
+        wanted = [Request(chain, 0, asked[1].key._replace(step=n), 3, frozenset()) for n in range(4)]
+        yield replace(wanted[0], ahead=lambda: iter([wanted[2], wanted[1], wanted[3]]))
+        first = yield [wanted[1], wanted[3]]  # A list is started afresh: nothing is looked for among the work ahead.
+        return first[0].tokens, (yield wanted[2]).tokens
+
+    found = dict(run(policy, [("slow", slow()), ("quick", quick())], 2, 120, counts=counts))
+    alone = [
+        one(policy, Request(Chain(asked[1].ids), 0, asked[1].key._replace(step=n), 3, frozenset())) for n in (1, 2)
+    ]
+    assert found["quick"] == (alone[0].tokens, alone[1].tokens)
+    assert counts.drawn == 40 + 4 * 3
 
 
 def one(policy: Any, request: Request) -> Chain:

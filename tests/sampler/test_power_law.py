@@ -1,20 +1,24 @@
 """Power sampling against exact laws on enumerable policies (and the authors' own kernel: departures D1 to D5)."""
 
 import math
+from collections import Counter
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from scipy.stats import chisquare
 
-from reasoning_lab.engine.policy import Request
+from reasoning_lab.engine.policy import Chain, Request
 from reasoning_lab.engine.rng import Key
 from reasoning_lab.engine.scheduler import Counts, run
+from reasoning_lab.engine.token import Plan, draw_tokens
 from reasoning_lab.model_pair.toy import ToyPolicy
 from reasoning_lab.sampler.ancestral import Temperature
 from reasoning_lab.sampler.base import Prompt, Sample, Sampler
-from reasoning_lab.sampler.metropolis import Ladder, OverlapRule, PowerRule
+from reasoning_lab.sampler.metropolis import AcceptanceRule, Ladder, OverlapRule, PowerRule, Redraw
 from reasoning_lab.sampler.power import Power, PowerLimit
 from tests.engine.oracle import (
     PROMPT,
@@ -237,12 +241,85 @@ def ladder_law(
     return law
 
 
-@pytest.mark.parametrize("n_steps", [1, 2, 10])
-def test_production_sampler_has_the_exact_law_after_n_steps(n_steps: int) -> None:
+@pytest.mark.parametrize(("n_steps", "redraw"), [(1, "from_difference"), (2, "from_cut"), (10, "from_difference")])
+def test_production_sampler_has_the_exact_law_after_n_steps(n_steps: int, redraw: Redraw) -> None:
     """Catches off-by-ones that stationarity cannot see."""
     policy, alpha = ToyPolicy.random(4, length=6), 2.0
     law = ladder_law(4, alpha, block=2, length=6, n_steps=n_steps)
-    assert p_value(draws(policy, Power(6, alpha, 2, n_steps), 2000), law) > 1e-3
+    assert p_value(draws(policy, Power(6, alpha, 2, n_steps, redraw=redraw), 2000), law) > 1e-3
+
+
+# -- what is drawn of a proposal ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("temperature", [1 / ALPHA, 1.0])
+def test_a_proposal_that_is_drawn_from_its_first_difference_has_the_proposals_law(temperature: float) -> None:
+    """One step from a given state, for every cut: the proposals against enumeration."""
+    policy, start = ToyPolicy.random(4, length=LENGTH), (1, 2, 1, 1, 2)
+    current = chain_of(policy, start, temperature)
+    ladder = Power(LENGTH, ALPHA, LENGTH, 1, proposal_temperature=temperature).ladder
+    ladder = replace(ladder, rule=PatientRule())
+    resumed = {"chain": current.plain(), "rung": 0, "decode_tokens": 0, "moves": []}
+    tasks = [(i, ladder.climb(Prompt(PROMPT, STOP, Key(1, "p", i)), resumed)) for i in range(6000)]
+    with unchecked():
+        found = [sample.moves[0] for _, sample in run(policy, tasks, 256, 16)]
+    for cut in range(LENGTH):
+        law = dict(continuations(policy, start[:cut], LENGTH, temperature))
+        proposals = Counter(start[:cut] + move.new for move in found if move.cut == cut)
+        assert proposals.total() > 900
+        assert p_value(proposals, law) > 1e-3
+
+
+class PatientRule(AcceptanceRule):
+    """Accepts everything, and gives nothing up."""
+
+    def log_ratio(self, current: Chain, proposal: Chain, cut: int) -> float:
+        return math.inf
+
+
+@pytest.mark.parametrize("alpha", [1.0, 2.0, ALPHA])
+def test_every_scalar_is_that_of_the_whole_law_wherever_the_drawing_began(alpha: float) -> None:
+    policy = ToyPolicy.random(5, length=6)
+    with unchecked():
+        tasks = [(i, Power(6, alpha, 2, 6).sample(Prompt(PROMPT, STOP, Key(0, "p", i)))) for i in range(60)]
+        drawn = [sample.chain for _, sample in run(policy, tasks, 32, 16)]
+    for chain in drawn:
+        exact = chain_of(policy, chain.tokens, 1 / alpha)
+        for scalar in ("log_p", "log_q", "log_z"):
+            assert getattr(chain, scalar) == pytest.approx(getattr(exact, scalar), abs=1e-12)
+
+
+def test_an_excluded_id_that_is_scored_shapes_the_draw_alone() -> None:
+    """With top_k and top_p: the support is the law's own, and what is drawn is q given that it is another id."""
+    torch.manual_seed(0)
+    n, cut = 4000, {"temperature": 0.7, "top_k": 6, "top_p": 0.95}
+    logits = torch.randn(9, dtype=torch.float64) * 2
+    table = logits.expand(9, 9)
+    q = [math.exp(value) for value in draw_tokens(table, [Plan(forced=id, **cut) for id in range(9)]).log_q]
+    out = max(range(9), key=lambda id: q[id])
+    plans = [Plan(uniform=(i + 0.5) / n, excluded=frozenset({out}), scores_excluded=True, **cut) for i in range(n)]
+    drawn = draw_tokens(logits.expand(n, 9), plans)
+    assert out not in drawn.ids
+    for id, log_q in zip(drawn.ids, drawn.log_q, strict=True):
+        assert math.exp(log_q) == pytest.approx(q[id], abs=1e-12)
+    for id in range(9):
+        expected = 0.0 if id == out else q[id] / (1 - q[out])
+        assert drawn.ids.count(id) / n == pytest.approx(expected, abs=1.01 / n)
+
+
+def test_what_agrees_with_the_state_is_not_drawn() -> None:
+    policy = ToyPolicy.random(6, length=8)
+    costs = {}
+    for redraw in ("from_cut", "from_difference"):
+        tasks = (
+            (i, Power(8, ALPHA, 2, 10, redraw=redraw).sample(Prompt(PROMPT, STOP, Key(0, "p", i)))) for i in range(60)
+        )
+        with unchecked():
+            drawn = [sample for _, sample in run(policy, tasks, 64, 16)]
+        costs[redraw] = sum(sample.decode_tokens for sample in drawn)
+        # A proposal that is the state is accepted, whatever the uniform.
+        assert all(move.accepted and move.log_ratio == 0 for s in drawn for move in s.moves if move.old == move.new)
+    assert costs["from_difference"] < 0.7 * costs["from_cut"]
 
 
 def test_production_sampler_that_returns_at_the_first_end_of_text_has_that_law() -> None:

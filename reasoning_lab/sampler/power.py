@@ -1,7 +1,7 @@
 """Power sampling: Metropolis-Hastings draws from p^alpha of a base model (Karan & Du 2025, section 4 and Alg. 1)."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from reasoning_lab.checks import require, require_count
 from reasoning_lab.engine.policy import Coroutine, State
@@ -23,6 +23,8 @@ class Power(Sampler):
     and D9); it targets another law.
     """
 
+    version: ClassVar[int] = 2
+    """Of the numbers that a key draws: 1 drew all of every proposal."""
     max_new_tokens: int
     alpha: float
     """Exponent of the target."""
@@ -83,6 +85,8 @@ class Power(Sampler):
 class PowerLimit(Sampler):
     """The limit alpha -> infinity: the same ladder, accepting exactly the proposals that raise log p of the answer."""
 
+    version: ClassVar[int] = 2
+    """As Power's."""
     max_new_tokens: int
     block_size: int
     """B [tokens]."""

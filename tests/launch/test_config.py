@@ -300,12 +300,12 @@ MISTAKES = [
     (
         "sampler.alpa=3",
         "sampler.alpa: no such key; did you mean alpha? sampler has max_new_tokens, alpha, block_size, n_steps, "
-        "proposal_temperature, stop_rule, compat.",
+        "proposal_temperature, stop_rule, compat, redraw.",
     ),
     (
         "+sampler.alpa=3",
         "sampler.alpa: no such key; did you mean alpha? sampler has max_new_tokens, alpha, block_size, n_steps, "
-        "proposal_temperature, stop_rule, compat.",
+        "proposal_temperature, stop_rule, compat, redraw.",
     ),
     ("sampler=pwer", f"sampler=pwer: no such option; choose one of {', '.join(options('sampler'))}."),
     ("model_pair=gpt", f"model_pair=gpt: no such option; choose one of {', '.join(options('model_pair'))}."),

@@ -1,7 +1,7 @@
 """Models of the hub, made tiny: their own architecture, special tokens and chat template, weights of random numbers.
 
-Each is described as it is published (config.json, tokenizer_config.json, generation_config.json) and shrunk: few layers
-and narrow ones, but the ratio of its heads, its biases, norms, rope, windows and tied tables as they are; a tokenizer of
+Each is described as it is published (config.json, tokenizer_config.json, generation_config.json) and shrunk: few
+narrow layers, but the ratio of its heads, its biases, norms, rope, windows and tied tables as they are; a tokenizer of
 its kind with a few hundred tokens, and a vocabulary that is padded beyond them.
 """
 
@@ -20,7 +20,10 @@ GOLDEN = Path(__file__).parent / "golden" / "rows"
 FEW_LAYERS = 4
 WORDS = 320
 """Entries of a tokenizer's table beside its markers: some for bytes, the others learnt."""
-QWEN_SPLIT = "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
+QWEN_SPLIT = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*"
+    r"|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
 THINK = ("<think>", "</think>")
 
 
@@ -41,7 +44,7 @@ class Markers:
     template: str | None = None
     tokenizer_class: str = "Qwen2Tokenizer"
     kind: str = "bytes"
-    """bytes: byte-level BPE; pieces: BPE over characters with a byte for what is unknown, as sentencepiece writes it."""
+    """bytes: byte-level BPE; pieces: BPE over characters, bytes for unknown ones, as sentencepiece writes it."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +69,8 @@ CHATML = (
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
 QWQ_CHAT = CHATML.replace("assistant\n{% endif %}", "assistant\n<think>\n{% endif %}").replace(
-    "{% if messages[0]['role'] != 'system' %}<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n{% endif %}", ""
+    "{% if messages[0]['role'] != 'system' %}<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n{% endif %}",
+    "",
 )
 R1_CHAT = (
     "{{ bos_token }}{% for message in messages %}{% if message['role'] == 'user' %}<｜User｜>{{ message['content'] }}"
@@ -109,8 +113,8 @@ LLAMA3 = Markers(
     bos="<|begin_of_text|>", eos="<|end_of_text|>", tokenizer_class="PreTrainedTokenizerFast",
 )  # fmt: skip
 R1_LLAMA = Markers(
-    ("<｜begin▁of▁sentence｜>", "<｜end▁of▁sentence｜>", "<|reserved_special_token_0|>", "<｜User｜>", "<｜Assistant｜>",
-     *THINK, "<|reserved_special_token_1|>"),
+    ("<｜begin▁of▁sentence｜>", "<｜end▁of▁sentence｜>", "<|reserved_special_token_0|>", "<｜User｜>",
+     "<｜Assistant｜>", *THINK, "<|reserved_special_token_1|>"),
     plain=("<｜User｜>", "<｜Assistant｜>", *THINK), bos="<｜begin▁of▁sentence｜>", eos="<｜end▁of▁sentence｜>",
     pad="<｜end▁of▁sentence｜>", template=R1_CHAT, tokenizer_class="LlamaTokenizerFast",
 )  # fmt: skip
@@ -136,7 +140,9 @@ SMOLLM = Markers(
 # --- configs ----------------------------------------------------------------------------------------------------------
 
 
-def _sizes(width: int, layers: int, heads: int, kv_heads: int, inner: int, vocab: int, positions: int) -> dict[str, Any]:
+def _sizes(
+    width: int, layers: int, heads: int, kv_heads: int, inner: int, vocab: int, positions: int
+) -> dict[str, Any]:
     return {
         "hidden_size": width, "num_hidden_layers": layers, "num_attention_heads": heads,
         "num_key_value_heads": kv_heads, "intermediate_size": inner, "vocab_size": vocab,
@@ -315,7 +321,9 @@ def write_generation_config(published: Published, tokenizer: Any, place: Path) -
     names = published.markers.stops or (published.markers.eos,)
     ids = [tokenizer.convert_tokens_to_ids(name) for name in names]
     told = {"eos_token_id": ids if len(ids) > 1 else ids[0], "bos_token_id": tokenizer.bos_token_id}
-    (place / "generation_config.json").write_text(json.dumps(told | {"temperature": 0.6, "top_k": 20, "do_sample": True}))
+    (place / "generation_config.json").write_text(
+        json.dumps(told | {"temperature": 0.6, "top_k": 20, "do_sample": True})
+    )
     config = json.loads((place / "config.json").read_text())
     (place / "config.json").write_text(json.dumps(config | {"eos_token_id": ids[0]}))
 
@@ -362,7 +370,9 @@ def _trained(kind: str) -> str:
         tokenizer.pre_tokenizer = pre_tokenizers.Sequence([split, pre_tokenizers.ByteLevel(False, use_regex=False)])
         tokenizer.decoder = decoders.ByteLevel()
         alphabet = pre_tokenizers.ByteLevel.alphabet()
-        tokenizer.train_from_iterator(texts, trainers.BpeTrainer(vocab_size=WORDS, initial_alphabet=alphabet, show_progress=False))
+        tokenizer.train_from_iterator(
+            texts, trainers.BpeTrainer(vocab_size=WORDS, initial_alphabet=alphabet, show_progress=False)
+        )
         return tokenizer.to_str()
     tokenizer = Tokenizer(models.BPE(unk_token="<unk>", fuse_unk=True, byte_fallback=True))
     tokenizer.normalizer = normalizers.Replace(" ", "▁")

@@ -39,7 +39,9 @@ def grouped_attention(
     fused kernel. ValueError for attention sinks (`s_aux`), which are not computed here.
     """
     if s_aux is not None:
-        raise ValueError("this model's attention has sinks, which this engine does not compute; choose another model_pair.")
+        raise ValueError(
+            "this model's attention has sinks, which this engine does not compute; choose another model_pair."
+        )
     rows, heads, width, dim = query.shape
     kv_heads, length = key.shape[1], key.shape[2]
     grouped = query.reshape(rows, kv_heads, heads // kv_heads * width, dim)

@@ -8,7 +8,7 @@ import torch
 from transformers import AttentionInterface, AttentionMaskInterface, AutoModelForCausalLM, GPT2Config, GptOssConfig
 from transformers.masking_utils import eager_mask
 
-from reasoning_lab.engine.policy import Chain, Request, score
+from reasoning_lab.engine.policy import Request, score
 from reasoning_lab.engine.rng import Key
 from reasoning_lab.engine.scheduler import run
 from reasoning_lab.engine.transformers import PREFILL_WIDTH, HuggingFacePolicy
@@ -26,7 +26,13 @@ PLAIN = "plain_attention_of_the_tests"
 
 
 def plain_attention(
-    module: Any, query: Any, key: Any, value: Any, attention_mask: Any, scaling: float, softcap: float | None = None,
+    module: Any,
+    query: Any,
+    key: Any,
+    value: Any,
+    attention_mask: Any,
+    scaling: float,
+    softcap: float | None = None,
     **_: Any,
 ) -> tuple[Any, None]:
     """Head by head, as in the papers: softmax(cap(q k' scaling) + mask) v; the cap is Gemma 2's."""
@@ -93,7 +99,6 @@ def test_rows_at_their_own_positions_give_the_uncached_law(hub_id: str, tmp_path
 
     def scored(number: int) -> Any:
         given = yield score(tuple(prompts[number]), texts[number], Key(0, str(number)))
-        cut = Chain(tuple(prompts[number]))
         drawn = yield Request(given, 7, Key(0, str(number)), cap=10, stop_ids=frozenset())
         return given, drawn
 

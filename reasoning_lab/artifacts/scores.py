@@ -10,6 +10,7 @@ from reasoning_lab.artifacts.completions import Completions
 from reasoning_lab.artifacts.files import read_lines, write_lines
 from reasoning_lab.artifacts.key import IDENTITY
 from reasoning_lab.artifacts.sampling import AnswerId, score_texts
+from reasoning_lab.artifacts.vectors import read_by
 from reasoning_lab.model_pair.pair import ModelSource
 
 FILE = "scores.jsonl"
@@ -20,7 +21,7 @@ class Scores(Artifact[tuple[tuple[float, float], ...]]):
     """Per answer log p per token and the mean of sum_v p log p over its positions [nats], in the answers' order."""
 
     kind: ClassVar[str] = "scores"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     completions: Completions
     model: Annotated[ModelSource, IDENTITY]
     """Under which the answers are scored."""
@@ -55,6 +56,7 @@ class Scores(Artifact[tuple[tuple[float, float], ...]]):
     def _forced(self, context: Context) -> list[tuple[float, float]]:
         answers, model = context.get(self.completions), context.model(self.model, self.dtype)
         prompts = self.completions.problems.encoded(model)
-        texts = [(AnswerId(a.problem, a.chain), prompts[a.problem], a.ids) for a in answers]
+        read = read_by(self.model, self.completions.model, [a.ids for a in answers])
+        texts = [(AnswerId(a.problem, a.chain), prompts[a.problem], ids) for a, ids in zip(answers, read, strict=True)]
         scored = score_texts(model, texts, context.shape, self.completions.sampler.max_new_tokens)
         return [scored[answer] for answer, _, _ in texts]

@@ -15,6 +15,7 @@ from reasoning_lab.artifacts.taxonomy import TaxonomyClusters
 from reasoning_lab.engine.transformers import HuggingFacePolicy
 from reasoning_lab.model_pair.loaded import LoadedModel
 from reasoning_lab.model_pair.pair import ModelSource
+from reasoning_lab.model_pair.reader import load_reader
 from reasoning_lab.model_pair.residual import Decoder
 from reasoning_lab.records import Trace
 from reasoning_lab.steering.hybrid.vocabulary import VocabularyMap, map_vocabularies, match_strings
@@ -140,3 +141,14 @@ def vocabulary_between(
     sizes = base.policy.vocab_size, thinking.policy.vocab_size
     match = map_vocabularies if how == "ids" else match_strings
     return match(base.reader.tokenizer, thinking.reader.tokenizer, *sizes)
+
+
+def read_by(reader: ModelSource, writer: ModelSource, texts: Sequence[Sequence[int]]) -> list[tuple[int, ...]]:
+    """Texts in one model's ids as another reads them, one id for each; no weights are read. ValueError where they can't
+    read each other's words."""
+    if reader == writer:
+        return [tuple(ids) for ids in texts]
+    ours, theirs = load_reader(reader).tokenizer, load_reader(writer).tokenizer
+    longest = max((1 + id for ids in texts for id in ids), default=0)
+    vocabulary = map_vocabularies(ours, theirs, len(ours), max(len(theirs), longest))
+    return [vocabulary.in_base(ids) for ids in texts]

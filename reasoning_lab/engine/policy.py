@@ -246,8 +246,18 @@ class Policy(ABC):
 
 
 def context_length(config: "PretrainedConfig") -> int:
-    """Most positions of a model: its position limit, or its sliding window, within which full attention is its law."""
+    """Most positions at which a model has one law: the least of its position limit, its sliding window, within which
+    full attention is that law, and the length at which its rope changes all angles (longrope, dynamic scaling): beyond
+    it every cached key would have to be turned anew, and a row's numbers would hang on its neighbours' lengths."""
     window = getattr(config, "sliding_window", None)
-    if window is not None and getattr(config, "use_sliding_window", True):
-        return min(config.max_position_embeddings, window)
-    return config.max_position_embeddings
+    has_window = window is not None and getattr(config, "use_sliding_window", True)
+    return min([config.max_position_embeddings, *([window] if has_window else []), *_rope_changes(config)])
+
+
+def _rope_changes(config: "PretrainedConfig") -> list[int]:
+    """Lengths at which the angles of a position depend on the text's length."""
+    told: dict[str, Any] = getattr(config, "rope_parameters", None) or {}
+    # Models with layers of two kinds have a rope for each.
+    ropes = [told, *(each for each in told.values() if isinstance(each, dict))]
+    switching = [rope for rope in ropes if rope.get("rope_type") in ("longrope", "dynamic")]
+    return [rope.get("original_max_position_embeddings", config.max_position_embeddings) for rope in switching]

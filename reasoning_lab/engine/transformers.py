@@ -28,18 +28,27 @@ def grouped_attention(
     value: Float[Tensor, "row kv_head position dim"],
     attention_mask: Float[Tensor, "#row 1 width _"],
     scaling: float,
+    softcap: float | None = None,
+    s_aux: Tensor | None = None,
     **_options: Any,
 ) -> tuple[Float[Tensor, "row width head dim"], None]:
-    """softmax(q k' scaling + mask) v, with the query heads of a group side by side on their one key-value head.
+    """softmax(cap(q k' scaling) + mask) v, with the query heads of a group side by side on their one key-value head.
 
-    The mask is additive. Nothing is repeated per head, and on a CPU two plain products of a single query against a
-    long masked cache take half the time of torch's fused kernel.
+    The mask is additive; cap(x) = softcap tanh(x / softcap) where a model has one (Gemma 2). Nothing is repeated per
+    head, and on a CPU two plain products of a single query against a long masked cache take half the time of torch's
+    fused kernel. ValueError for attention sinks (`s_aux`), which are not computed here.
     """
+    if s_aux is not None:
+        raise ValueError(
+            "this model's attention has sinks, which this engine does not compute; choose another model_pair."
+        )
     rows, heads, width, dim = query.shape
     kv_heads, length = key.shape[1], key.shape[2]
     grouped = query.reshape(rows, kv_heads, heads // kv_heads * width, dim)
-    weights = torch.matmul(grouped, key.transpose(2, 3)).view(rows, heads, width, length)
-    weights = torch.softmax(weights * scaling + attention_mask[..., :length], dim=-1, dtype=_softmax_dtype(query))
+    weights = torch.matmul(grouped, key.transpose(2, 3)).view(rows, heads, width, length) * scaling
+    if softcap is not None:
+        weights = softcap * torch.tanh(weights / softcap)
+    weights = torch.softmax(weights + attention_mask[..., :length], dim=-1, dtype=_softmax_dtype(query))
     mixed = torch.matmul(weights.to(query.dtype).view(rows, kv_heads, -1, length), value)
     return mixed.view(rows, heads, width, dim).transpose(1, 2), None
 
@@ -240,10 +249,11 @@ class RowSession(Session):
         positions: Int[Tensor, "row width"],
     ) -> Any:
         """What the model, or its part below the head, makes of the tokens at their positions, each attending to its row
-        up to itself."""
-        mask = self._cache.aim(rows, positions)
+        up to itself. Padding goes to the spare position, which may be one past the end of the model's table of them:
+        it is read as the last one."""
+        mask, read_at = self._cache.aim(rows, positions), positions.clamp(max=self.capacity - 1)
         return model(
-            tokens, attention_mask=mask, position_ids=positions, past_key_values=self._cache.layers, use_cache=True
+            tokens, attention_mask=mask, position_ids=read_at, past_key_values=self._cache.layers, use_cache=True
         )
 
     def save(self, row: int, start: int, stop: int) -> Segment:

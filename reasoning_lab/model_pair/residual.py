@@ -6,6 +6,8 @@ generation share this one definition; the authors' code trains at the input of a
 (departures B2). There are no hooks that could stay behind: the layers are called one by one.
 """
 
+from functools import cached_property
+from inspect import signature
 from typing import Any
 
 import torch
@@ -47,6 +49,7 @@ class Decoder:
         """N."""
         self.width: int = policy.model.config.hidden_size
         """d."""
+        self._cap: float | None = getattr(policy.model.config, "final_logit_softcapping", None)
         self._probe()
 
     def check_layer(self, layer: int) -> int:
@@ -71,17 +74,19 @@ class Decoder:
         """The stream after layer `last`, from `hidden`, the stream before layer `first`; `first` > `last` runs none.
 
         `mask` is additive; `cache` is a transformers Cache, or None for attention among the
-        given positions alone.
+        given positions alone. A position past the model's last one is read as that: it is padding.
         """
-        rotations = self._inner.rotary_emb(hidden, position_ids=positions)
-        for layer in self._inner.layers[first : last + 1]:
+        positions = positions.clamp(max=self.policy.context_length - 1)
+        kinds = self._kinds[first : last + 1]
+        rotations = {kind: self._rotations(hidden, positions, kind) for kind in set(kinds)}
+        for layer, kind in zip(self._inner.layers[first : last + 1], kinds, strict=True):
             out = layer(
                 hidden,
                 attention_mask=mask,
                 position_ids=positions,
                 past_key_values=cache,
                 use_cache=cache is not None,
-                position_embeddings=rotations,
+                position_embeddings=rotations[kind],
             )
             hidden = out[0] if isinstance(out, tuple) else out
         return hidden
@@ -89,7 +94,20 @@ class Decoder:
     def head(self, hidden: Float[Tensor, "row width d"]) -> Float[Tensor, "row width vocab"]:
         """Logits from the stream after the last layer: in float32, or float64 for a float64 model."""
         logits = self._head(self._inner.norm(hidden))
+        if self._cap is not None:  # Gemma 2.
+            logits = self._cap * torch.tanh(logits / self._cap)
         return logits if logits.dtype == torch.float64 else logits.float()
+
+    @cached_property
+    def _kinds(self) -> tuple[str | None, ...]:
+        """Of each layer the kind of attention by which it is rotated; None where all layers are rotated alike."""
+        by_kind = "layer_type" in signature(self._inner.rotary_emb.forward).parameters
+        return tuple(self.policy.model.config.layer_types) if by_kind else (None,) * self.n_layers
+
+    def _rotations(self, hidden: Tensor, positions: Tensor, kind: str | None) -> Any:
+        """Cosines and sines of layers of a kind (Gemma 3 and Olmo 3 have two)."""
+        options = {} if kind is None else {"layer_type": kind}
+        return self._inner.rotary_emb(hidden, position_ids=positions, **options)
 
     def read(self, ids: Int[Tensor, "row width"], layers: tuple[int, ...]) -> dict[int, Float[Tensor, "row width d"]]:
         """The streams at `layers` of right-padded sequences, in one pass that ends after the deepest."""

@@ -8,9 +8,11 @@ from typing import Any
 
 from reasoning_lab.artifacts.arms import ArmRow, Arms, Categories
 from reasoning_lab.artifacts.base import Context
+from reasoning_lab.artifacts.vectors import read_by
 from reasoning_lab.benchmark.base import Benchmark
+from reasoning_lab.model_pair.pair import ModelSource
 from reasoning_lab.model_pair.reader import Reader, load_reader
-from reasoning_lab.records import Annotation
+from reasoning_lab.records import Annotation, Completion
 from reasoning_lab.report.collect.answers import shown
 from reasoning_lab.report.collect.provenance import of_report
 from reasoning_lab.report.collect.taxonomy import collect_taxonomy
@@ -32,10 +34,13 @@ def collect_hybrid(arms: Arms, report: Report, published: Sequence[dict[str, Any
     taxonomy, vectors = collect_taxonomy(categories, context), _vector_views(arms, context)
     named = [categories.naming] if categories.naming else []
     made = [*shown(arms), *needed_annotations(arms), *named]
+    token_texts = _token_texts(report.arms, arms)
+    # From here on ids are the base model's, as annotations have them.
+    results = [replace(arm, completions=_in_base_ids(arm.completions, arms, arm.name)) for arm in report.arms]
     return HybridReport(
-        report=replace(report, provenance=of_report(arms, made, context)),
+        report=replace(report, arms=results, provenance=of_report(arms, made, context)),
         annotations=annotations,
-        token_texts=_token_texts(report.arms, reader),
+        token_texts=token_texts,
         choice_texts=_choice_texts(annotations, reader),
         taxonomy=taxonomy,
         vectors=vectors,
@@ -62,9 +67,24 @@ def _annotations(row: ArmRow, context: Context) -> list[Annotation]:
     return [replace(own, categories=other.categories) for own, other in zip(drawn, common, strict=True)]
 
 
-def _token_texts(results: Sequence[ArmResult], reader: Reader) -> dict[str, list[tuple[str, ...]]]:
-    decode = lru_cache(maxsize=REMEMBERED)(reader.decode)
-    return {arm.name: [_pieces(decode, answer.ids, answer.text) for answer in arm.completions] for arm in results}
+def _token_texts(results: Sequence[ArmResult], arms: Arms) -> dict[str, list[tuple[str, ...]]]:
+    """As each arm's own model reads its ids."""
+    told: dict[str, list[tuple[str, ...]]] = {}
+    for arm in results:
+        decode = lru_cache(maxsize=REMEMBERED)(load_reader(_writer(arms, arm.name)).decode)
+        told[arm.name] = [_pieces(decode, answer.ids, answer.text) for answer in arm.completions]
+    return told
+
+
+def _writer(arms: Arms, name: str) -> ModelSource:
+    """In whose ids an arm's answers are."""
+    return arms.rows[name].draws[0].completions.model
+
+
+def _in_base_ids(answers: Sequence[Completion], arms: Arms, name: str) -> list[Completion]:
+    """An arm's answers as the base model reads them."""
+    read = read_by(arms.pair.source("base"), _writer(arms, name), [answer.ids for answer in answers])
+    return [replace(answer, ids=ids) for answer, ids in zip(answers, read, strict=True)]
 
 
 def _pieces(decode: Callable[[Sequence[int]], str], ids: Sequence[int], text: str) -> tuple[str, ...]:
@@ -109,7 +129,8 @@ def _shares(arms: Arms, categories: Categories, reader: Reader, context: Context
             continue
         assert row.common is not None
         counts = Counter[int]()
-        answers = {(a.problem, a.chain): a.ids for a in context.get(row.draws[0].completions)}
+        drawn = _in_base_ids(context.get(row.draws[0].completions), arms, name)
+        answers = {(a.problem, a.chain): a.ids for a in drawn}
         for each in context.get(row.common):
             ids = answers[each.problem, each.chain]
             counts.update(c for at, c in enumerate(each.categories) if at == 0 or ids[at - 1] in ends)

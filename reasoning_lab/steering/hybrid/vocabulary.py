@@ -5,7 +5,7 @@ and compares ids of two tokenizers without a check (departures B7; `match_string
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from transformers import PreTrainedTokenizerBase
 
@@ -25,10 +25,14 @@ class VocabularyMap:
     exact: tuple[bool, ...]
     """By base id: whether `to_thinking` is the same token. Ids that stand for no text (unused rows of an embedding,
     markers that the other model lacks) are read as the thinking model's end of text."""
+    read_as: Mapping[int, int] = field(default_factory=dict)
+    """By thinking id of `to_base` -1: what the base model reads in its place where it stands for no text (an unused row,
+    a marker such as </think> that is no token of the base's): its end of text."""
 
     def in_base(self, ids: Sequence[int]) -> tuple[int, ...]:
-        """The thinking model's ids as the base model's; ValueError for one that the base vocabulary lacks."""
-        mapped = tuple(self.to_base[id] for id in ids)
+        """The thinking model's ids as the base model reads them, one for one; ValueError for a text that the base
+        vocabulary lacks."""
+        mapped = tuple(self.read_as.get(id, self.to_base[id]) for id in ids)
         if -1 in mapped:
             raise ValueError(
                 f"id {ids[mapped.index(-1)]} of the thinking model has no counterpart in the base vocabulary: its text "
@@ -57,13 +61,14 @@ def map_vocabularies(
             f"({', '.join(map(repr, lost[:SHOWN]))}{' ...' if len(lost) > SHOWN else ''}): it could not read the base "
             "model's text token by token; choose a model_pair of one tokenizer family."
         )
-    end = _end_of_text(thinking)
+    end = _end_of_text(thinking, "thinking")
     to_thinking = [pairs.get(id, end) for id in range(base_size)]
     to_base = [-1] * thinking_size
     for id, other in pairs.items():
         if id < base_size and other < thinking_size:
             to_base[other] = id
-    return VocabularyMap(tuple(to_thinking), tuple(to_base), tuple(id in pairs for id in range(base_size)))
+    read_as = _without_text(thinking, to_base, _end_of_text(base, "base"))
+    return VocabularyMap(tuple(to_thinking), tuple(to_base), tuple(id in pairs for id in range(base_size)), read_as)
 
 
 def match_strings(
@@ -77,10 +82,11 @@ def match_strings(
     """
     texts = base.batch_decode([[id] for id in range(len(base))], clean_up_tokenization_spaces=False)
     pieces = thinking(texts, add_special_tokens=False)["input_ids"]
-    end = _end_of_text(thinking)
+    end = _end_of_text(thinking, "thinking")
     to_thinking = [pieces[id][0] if id < len(pieces) and pieces[id] else end for id in range(base_size)]
     to_base = [id if id < base_size else -1 for id in range(thinking_size)]
-    return VocabularyMap(tuple(to_thinking), tuple(to_base), (True,) * base_size)
+    read_as = _without_text(thinking, to_base, _end_of_text(base, "base"))
+    return VocabularyMap(tuple(to_thinking), tuple(to_base), (True,) * base_size, read_as)
 
 
 def _pairs(
@@ -100,12 +106,18 @@ def _pairs(
     return {id: other for id, other in same.items() if id not in roles and other not in taken} | roles
 
 
-def _end_of_text(tokenizer: PreTrainedTokenizerBase) -> int:
+def _end_of_text(tokenizer: PreTrainedTokenizerBase, whose: str) -> int:
     if not isinstance(end := tokenizer.eos_token_id, int):
         raise ValueError(
-            "the thinking model's tokenizer has no end of text; set eos_token in its tokenizer_config.json."
+            f"the {whose} model's tokenizer has no end of text; set eos_token in its tokenizer_config.json."
         )
     return end
+
+
+def _without_text(tokenizer: PreTrainedTokenizerBase, mapped: Sequence[int], end: int) -> dict[int, int]:
+    """`end` by each id that is mapped to none and stands for no text: markers and unused rows."""
+    words = set(tokenizer.get_vocab().values()) - set(tokenizer.all_special_ids)
+    return {id: end for id, other in enumerate(mapped) if other < 0 and (id not in words or _is_added(tokenizer, id))}
 
 
 def _is_added(tokenizer: PreTrainedTokenizerBase, id: int) -> bool:

@@ -1,7 +1,7 @@
 """The map between two vocabularies: token by token, special tokens by role, a refusal where a text can't be read."""
 
 import pytest
-from tokenizers import Regex, Tokenizer, models, pre_tokenizers
+from tokenizers import AddedToken, Regex, Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from reasoning_lab.model_pair.pair import ModelSource
@@ -68,6 +68,18 @@ def test_special_tokens_map_by_role_before_their_text() -> None:
     assert found.to_thinking[5:] == (6, 6, 6)
     assert found.exact == (True,) * 5 + (False,) * 3
     assert found.to_base[7:] == (-1, -1)
+
+
+def test_the_base_reads_a_marker_that_it_lacks_as_its_end_and_refuses_a_text_that_it_lacks() -> None:
+    """A distilled model's </think>, one token of its own; and a padded vocabulary's unused rows."""
+    base = tokenizer(("<end>", *WORDS), eos_token="<end>")
+    other = tokenizer((*WORDS, "word", "<stop>"), eos_token="<stop>")
+    other.add_tokens([AddedToken("</think>", special=False)])
+    found = map_vocabularies(base, other, 5, 9)
+    assert found.to_base == (1, 2, 3, 4, -1, 0, -1, -1, -1)
+    assert found.in_base((0, 6, 8, 5)) == (1, 0, 0, 0)
+    with pytest.raises(ValueError, match="id 4 of the thinking model has no counterpart"):
+        found.in_base((0, 4))
 
 
 def test_a_larger_thinking_vocabulary_is_fine() -> None:

@@ -17,6 +17,9 @@ PREFILL_WIDTH = 64
 """Prompt tokens per prefill pass. Prefill always runs one row at this width, so its arithmetic has one shape."""
 
 
+READ_BLOCK = 64
+"""Positions by which the part of a cache that a CPU reads grows."""
+
 ATTENTION = "reasoning_lab_grouped"
 """Name under which transformers finds `grouped_attention`."""
 
@@ -117,6 +120,10 @@ class RowLayer(CacheLayerMixin):
         super().__init__()
         self.rows: Int[Tensor, "row width"] | None = None
         self.positions: Int[Tensor, "row width"] | None = None
+        self.n_read = 0
+        """Positions that a pass reads."""
+        self.row = 0
+        """Row of a pass over one alone."""
 
     def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
         """Not called: `allocate` comes first."""
@@ -135,21 +142,19 @@ class RowLayer(CacheLayerMixin):
         *_args: Any,
         **_kwargs: Any,
     ) -> tuple[Float[Tensor, "row head position dim"], Float[Tensor, "row head position dim"]]:
-        """Write the states at `positions` of `rows`; return those rows' whole buffers."""
+        """Write the states at `positions` of `rows`; return those rows' buffers up to `n_read`."""
         assert self.keys is not None and self.values is not None
         # Indexing by (row, position) moves the head axis behind both: values are [row, width, head, dim].
         self.keys[self.rows, :, self.positions] = key_states.transpose(1, 2)
         self.values[self.rows, :, self.positions] = value_states.transpose(1, 2)
+        keys, values = self.keys[:, :, : self.n_read], self.values[:, :, : self.n_read]
         if key_states.shape[0] == self.keys.shape[0]:
-            return self.keys, self.values
-        assert self.rows is not None
-        row = int(self.rows[0, 0])
-        return self.keys[row : row + 1], self.values[row : row + 1]
+            return keys, values
+        return keys[self.row : self.row + 1], values[self.row : self.row + 1]
 
     def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
-        """(keys, offset): every pass sees the whole buffer."""
-        assert self.keys is not None
-        return self.keys.shape[2], 0
+        """(keys, offset): every pass sees the buffer's beginning."""
+        return self.n_read, 0
 
     def get_seq_length(self) -> int:
         """0: positions are always given."""
@@ -187,11 +192,25 @@ class RowCache:
 
     def aim(self, rows: Int[Tensor, " row"], positions: Int[Tensor, "row width"]) -> Float[Tensor, "row 1 width key"]:
         """Direct the next pass at `positions` of `rows`; returns its mask: each position sees its row up to itself."""
+        n_read, row = self._n_read(positions), int(rows[0]) if len(rows) == 1 else 0
         for layer in self._held:
             layer.rows, layer.positions = rows[:, None].expand_as(positions), positions
-        hidden = self._columns > positions[:, None, :, None]
+            layer.n_read, layer.row = n_read, row
+        hidden = self._columns[:n_read] > positions[:, None, :, None]
         mask = torch.zeros(hidden.shape, dtype=self.store.dtype, device=self.store.device)
         return mask.masked_fill_(hidden, torch.finfo(self.store.dtype).min)
+
+
+    def _n_read(self, positions: Int[Tensor, "row width"]) -> int:
+        """Positions that a pass has to read: on a CPU those up to the last one written, in whole blocks. What lies
+        behind a position has weight 0 in its sums, and sums in whole blocks do not change by zeros behind them: a row's
+        bits are the same beside longer rows (tests/engine/test_scheduler.py). Elsewhere the whole buffer: a device's
+        kernels change with the length, and to ask it for the longest row would wait for it."""
+        spare = self.store.shape[4] - 1
+        if positions.device.type != "cpu":
+            return spare + 1
+        longest = int(torch.where(positions < spare, positions, 0).max())
+        return min(spare + 1, (longest // READ_BLOCK + 1) * READ_BLOCK)
 
 
 def _cache_shape(config: Any) -> tuple[int, int, int]:
@@ -251,7 +270,7 @@ class RowSession(Session):
         """What the model, or its part below the head, makes of the tokens at their positions, each attending to its row
         up to itself. Padding goes to the spare position, which may be one past the end of the model's table of them:
         it is read as the last one."""
-        mask, read_at = self._cache.aim(rows, positions), positions.clamp(max=self.capacity - 1)
+        mask, read_at = self._cache.aim(rows, positions), positions.clamp(max=self.policy.context_length - 1)
         return model(
             tokens, attention_mask=mask, position_ids=read_at, past_key_values=self._cache.layers, use_cache=True
         )

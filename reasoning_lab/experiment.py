@@ -32,6 +32,7 @@ Stage = Literal[
     "grades",
     "preferences",
     "report",
+    "bench",
     "thinking",
     "embedded_pair",
 ]

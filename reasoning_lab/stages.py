@@ -5,6 +5,7 @@ A stage names artifacts (artifacts/arms.py made them of the experiment) and asks
 built, and so is what it is made of. A second run finds everything. What a number on a page is made of: report/collect.
 """
 
+import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,12 +15,12 @@ from typing import Any
 
 import torch
 
-from reasoning_lab.artifacts.arms import ArmRow, Arms, Categories, arms_of, cold_start
+from reasoning_lab.artifacts.arms import ArmRow, Arms, Categories, arms_of, cold_start, describe
 from reasoning_lab.artifacts.base import Artifact, Context, Weights
 from reasoning_lab.artifacts.completions import Completions
 from reasoning_lab.artifacts.console import show_plan
 from reasoning_lab.artifacts.estimate import Asked, Plan, plan_cells
-from reasoning_lab.artifacts.files import trained_on, write_trained_on
+from reasoning_lab.artifacts.files import trained_on, write_text, write_trained_on
 from reasoning_lab.artifacts.preferences import Preferences
 from reasoning_lab.artifacts.schedule import (
     build_banks,
@@ -30,14 +31,18 @@ from reasoning_lab.artifacts.schedule import (
     shared_answers,
 )
 from reasoning_lab.artifacts.vectors import SteeringVectors
+from reasoning_lab.bench.measure import measure
+from reasoning_lab.bench.table import bench_json, bench_metrics, savings_table, speed_table
 from reasoning_lab.benchmark.alpaca_eval import AlpacaEval
 from reasoning_lab.benchmark.arithmetic import problem_of
 from reasoning_lab.benchmark.base import problems_of
 from reasoning_lab.engine.tensors import safetensors_bytes
 from reasoning_lab.experiment import Experiment, Stage
 from reasoning_lab.judge.preference import PreferenceOption, annotator_prompt
+from reasoning_lab.model_pair.loaded import load_plain
 from reasoning_lab.model_pair.pair import ModelPair
 from reasoning_lab.model_pair.reader import load_reader, where_of
+from reasoning_lab.model_pair.size import load_footprint
 from reasoning_lab.report import (
     print_cue,
     print_hybrid,
@@ -62,6 +67,7 @@ from reasoning_lab.report.collect.taxonomy import collect_taxonomy, taxonomy_met
 from reasoning_lab.report.collect.vectors import untrained_words
 from reasoning_lab.report.collect.win_rates import win_rates
 from reasoning_lab.report.export.alpaca_eval import check_alpaca_eval
+from reasoning_lab.sampler.power import Power
 from reasoning_lab.statistics import accuracy_interval, outcomes
 from reasoning_lab.steering.export import control_vectors, require_gguf
 from reasoning_lab.taxonomy.export import saelens_files
@@ -300,6 +306,28 @@ def _preference_judge(experiment: Experiment) -> PreferenceOption:
     return judge
 
 
+def bench_stage(run: Run) -> Metrics:
+    """How fast this machine draws: beside the published algorithm written plainly, and beside the memory's floor."""
+    experiment, context = run.experiment, run.context
+    if not isinstance(sampler := experiment.sampler, Power):
+        raise ValueError(
+            f"sampler={type(sampler).__name__}: stage=bench measures power sampling; choose sampler=power."
+        )
+    pair, problems = experiment.model_pair, run.arms.problems
+    model = context.model(pair.base, pair.dtype)
+    prompts = list(problems.encoded(model).values())
+    capacity = context.runtime.max_prompt_tokens + sampler.max_new_tokens
+    found = measure(
+        model, load_plain(pair.base, pair.dtype, context.device), sampler, prompts, context.runtime.rows, capacity,
+        load_footprint(pair.base), pair.dtype, experiment.seed, run.print,
+    )  # fmt: skip
+    for table in (speed_table(found), savings_table(found)):
+        context.console.print(table)
+    told = bench_json(found, dict(context.witness()) | {"model": pair.base.path, "sampler": describe(sampler)})
+    write_text(run.folder / "bench.json", json.dumps(told, indent=1, default=str))
+    return bench_metrics(found)
+
+
 # --- training -------------------------------------------------------------------------------------------------------
 
 
@@ -369,6 +397,7 @@ STAGES: dict[Stage, Callable[[Run], Metrics]] = {
     "grades": grades_stage,
     "preferences": preferences_stage,
     "report": report_stage,
+    "bench": bench_stage,
     "thinking": thinking_stage,
     "embedded_pair": embedded_pair_stage,
 }
@@ -417,6 +446,7 @@ ASKED: dict[Stage, Callable[[Run], Sequence[Artifact[Any]]]] = {
     "preferences": _preferred,
     "report": lambda run: [*_answers(run), *shown(run.arms), *_seen(run)],
     "thinking": lambda run: [cold_start(run.experiment)] if run.experiment.training.cold_start else [],
+    "bench": lambda run: [],
     "embedded_pair": lambda run: [],
 }
 """What a stage asks the context for, whatever else it does."""

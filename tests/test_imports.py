@@ -27,6 +27,7 @@ ALLOWED = {
     "experiment": FREE | GROUPS,
     "artifacts": FREE | GROUPS | {"engine", "experiment", "statistics"},
     "report": FREE | GROUPS | {"artifacts", "experiment", "statistics"},
+    "bench": FREE | {"engine", "model_pair", "sampler"},
     "lm_eval_model": FREE | GROUPS | {"artifacts", "engine", "experiment", "launch"},
     "stages": None,
     "launch": FREE | GROUPS | {"artifacts", "experiment", "report", "stages"},

@@ -32,7 +32,7 @@ from reasoning_lab.engine.policy import (
     State,
 )
 from reasoning_lab.engine.rng import uniform
-from reasoning_lab.engine.token import Plan, Tokens, draw_tokens
+from reasoning_lab.engine.token import TokenPlan, Tokens, draw_tokens
 from reasoning_lab.engine.work import Work
 
 Name = TypeVar("Name")
@@ -476,18 +476,18 @@ def _grown(work: _Work[Name, Result], finish: Finish, cache: tuple[Segment, ...]
     )
 
 
-_IDLE = Plan()
+_IDLE = TokenPlan()
 
 
-def _plan(work: _Work | None) -> Plan:
+def _plan(work: _Work | None) -> TokenPlan:
     """Forced while given ids are left, then drawn; an idle row's plan where nothing follows yet."""
     if work is None or work.read < work.base:
         return _IDLE
     request, position = work.request, work.read - len(work.request.parent.prompt)
     temperature = request.temperature_at(position)
     if work.read < len(work.ids):
-        return Plan(temperature, forced=work.ids[work.read], top_k=request.top_k, top_p=request.top_p)
-    drawn = Plan(temperature, uniform(request.key, position, "token"), None, request.top_k, request.top_p)
+        return TokenPlan(temperature, forced=work.ids[work.read], top_k=request.top_k, top_p=request.top_p)
+    drawn = TokenPlan(temperature, uniform(request.key, position, "token"), None, request.top_k, request.top_p)
     if work.drawn or request.excluded is None:
         return drawn
     out = request.excluded if isinstance(request.excluded, frozenset) else frozenset({request.excluded})

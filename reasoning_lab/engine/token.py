@@ -11,7 +11,7 @@ _ROUNDING = 1e-12
 """Of a sum of float64 probabilities."""
 
 
-class Plan(NamedTuple):
+class TokenPlan(NamedTuple):
     """How one row's next token is chosen; as the fields of Request."""
 
     temperature: float = 1.0
@@ -35,7 +35,10 @@ class Tokens(NamedTuple):
 
 
 def draw_tokens(
-    logits: Float[Tensor, "row vocab"], plans: Sequence[Plan], want_negentropy: bool = False, n_alternatives: int = 0
+    logits: Float[Tensor, "row vocab"],
+    plans: Sequence[TokenPlan],
+    want_negentropy: bool = False,
+    n_alternatives: int = 0,
 ) -> Tokens:
     """Draw a token per row from q ∝ p^(1/temperature) on q's support, and score it.
 
@@ -74,7 +77,7 @@ def draw_tokens(
     return Tokens(list(map(int, host_ids)), *scalars, alternatives=_alternatives(log_p, n_alternatives))
 
 
-def _columns(plans: Sequence[Plan], device: torch.device) -> Float[Tensor, "5 row"]:
+def _columns(plans: Sequence[TokenPlan], device: torch.device) -> Float[Tensor, "5 row"]:
     """Temperature, uniform, forced id (-1: none), top_k and top_p of all rows, in one copy."""
     rows = [(p.temperature, p.uniform, -1 if p.forced is None else p.forced, p.top_k, p.top_p) for p in plans]
     here = torch.tensor(rows, dtype=torch.float64).t().contiguous()

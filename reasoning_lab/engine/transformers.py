@@ -200,7 +200,6 @@ class RowCache:
         mask = torch.zeros(hidden.shape, dtype=self.store.dtype, device=self.store.device)
         return mask.masked_fill_(hidden, torch.finfo(self.store.dtype).min)
 
-
     def _n_read(self, positions: Int[Tensor, "row width"]) -> int:
         """Positions that a pass has to read: on a CPU those up to the last one written, in whole blocks. What lies
         behind a position has weight 0 in its sums, and sums in whole blocks do not change by zeros behind them: a row's

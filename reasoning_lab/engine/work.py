@@ -1,6 +1,7 @@
 """What is passed through models: the unit in which the engine counts."""
 
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass, fields
+from operator import add, attrgetter, sub
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,10 @@ class Work:
     thinking_heads: int = 0
 
     def __add__(self, other: "Work") -> "Work":
-        return Work(*(a + b for a, b in zip(astuple(self), astuple(other), strict=True)))
+        return Work(*map(add, _values(self), _values(other)))
 
     def __sub__(self, other: "Work") -> "Work":
-        return Work(*(a - b for a, b in zip(astuple(self), astuple(other), strict=True)))
+        return Work(*map(sub, _values(self), _values(other)))
+
+
+_values = attrgetter(*(field.name for field in fields(Work)))

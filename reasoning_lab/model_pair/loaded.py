@@ -41,15 +41,20 @@ class LoadedModel(Generic[PolicyT]):
 
 def load_model(source: ModelSource, dtype: str, device: str) -> LoadedModel[HuggingFacePolicy]:
     """Load weights and tokenizer by transformers; the same path for hub ids, local folders and the embedded pair."""
+    reader = load_reader(source)
+    return LoadedModel(HuggingFacePolicy(load_plain(source, dtype, device)), reader)
+
+
+def load_plain(source: ModelSource, dtype: str, device: str) -> Any:
+    """The weights as transformers gives them, with an attention of its own."""
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
-    reader = load_reader(source)
     where, options = where_of(source)
     try:
         model: Any = transformers.AutoModelForCausalLM.from_pretrained(where, dtype=getattr(torch, dtype), **options)
     except OSError as error:
         raise not_found(where, error) from error
-    return LoadedModel(HuggingFacePolicy(model.to(device)), reader)
+    return model.to(device).eval()
 
 
 def device_words(device: str) -> str:

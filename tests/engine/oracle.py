@@ -205,7 +205,7 @@ class Reprefill:
         import torch
 
         from reasoning_lab.engine.rng import uniform
-        from reasoning_lab.engine.token import Plan, draw_tokens
+        from reasoning_lab.engine.token import TokenPlan, draw_tokens
 
         kept = request.parent.kept(request.keep)
         tokens = list(kept.tokens)
@@ -224,7 +224,7 @@ class Reprefill:
             one = draw_tokens(
                 logits[None] if isinstance(logits, torch.Tensor) else torch.tensor([logits]),
                 [
-                    Plan(
+                    TokenPlan(
                         request.temperature_at(position), uniform(request.key, position, "token"), given,
                         request.top_k, request.top_p, excluded if given is None and drawn == 0 else frozenset(),
                         request.scores_excluded,

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from reasoning_lab.artifacts.key import canonical_form
-from reasoning_lab.engine.token import Plan, draw_tokens
+from reasoning_lab.engine.token import TokenPlan, draw_tokens
 from reasoning_lab.model_pair.toy import ToyPolicy
 from reasoning_lab.sampler.ancestral import Greedy, Temperature
 from tests.engine.oracle import PROMPT, STOP, State, draws, p_value, samples, tempered
@@ -49,7 +49,7 @@ def test_log_q_and_log_z_are_those_of_the_cut_law_on_every_prefix(cut: tuple[flo
         p = list(policy.probabilities(prefix))
         exact = cut_law(p, *cut)
         logits = policy.next_logits(prefix).expand(5, 5)
-        given = draw_tokens(logits, [Plan(temperature, 0.5, id, top_k, top_p) for id in range(5)])
+        given = draw_tokens(logits, [TokenPlan(temperature, 0.5, id, top_k, top_p) for id in range(5)])
         assert [math.exp(q) for q in given.log_q] == pytest.approx(exact, abs=1e-12)
         assert [math.exp(value) for value in given.log_p] == pytest.approx(p, abs=1e-12)
         log_z = math.log(sum(value ** (1 / temperature) for value, q in zip(p, exact, strict=True) if q > 0))
@@ -71,7 +71,7 @@ def test_the_nucleus_keeps_ties_and_reaches_its_mass_but_for_rounding() -> None:
     def kept(p: list[float], top_p: float, top_k: int = 0) -> set[int]:
         n = len(p)
         logits = torch.tensor(p, dtype=torch.float64).log().expand(n, n)
-        given = draw_tokens(logits, [Plan(1.0, 0.5, id, top_k, top_p) for id in range(n)])
+        given = draw_tokens(logits, [TokenPlan(1.0, 0.5, id, top_k, top_p) for id in range(n)])
         return {id for id, q in enumerate(given.log_q) if q > -math.inf}
 
     assert kept([0.2, 0.4, 0.2, 0.2], 0.4) == {1}
@@ -90,7 +90,7 @@ def test_the_cut_does_not_depend_on_the_order_of_ids_nor_on_other_rows() -> None
     cuts = [1.0, 0.9, 0.5, 1.0, 0.99, 0.1]
 
     def log_q(table: torch.Tensor, ids: list[int], top_p: list[float]) -> list[float]:
-        return draw_tokens(table, [Plan(0.7, 0.5, id, 0, p) for id, p in zip(ids, top_p, strict=True)]).log_q
+        return draw_tokens(table, [TokenPlan(0.7, 0.5, id, 0, p) for id, p in zip(ids, top_p, strict=True)]).log_q
 
     best = logits.argmax(-1)
     plain = log_q(logits, best.tolist(), cuts)
@@ -115,7 +115,7 @@ def test_the_support_is_that_of_transformers_warpers() -> None:
         theirs = torch.log_softmax(TopPLogitsWarper(top_p)(no_ids, theirs), -1)  # pyright: ignore
         for row in range(20):
             table = logits[row].expand(50, 50)
-            ours = draw_tokens(table, [Plan(temperature, 0.5, id, top_k, top_p) for id in range(50)])
+            ours = draw_tokens(table, [TokenPlan(temperature, 0.5, id, top_k, top_p) for id in range(50)])
             assert ours.log_q == pytest.approx(theirs[row].tolist(), abs=1e-10)
 
 

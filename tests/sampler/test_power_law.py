@@ -14,7 +14,7 @@ from scipy.stats import chisquare
 from reasoning_lab.engine.policy import Chain, Request
 from reasoning_lab.engine.rng import Key
 from reasoning_lab.engine.scheduler import Counts, run
-from reasoning_lab.engine.token import Plan, draw_tokens
+from reasoning_lab.engine.token import TokenPlan, draw_tokens
 from reasoning_lab.model_pair.toy import ToyPolicy
 from reasoning_lab.sampler.ancestral import Temperature
 from reasoning_lab.sampler.base import Prompt, Sample, Sampler
@@ -295,9 +295,9 @@ def test_an_excluded_id_that_is_scored_shapes_the_draw_alone() -> None:
     n, cut = 4000, {"temperature": 0.7, "top_k": 6, "top_p": 0.95}
     logits = torch.randn(9, dtype=torch.float64) * 2
     table = logits.expand(9, 9)
-    q = [math.exp(value) for value in draw_tokens(table, [Plan(forced=id, **cut) for id in range(9)]).log_q]
+    q = [math.exp(value) for value in draw_tokens(table, [TokenPlan(forced=id, **cut) for id in range(9)]).log_q]
     out = max(range(9), key=lambda id: q[id])
-    plans = [Plan(uniform=(i + 0.5) / n, excluded=frozenset({out}), scores_excluded=True, **cut) for i in range(n)]
+    plans = [TokenPlan(uniform=(i + 0.5) / n, excluded=frozenset({out}), scores_excluded=True, **cut) for i in range(n)]
     drawn = draw_tokens(logits.expand(n, 9), plans)
     assert out not in drawn.ids
     for id, log_q in zip(drawn.ids, drawn.log_q, strict=True):

@@ -17,6 +17,7 @@ from reasoning_lab.artifacts.base import Artifact, Context
 from reasoning_lab.artifacts.files import read_json, write_tensors, write_text
 from reasoning_lab.artifacts.key import digest
 from reasoning_lab.artifacts.traces import Traces
+from reasoning_lab.engine.deterministic import same_bytes_each_time
 from reasoning_lab.engine.rng import Key, uniform
 from reasoning_lab.model_pair.pair import ModelSource
 from reasoning_lab.records import Trace
@@ -162,7 +163,8 @@ def build_bank(taxonomies: Sequence[TaxonomyClusters], context: Context) -> None
 def _fits(taxonomy: TaxonomyClusters, sizes: Sequence[int], context: Context) -> dict[int, Fit]:
     """Fits of several sizes; a bank of one is that one's fit."""
     given, label = taxonomy._given(context), f"taxonomy layer {taxonomy.layer}"
-    return taxonomy.clustering.fit_bank(
-        given.vectors, given.mean, sizes, taxonomy.seed, context.device, given.problems,
-        partial(context.on_values, label),
-    )  # fmt: skip
+    with same_bytes_each_time():
+        return taxonomy.clustering.fit_bank(
+            given.vectors, given.mean, sizes, taxonomy.seed, context.device, given.problems,
+            partial(context.on_values, label),
+        )  # fmt: skip

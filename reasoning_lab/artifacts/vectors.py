@@ -12,6 +12,7 @@ from reasoning_lab.artifacts.base import Artifact, Context, Weights
 from reasoning_lab.artifacts.files import read_json, write_tensors, write_text
 from reasoning_lab.artifacts.key import IDENTITY, digest
 from reasoning_lab.artifacts.taxonomy import TaxonomyClusters
+from reasoning_lab.engine.deterministic import same_bytes_each_time
 from reasoning_lab.engine.transformers import HuggingFacePolicy
 from reasoning_lab.model_pair.loaded import LoadedModel
 from reasoning_lab.model_pair.pair import ModelSource
@@ -69,11 +70,13 @@ class SteeringVectors(Artifact[TrainedVectors]):
 
     def build(self, context: Context, folder: Path) -> None:
         """Train them on the traces as the base model reads them."""
-        fit = self.method.fit(
-            Decoder(context.model(self.model, self.dtype).policy), self._examples(context), self.taxonomy.n_clusters,
-            self.layer, self.taxonomy.seed,
-            partial(_tell, context),
-        )  # fmt: skip
+        examples = self._examples(context)
+        with same_bytes_each_time():
+            fit = self.method.fit(
+                Decoder(context.model(self.model, self.dtype).policy), examples, self.taxonomy.n_clusters,
+                self.layer, self.taxonomy.seed,
+                partial(_tell, context),
+            )  # fmt: skip
         vectors = fit.vector_set.of_base(self.base_key)
         write_tensors(folder / "vectors.safetensors", vectors.tensors(), vectors.metadata())
         write_text(folder / "log.json", fit.log.dumps())

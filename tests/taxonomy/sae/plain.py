@@ -22,7 +22,7 @@ def fit_alone(
     encoder_bias, decoder_bias = u.new_zeros(n_clusters), u.new_zeros(u.shape[1])
     parameters = [p.requires_grad_() for p in (encoder, encoder_bias, decoder, decoder_bias)]
     optimiser = torch.optim.Adam(parameters, lr=sae.rate(n_clusters))
-    dead = torch.zeros(n_clusters, dtype=torch.bool)
+    dead = torch.zeros(n_clusters, dtype=torch.bool, device=u.device)
     losses, validation_losses, best, best_epoch, kept = [], [], float("inf"), 0, parameters
     for epoch in range(sae.max_epochs):
         batch_losses, fired = [], torch.zeros_like(dead)

@@ -1,6 +1,6 @@
 """A Policy over any transformers causal LM, hub or local: per-row positions over one static key-value cache."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -17,6 +17,8 @@ PREFILL_WIDTH = 64
 """Prompt tokens per prefill pass. Prefill always runs one row at this width, so its arithmetic has one shape."""
 
 
+WARM_UPS = 3
+"""Passes before a capture."""
 READ_BLOCK = 64
 """Positions by which the part of a cache that a CPU reads grows."""
 
@@ -80,6 +82,8 @@ class HuggingFacePolicy(Policy):
     """Of weights and cache."""
     n_layers: int
     """Decoder layers."""
+    captures: bool
+    """Whether steps on a CUDA device are captured as a graph; a model on several devices can't be."""
 
     def __init__(self, model: PreTrainedModel) -> None:
         self.model = model.eval()
@@ -90,6 +94,7 @@ class HuggingFacePolicy(Policy):
         self.n_layers = config.get_text_config().num_hidden_layers
         weight = next(model.parameters())
         self.device, self.dtype = weight.device, weight.dtype
+        self.captures = not getattr(model, "hf_device_map", None)
 
     @torch.inference_mode()
     def next_logits(self, ids: Sequence[int]) -> Float[Tensor, " vocab"]:
@@ -122,8 +127,6 @@ class RowLayer(CacheLayerMixin):
         self.positions: Int[Tensor, "row width"] | None = None
         self.n_read = 0
         """Positions that a pass reads."""
-        self.row = 0
-        """Row of a pass over one alone."""
 
     def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
         """Not called: `allocate` comes first."""
@@ -150,7 +153,9 @@ class RowLayer(CacheLayerMixin):
         keys, values = self.keys[:, :, : self.n_read], self.values[:, :, : self.n_read]
         if key_states.shape[0] == self.keys.shape[0]:
             return keys, values
-        return keys[self.row : self.row + 1], values[self.row : self.row + 1]
+        assert self.rows is not None
+        # Chosen on the device: a slice would need the row's number here, and wait for it.
+        return keys.index_select(0, self.rows[:, 0]), values.index_select(0, self.rows[:, 0])
 
     def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
         """(keys, offset): every pass sees the buffer's beginning."""
@@ -192,10 +197,9 @@ class RowCache:
 
     def aim(self, rows: Int[Tensor, " row"], positions: Int[Tensor, "row width"]) -> Float[Tensor, "row 1 width key"]:
         """Direct the next pass at `positions` of `rows`; returns its mask: each position sees its row up to itself."""
-        n_read, row = self._n_read(positions), int(rows[0]) if len(rows) == 1 else 0
+        n_read = self._n_read(positions)
         for layer in self._held:
-            layer.rows, layer.positions = rows[:, None].expand_as(positions), positions
-            layer.n_read, layer.row = n_read, row
+            layer.rows, layer.positions, layer.n_read = rows[:, None].expand_as(positions), positions, n_read
         hidden = self._columns[:n_read] > positions[:, None, :, None]
         mask = torch.zeros(hidden.shape, dtype=self.store.dtype, device=self.store.device)
         return mask.masked_fill_(hidden, torch.finfo(self.store.dtype).min)
@@ -234,6 +238,9 @@ class RowSession(Session):
         self._all_rows = torch.arange(rows, device=policy.device)
         self._steps = 0
         self.passed = Work()
+        self._given = torch.zeros(2, rows, 1, dtype=torch.long, device=policy.device)
+        """Ids and positions of a step, where a captured one reads them."""
+        self._captured: CapturedStep | None = None
 
     def prompt_work(self, prompt: Sequence[int]) -> Work:
         """As Session.prompt_work: all layers, no head."""
@@ -252,11 +259,24 @@ class RowSession(Session):
 
     @torch.inference_mode()
     def step(self, ids: Sequence[int], positions: Sequence[int]) -> Float[Tensor, "row vocab"]:
-        """As Session.step: one pass of width 1."""
-        device = self.policy.device
-        tokens, at = (torch.tensor(values, device=device)[:, None] for values in (ids, positions))
+        """As Session.step: one pass of width 1, and one copy to the device. On a CUDA device the pass is a graph,
+        captured once, whose kernels start without Python. What is returned holds until the next step."""
         self._steps += 1
         self.passed += Work(decode=self.rows * self.policy.n_layers, heads=self.rows)
+        given = torch.tensor([ids, positions])[:, :, None]
+        if self.policy.device.type != "cuda":
+            self._given.copy_(given)
+            return self._read_given()
+        self._given.copy_(given.pin_memory(), non_blocking=True)
+        if not self.policy.captures:
+            return self._read_given()
+        if self._captured is None:
+            self._captured = CapturedStep(self._read_given)
+        return self._captured.replay()
+
+    def _read_given(self) -> Float[Tensor, "row vocab"]:
+        """Logits of what the step's buffer holds; nothing in it waits for the device."""
+        tokens, at = self._given
         return _floating(self._forward(self.policy.model, tokens, self._all_rows, at).logits[:, -1])
 
     def _forward(
@@ -282,6 +302,30 @@ class RowSession(Session):
         """As Session.load."""
         offset = segment.start
         self._cache.store[:, :, row, :, start:stop] = segment.state[:, :, :, start - offset : stop - offset]
+
+
+class CapturedStep:
+    """A pass over fixed buffers as a CUDA graph.
+
+    Arguments: `read` computes the logits; it writes the same values to the same places however often it runs, so that
+    the runs before the capture, which let libraries set themselves up, leave nothing behind.
+    """
+
+    def __init__(self, read: Callable[[], Float[Tensor, "row vocab"]]) -> None:
+        beside = torch.cuda.Stream()
+        beside.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(beside):
+            for _ in range(WARM_UPS):
+                read()
+        torch.cuda.current_stream().wait_stream(beside)
+        self._graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(self._graph):
+            self._logits = read()
+
+    def replay(self) -> Float[Tensor, "row vocab"]:
+        """The logits of what the buffers hold now."""
+        self._graph.replay()
+        return self._logits
 
 
 def prefill_passes(

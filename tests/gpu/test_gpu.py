@@ -70,6 +70,19 @@ def test_one_shape_is_batch_invariant_on_the_device() -> None:
         assert alone == together[i]
 
 
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_a_captured_step_gives_the_bits_of_the_same_pass_without_a_graph(dtype: str) -> None:
+    found = []
+    for captures in (True, False):
+        loaded = model("cuda", dtype)
+        loaded.policy.captures = captures
+        prompts = [Prompt(loaded.encode(QUESTION), loaded.stop_ids, Key(0, "p", chain)) for chain in range(12)]
+        sampler = Power(96, 4.0, 16, 3, redraw="from_cut")
+        drawn = dict(run(loaded.policy, [(i, sampler.sample(p)) for i, p in enumerate(prompts)], 4, 192))
+        found.append([drawn[i] for i in range(12)])
+    assert found[0] == found[1]
+
+
 def test_the_main_job_runs_on_the_device(tmp_path: Path) -> None:
     staged(experiment("runtime.device=cuda"), tmp_path)
     assert artifacts(tmp_path)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 import pytest
+from omegaconf import DictConfig
 
 from reasoning_lab.artifacts.arms import arms_of
 from reasoning_lab.artifacts.preflight import preflight
@@ -109,6 +110,7 @@ SMALL = (
 POWER = ("sampler.block_size=6", "sampler.n_steps=1")
 CATEGORIES = (
     "taxonomy.benchmark.n_problems=24", "taxonomy.benchmark.max_new_tokens=64", "taxonomy.layers=[1,2]",
+    "taxonomy.sampler={_target_:reasoning_lab.sampler.ancestral.Temperature,max_new_tokens:64,temperature:1.0}",
     "taxonomy.layer=1", "taxonomy.n_clusters=3", "taxonomy.min_words=1", "taxonomy.clustering.max_epochs=3",
     "taxonomy.clustering.batch_size=64", "taxonomy.clustering.k=2",
     "taxonomy.naming.n_repetitions=1", "taxonomy.naming.n_sentences=10", "taxonomy.scoring.n_sentences=10",
@@ -125,10 +127,10 @@ VENHOFF2025 = (
 def small(option: str, folder: Path) -> Experiment:
     """The experiment with small numbers."""
     lines = [f"experiment={option}", *SMALL, *models(option, tiny, folder), *data(option, folder)]
-    if "venhoff" not in option:
+    if not isinstance(composed(f"experiment={option}").taxonomy.get("benchmark"), DictConfig):
         lines += POWER
     else:
-        lines += [*CATEGORIES, *(VENHOFF2025 if "venhoff2025" in option else ())]
+        lines += [*CATEGORIES, *(VENHOFF2025 if option.startswith("venhoff2025") else ())]
     return build(Composer().compose(lines))
 
 

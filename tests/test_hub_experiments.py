@@ -110,7 +110,7 @@ SMALL = (
 POWER = ("sampler.block_size=6", "sampler.n_steps=1")
 CATEGORIES = (
     "taxonomy.benchmark.n_problems=24", "taxonomy.benchmark.max_new_tokens=64", "taxonomy.layers=[1,2]",
-    "taxonomy.sampler={_target_:reasoning_lab.sampler.ancestral.Temperature,max_new_tokens:64,temperature:1.0}",
+    "taxonomy.sampler._target_=reasoning_lab.sampler.ancestral.Temperature", "+taxonomy.sampler.temperature=1.0",
     "taxonomy.layer=1", "taxonomy.n_clusters=3", "taxonomy.min_words=1", "taxonomy.clustering.max_epochs=3",
     "taxonomy.clustering.batch_size=64", "taxonomy.clustering.k=2",
     "taxonomy.naming.n_repetitions=1", "taxonomy.naming.n_sentences=10", "taxonomy.scoring.n_sentences=10",

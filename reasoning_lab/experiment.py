@@ -32,6 +32,7 @@ Stage = Literal[
     "grades",
     "preferences",
     "report",
+    "check",
     "thinking",
     "embedded_pair",
 ]

@@ -5,9 +5,10 @@ A stage names artifacts (artifacts/arms.py made them of the experiment) and asks
 built, and so is what it is made of. A second run finds everything. What a number on a page is made of: report/collect.
 """
 
+import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from reasoning_lab.artifacts.base import Artifact, Context, Weights
 from reasoning_lab.artifacts.completions import Completions
 from reasoning_lab.artifacts.console import show_plan
 from reasoning_lab.artifacts.estimate import Asked, Plan, plan_cells
-from reasoning_lab.artifacts.files import trained_on, write_trained_on
+from reasoning_lab.artifacts.files import trained_on, write_text, write_trained_on
 from reasoning_lab.artifacts.preferences import Preferences
 from reasoning_lab.artifacts.schedule import (
     build_banks,
@@ -33,6 +34,8 @@ from reasoning_lab.artifacts.vectors import SteeringVectors
 from reasoning_lab.benchmark.alpaca_eval import AlpacaEval
 from reasoning_lab.benchmark.arithmetic import problem_of
 from reasoning_lab.benchmark.base import problems_of
+from reasoning_lab.checkup.findings import findings_table
+from reasoning_lab.checkup.look import look_at
 from reasoning_lab.engine.tensors import safetensors_bytes
 from reasoning_lab.experiment import Experiment, Stage
 from reasoning_lab.judge.preference import PreferenceOption, annotator_prompt
@@ -300,6 +303,18 @@ def _preference_judge(experiment: Experiment) -> PreferenceOption:
     return judge
 
 
+def checkup_stage(run: Run) -> Metrics:
+    """Look at models, tokenizers, law, benchmark and machine, a line each; ValueError where a claim doesn't hold."""
+    findings = list(look_at(run.experiment, run.arms, run.context))
+    write_text(run.folder / "check.json", json.dumps([asdict(each) for each in findings], indent=1, ensure_ascii=False))
+    run.context.console.print(findings_table(findings))
+    red = [each for each in findings if not each.holds]
+    if red:
+        told = "; ".join(f"{each.subject}: {each.claim} (found: {each.found})" for each in red)
+        raise ValueError(f"{len(red)} of {len(findings)} claims do not hold: {told}. Next moves: {run.folder / 'check.json'}")
+    return {"claims": float(len(findings))}
+
+
 # --- training -------------------------------------------------------------------------------------------------------
 
 
@@ -369,6 +384,7 @@ STAGES: dict[Stage, Callable[[Run], Metrics]] = {
     "grades": grades_stage,
     "preferences": preferences_stage,
     "report": report_stage,
+    "check": checkup_stage,
     "thinking": thinking_stage,
     "embedded_pair": embedded_pair_stage,
 }
@@ -416,6 +432,7 @@ ASKED: dict[Stage, Callable[[Run], Sequence[Artifact[Any]]]] = {
     "grades": _grades,
     "preferences": _preferred,
     "report": lambda run: [*_answers(run), *shown(run.arms), *_seen(run)],
+    "check": lambda run: [],
     "thinking": lambda run: [cold_start(run.experiment)] if run.experiment.training.cold_start else [],
     "embedded_pair": lambda run: [],
 }

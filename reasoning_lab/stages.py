@@ -311,7 +311,9 @@ def checkup_stage(run: Run) -> Metrics:
     red = [each for each in findings if not each.holds]
     if red:
         told = "; ".join(f"{each.subject}: {each.claim} (found: {each.found})" for each in red)
-        raise ValueError(f"{len(red)} of {len(findings)} claims do not hold: {told}. Next moves: {run.folder / 'check.json'}")
+        raise ValueError(
+            f"{len(red)} of {len(findings)} claims do not hold: {told}. Next moves: {run.folder / 'check.json'}"
+        )
     return {"claims": float(len(findings))}
 
 

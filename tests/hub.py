@@ -134,7 +134,8 @@ OLMO = Markers(
 )  # fmt: skip
 OLMO_CHAT = replace(
     OLMO,
-    template="<|endoftext|>{% for message in messages %}<|{{ message['role'] }}|>\n{{ message['content'] }}\n{% endfor %}"
+    template="<|endoftext|>{% for message in messages %}<|{{ message['role'] }}|>\n{{ message['content'] }}\n"
+    "{% endfor %}"
     "{% if add_generation_prompt %}<|assistant|>\n{% endif %}",
 )
 SMOLLM = Markers(

@@ -43,7 +43,7 @@ class Claim:
             return Finding(self.subject, self.claim, False, found, "read the error; the run would end in it")
 
 
-class Broken(Exception):  # noqa: N818 -- not an error of the program: what was looked for
+class Broken(Exception):
     """A claim that doesn't hold: what was found instead, and the next move."""
 
     def __init__(self, found: str, move: str) -> None:
@@ -54,7 +54,9 @@ class Broken(Exception):  # noqa: N818 -- not an error of the program: what was 
 def findings_table(findings: Sequence[Finding]) -> Table:
     """One line each, green or red, the next move below what was found."""
     n_red = sum(not each.holds for each in findings)
-    title = f"Check: all {len(findings)} claims hold" if not n_red else f"Check: {n_red} of {len(findings)} claims do not"
+    title = (
+        f"Check: all {len(findings)} claims hold" if not n_red else f"Check: {n_red} of {len(findings)} claims do not"
+    )
     table = Table(title=title, title_justify="left")
     for column in ("", "of", "claim", "found"):
         table.add_column(column)

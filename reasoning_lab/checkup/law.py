@@ -41,7 +41,9 @@ def law_claims(
     subject: str, policy: HuggingFacePolicy, prompts: Sequence[tuple[int, ...]], rows: int, capacity: int
 ) -> Iterator[Claim]:
     """At the run's own shape, `rows` and `capacity`."""
-    yield Claim(subject, "rows and cache give the law of an uncached pass", lambda: _law(policy, prompts, rows, capacity))
+    yield Claim(
+        subject, "rows and cache give the law of an uncached pass", lambda: _law(policy, prompts, rows, capacity)
+    )
 
 
 def stream_claims(
@@ -83,7 +85,7 @@ def _weights(model: LoadedModel[HuggingFacePolicy]) -> str:
         found = f"token {longest}, and the model has rows for {model.policy.vocab_size}"
         raise Broken(found, "take the tokenizer's files from where the weights are from")
     n = sum(each.numel() for each in model.policy.model.parameters())
-    return f"{n / 1e9:.2f} B parameters, {model.policy.vocab_size:,} rows for {longest + 1:,} tokens"
+    return f"{n / 1e6:,.1f} M parameters, {model.policy.vocab_size:,} rows for {longest + 1:,} tokens"
 
 
 @torch.inference_mode()
@@ -109,14 +111,14 @@ def _law(policy: HuggingFacePolicy, prompts: Sequence[tuple[int, ...]], rows: in
             session.prefill(row, prompt[:-1])
     texts, worst = {row: list(prompt) for row, prompt in at.items()}, 0.0
     for _ in range(STEPS):
-        ids, positions = zip(*((texts[row][-1], len(texts[row]) - 1) if row in texts else (0, 0) for row in range(rows)),
-                             strict=True)  # fmt: skip
+        read = [(texts[row][-1], len(texts[row]) - 1) if row in texts else (0, 0) for row in range(rows)]
+        ids, positions = zip(*read, strict=True)
         logits = session.step(ids, positions)
         for row, text in texts.items():
             uncached = policy.next_logits(text)
             worst = max(worst, _number(distance(logits[row], uncached)))
             text.append(int(uncached.argmax()))
-    return _within(worst, policy, "laws of {} tokens".format(STEPS * len(at)))
+    return _within(worst, policy, f"laws of {STEPS * len(at)} tokens")
 
 
 def _number(value: float) -> float:

@@ -1,5 +1,5 @@
-"""A look at all that a run will need, a minute long, before its first hour: the models of its arms, their tokenizers, the
-engine's law, the benchmark, the machine. Nothing is kept but the findings."""
+"""A look at all that a run will need, a minute long, before its first hour: the models of its arms, their tokenizers,
+the engine's law, the benchmark, the machine. Nothing is kept but the findings."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -19,7 +19,7 @@ from reasoning_lab.engine.transformers import HuggingFacePolicy
 from reasoning_lab.experiment import Experiment
 from reasoning_lab.model_pair.loaded import LoadedModel
 from reasoning_lab.model_pair.pair import ModelSource, Role
-from reasoning_lab.model_pair.reader import Reader, load_reader
+from reasoning_lab.model_pair.reader import load_reader
 from reasoning_lab.model_pair.size import load_footprint
 from reasoning_lab.records import Problem
 from reasoning_lab.sampler.ancestral import Temperature
@@ -45,7 +45,9 @@ def look_at(experiment: Experiment, arms: Arms, context: Context) -> Iterator[Fi
     capacity, roles = runtime.max_prompt_tokens + benchmark.max_new_tokens, _roles(experiment, arms)
     problems = arms.problems.problems
     ends = [problems[0], problems[-1]]
-    yield Claim("run", "prompts, answers and layers fit the models", lambda: _preflight(arms, runtime.max_prompt_tokens)).finding()
+    yield Claim(
+        "run", "prompts, answers and layers fit the models", lambda: _preflight(arms, runtime.max_prompt_tokens)
+    ).finding()
     yield _fit(experiment, arms, roles, context, runtime.rows * (capacity + 1)).finding()
     prompts = {problem.id: benchmark.prompt(problem) for problem in ends}
     models: dict[Role, LoadedModel[HuggingFacePolicy]] = {}
@@ -64,7 +66,9 @@ def look_at(experiment: Experiment, arms: Arms, context: Context) -> Iterator[Fi
     for each in roles:
         if each.role != "base" and {"base", each.role} <= models.keys():
             other, is_thinking = models[each.role].reader, each.role == "thinking"
-            for claim in vocabulary_claims(models["base"].reader, other, f"base, {each.role}", _steers(experiment) and is_thinking):
+            for claim in vocabulary_claims(
+                models["base"].reader, other, f"base, {each.role}", _steers(experiment) and is_thinking
+            ):
                 yield claim.finding()
     if _steers(experiment) and {"base", "thinking"} <= models.keys():
         yield from _of_hybrid(experiment, arms, models, prompts[ends[0].id], runtime.rows, capacity)
@@ -113,7 +117,9 @@ def _fit(experiment: Experiment, arms: Arms, roles: Sequence[_Role], context: Co
     def need() -> Need:
         sizes = {each.role: load_footprint(each.source) for each in roles}
         weights = sum(size.bytes(dtype, 0) for size in sizes.values())
-        caches = [size.bytes(dtype, positions) - size.bytes(dtype, 0) for role, size in sizes.items() if role in together]
+        caches = [
+            size.bytes(dtype, positions) - size.bytes(dtype, 0) for role, size in sizes.items() if role in together
+        ]
         return Need(weights, sum(caches))
 
     return Claim("machine", "weights and caches fit", lambda: memory_claim(need(), free).look())
@@ -169,7 +175,9 @@ def _gold(experiment: Experiment, problem: Problem) -> str:
     grade = benchmark.grade(problem, benchmark.gold_text(problem), 0, "stop")
     if grade.verdict != "correct":
         found = f"problem {problem.id}: {grade.verdict} ({grade.reason})"
-        raise Broken(found, "the benchmark's file or grader is not what it should be: see benchmark.path and benchmark.grader")
+        raise Broken(
+            found, "the benchmark's file or grader is not what it should be: see benchmark.path and benchmark.grader"
+        )
     return f"problem {problem.id}: {grade.reason}"
 
 
@@ -187,7 +195,10 @@ def _of_drawing(
     def draw() -> str:
         runtime, ids = experiment.runtime, model.encode(prompt)
         sampler = Temperature(min(DRAWN, experiment.benchmark.max_new_tokens), 1.0)
-        tasks = ((n, sampler.sample(Prompt(ids, model.stop_ids, Key(experiment.seed, problem.id, n)))) for n in range(runtime.rows))
+        tasks = (
+            (n, sampler.sample(Prompt(ids, model.stop_ids, Key(experiment.seed, problem.id, n))))
+            for n in range(runtime.rows)
+        )
         capacity = runtime.max_prompt_tokens + experiment.benchmark.max_new_tokens
         started = time.monotonic()
         drawn = dict(run(model.policy, tasks, runtime.rows, capacity, counts=counts))

@@ -1,7 +1,6 @@
 """Claims about the machine: that what is loaded fits, and that what is to be drawn ends."""
 
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,7 +52,9 @@ def free_memory(device: str) -> int:
 def _memory(need: Need, free: int) -> str:
     found = f"{need.weights / GB:.2f} GB of weights, {need.cache / GB:.2f} GB of caches; {free / GB:.1f} GB are free"
     if need.total > free:
-        raise Broken(found, "lower runtime.rows, runtime.max_prompt_tokens or benchmark.max_new_tokens, or take a larger device")
+        raise Broken(
+            found, "lower runtime.rows, runtime.max_prompt_tokens or benchmark.max_new_tokens, or take a larger device"
+        )
     return found
 
 
@@ -62,5 +63,7 @@ def _speed(tokens: float, drawn: int, seconds: float) -> str:
     hours = tokens / max(rate, 1e-9) / 3600
     found = f"{rate:,.0f} tokens/s at the run's rows; {tokens:,.0f} tokens to draw: {hours:,.1f} h"
     if not hours <= 24 * LONGEST_DAYS:
-        raise Broken(found, "lower benchmark.n_problems or sampler.n_steps, raise runtime.rows, or take a faster device")
+        raise Broken(
+            found, "lower benchmark.n_problems or sampler.n_steps, raise runtime.rows, or take a faster device"
+        )
     return found

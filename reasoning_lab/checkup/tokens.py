@@ -29,7 +29,9 @@ def _round_trip(reader: Reader, prompt: str) -> str:
     try:
         reader.check_round_trip(prompt)
     except ValueError as error:
-        raise Broken(str(error), "take tokenizer.json and tokenizer_config.json from where the weights are from") from error
+        raise Broken(
+            str(error), "take tokenizer.json and tokenizer_config.json from where the weights are from"
+        ) from error
     return f"{len(reader.encode(prompt))} tokens"
 
 
@@ -50,7 +52,9 @@ def _bos(reader: Reader, prompt: str) -> str:
     if bos is not None and bos in reader.stop_ids:
         return f"none of its own: {reader.tokenizer.bos_token!r} ends texts too"
     if n > 1:
-        raise Broken(f"{n} of them", "the template writes one and the tokenizer adds another: set add_bos_token to false")
+        raise Broken(
+            f"{n} of them", "the template writes one and the tokenizer adds another: set add_bos_token to false"
+        )
     if adds and n == 0:
         found = f"none, though the tokenizer begins texts with {reader.tokenizer.bos_token!r}"
         raise Broken(found, "write bos_token into the chat template, as the model's own has it")
@@ -101,6 +105,10 @@ def _vocabularies(base: Reader, other: Reader, steers: bool) -> str:
         raise Broken(" ".join(str(error).split()), f"{why}: choose models of one tokenizer family") from error
     if steers and (missing := [id for id in base.stop_ids if not found.exact[id]]):
         name = base.tokenizer.convert_ids_to_tokens(missing[0])
-        raise Broken(f"the base's stop token {name!r} is no token of the other", "choose models of one tokenizer family")
+        raise Broken(
+            f"the base's stop token {name!r} is no token of the other", "choose models of one tokenizer family"
+        )
     differ = sum(ours != theirs for ours, theirs in enumerate(found.to_thinking))
-    return f"{sum(found.exact):,} of {sizes[0]:,} tokens are the same, {differ:,} under another id or by their end of text"
+    return (
+        f"{sum(found.exact):,} of {sizes[0]:,} tokens are the same, {differ:,} under another id or by their end of text"
+    )

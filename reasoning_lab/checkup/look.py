@@ -52,9 +52,9 @@ def look_at(experiment: Experiment, arms: Arms, context: Context) -> Iterator[Fi
     prompts = {problem.id: benchmark.prompt(problem) for problem in ends}
     models: dict[Role, LoadedModel[HuggingFacePolicy]] = {}
     for each in roles:
-        readable = Claim(each.role, "tokenizer and config load", lambda each=each: _read(each.source))
-        yield readable.finding()
-        if not readable.finding().holds:
+        readable = Claim(each.role, "tokenizer and config load", lambda each=each: _read(each.source)).finding()
+        yield readable
+        if not readable.holds:
             continue
         reader = load_reader(each.source)
         for claim in token_claims(each.role, reader, prompts[ends[0].id], each.tags):

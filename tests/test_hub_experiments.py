@@ -36,9 +36,10 @@ def composed(*overrides: str) -> Any:
 
 
 def pair_of(option: str) -> str:
-    """The model pair of an experiment, read off its file and those that it is made of: composing all of them takes long."""
+    """The model pair of an experiment, read off its file and those that it is made of: composing them takes long."""
     told = yaml.safe_load((CONF / "experiment" / f"{option}.yaml").read_text())["defaults"]
-    named = [each["override /model_pair"] for each in told if isinstance(each, dict) and "override /model_pair" in each]
+    key = "override /model_pair"
+    named = [each[key] for each in told if isinstance(each, dict) and key in each]
     parents = [each for each in told if isinstance(each, str) and each != "_self_"]
     return named[0] if named else pair_of(parents[0]) if parents else "embedded"
 

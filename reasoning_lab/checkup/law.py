@@ -162,8 +162,8 @@ def _steered(models: SteeredModels, rows: int, capacity: int) -> str:
                          thinking.vocab_size),
     )  # fmt: skip
     prompt, session = models.prompts[0], hybrid.open(rows, capacity)
-    if len(prompt) > 1:
-        session.prefill(0, prompt[:-1])
+    if before := prompt[:-1]:
+        session.prefill(0, before)
     steered = session.step([prompt[-1], *[0] * (rows - 1)], [len(prompt) - 1, *[0] * (rows - 1)])[0]
     moved = distance(steered, base.next_logits(prompt))
     if not moved >= MOVES:

@@ -83,12 +83,11 @@ def _steers(experiment: Experiment) -> bool:
 
 def _roles(experiment: Experiment, arms: Arms) -> list[_Role]:
     """The models of the arms, the base first, with the taxonomy's."""
-    used: dict[Role, None] = {"base": None} | {arm.role: None for arm in experiment.arms.values()}
     categories = arms.categories
-    if categories is not None:
-        used |= {"thinking": None}
+    of_taxonomy: list[Role] = [] if categories is None else ["thinking"]
+    used: list[Role] = ["base", *(arm.role for arm in experiment.arms.values()), *of_taxonomy]
     found = []
-    for role in used:
+    for role in dict.fromkeys(used):
         layers, tags = [], []
         if role == "base" and arms.vectors is not None:
             layers = [arms.vectors.layer]

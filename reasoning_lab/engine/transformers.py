@@ -251,7 +251,7 @@ class RowSession(Session):
         """What the model, or its part below the head, makes of the tokens at their positions, each attending to its row
         up to itself. Padding goes to the spare position, which may be one past the end of the model's table of them:
         it is read as the last one."""
-        mask, read_at = self._cache.aim(rows, positions), positions.clamp(max=self.capacity - 1)
+        mask, read_at = self._cache.aim(rows, positions), positions.clamp(max=self.policy.context_length - 1)
         return model(
             tokens, attention_mask=mask, position_ids=read_at, past_key_values=self._cache.layers, use_cache=True
         )

@@ -1,4 +1,4 @@
-"""Answers of a model whose ids are not the base model's: scored, cut into tokens and compared as the base reads them."""
+"""Answers of a model whose ids are not the base model's: scored, shown and compared as the base reads them."""
 
 import json
 import shutil

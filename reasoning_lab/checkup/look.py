@@ -48,7 +48,8 @@ def look_at(experiment: Experiment, arms: Arms, context: Context) -> Iterator[Fi
     yield Claim(
         "run", "prompts, answers and layers fit the models", lambda: _preflight(arms, runtime.max_prompt_tokens)
     ).finding()
-    yield _fit(experiment, arms, roles, context, runtime.rows * (capacity + 1)).finding()
+    fit = _fit(experiment, arms, roles, context, runtime.rows * (capacity + 1)).finding()
+    yield fit
     prompts = {problem.id: benchmark.prompt(problem) for problem in ends}
     models: dict[Role, LoadedModel[HuggingFacePolicy]] = {}
     for each in roles:
@@ -59,8 +60,8 @@ def look_at(experiment: Experiment, arms: Arms, context: Context) -> Iterator[Fi
         reader = load_reader(each.source)
         for claim in token_claims(each.role, reader, prompts[ends[0].id], each.tags):
             yield claim.finding()
-        loading = Claim(each.role, "weights load", lambda each=each: _load(each, arms, context, models)).finding()
-        yield loading
+        if fit.holds:  # Else the system would end this process before it has said a word.
+            yield Claim(each.role, "weights load", lambda each=each: _load(each, arms, context, models)).finding()
         if each.role in models:
             yield from _of_model(each, models[each.role], list(prompts.values()), runtime.rows, capacity)
     for each in roles:

@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from reasoning_lab.benchmark.arithmetic import Arithmetic
+from reasoning_lab.checkup import look
 from reasoning_lab.checkup.findings import Claim, Finding, findings_table
 from reasoning_lab.checkup.law import law_claims, stream_claims, weight_claims
 from reasoning_lab.checkup.look import look_at
@@ -323,6 +324,13 @@ def test_memory_that_does_not_suffice(tmp_path: Path) -> None:
     assert f"{cache / 1e9:.2f} GB of caches" in findings["weights and caches fit"].found
 
 
+def test_what_does_not_fit_is_not_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(look, "free_memory", lambda _device: 10**6)
+    findings = looked(tmp_path, "arms=single")
+    assert set(broken(findings)) == {"weights and caches fit"}
+    assert "weights load" not in {each.claim for each in findings}
+
+
 def test_work_that_would_not_end() -> None:
     green = speed_claim(3600 * 1000.0, 500, 0.5).finding()
     assert green.holds and "1,000 tokens/s" in green.found and "1.0 h" in green.found
@@ -331,8 +339,8 @@ def test_work_that_would_not_end() -> None:
 
 
 def test_an_error_of_any_kind_is_a_claim_that_does_not_hold() -> None:
-    def look() -> str:
+    def fails() -> str:
         raise KeyError("chat_template")
 
-    found = Claim("base", "something", look).finding()
+    found = Claim("base", "something", fails).finding()
     assert found == replace(found, holds=False) and found.found == "KeyError: 'chat_template'"

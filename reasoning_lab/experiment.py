@@ -33,6 +33,7 @@ Stage = Literal[
     "preferences",
     "report",
     "bench",
+    "check",
     "thinking",
     "embedded_pair",
 ]

@@ -8,7 +8,7 @@ built, and so is what it is made of. A second run finds everything. What a numbe
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,8 @@ from reasoning_lab.bench.table import bench_json, bench_metrics, savings_table, 
 from reasoning_lab.benchmark.alpaca_eval import AlpacaEval
 from reasoning_lab.benchmark.arithmetic import problem_of
 from reasoning_lab.benchmark.base import problems_of
+from reasoning_lab.checkup.findings import findings_table
+from reasoning_lab.checkup.look import look_at
 from reasoning_lab.engine.tensors import safetensors_bytes
 from reasoning_lab.experiment import Experiment, Stage
 from reasoning_lab.judge.preference import PreferenceOption, annotator_prompt
@@ -328,6 +330,20 @@ def bench_stage(run: Run) -> Metrics:
     return bench_metrics(found)
 
 
+def checkup_stage(run: Run) -> Metrics:
+    """Look at models, tokenizers, law, benchmark and machine, a line each; ValueError where a claim doesn't hold."""
+    findings = list(look_at(run.experiment, run.arms, run.context))
+    write_text(run.folder / "check.json", json.dumps([asdict(each) for each in findings], indent=1, ensure_ascii=False))
+    run.context.console.print(findings_table(findings))
+    red = [each for each in findings if not each.holds]
+    if red:
+        told = "; ".join(f"{each.subject}: {each.claim} (found: {each.found})" for each in red)
+        raise ValueError(
+            f"{len(red)} of {len(findings)} claims do not hold: {told}. Next moves: {run.folder / 'check.json'}"
+        )
+    return {"claims": float(len(findings))}
+
+
 # --- training -------------------------------------------------------------------------------------------------------
 
 
@@ -398,6 +414,7 @@ STAGES: dict[Stage, Callable[[Run], Metrics]] = {
     "preferences": preferences_stage,
     "report": report_stage,
     "bench": bench_stage,
+    "check": checkup_stage,
     "thinking": thinking_stage,
     "embedded_pair": embedded_pair_stage,
 }
@@ -445,6 +462,7 @@ ASKED: dict[Stage, Callable[[Run], Sequence[Artifact[Any]]]] = {
     "grades": _grades,
     "preferences": _preferred,
     "report": lambda run: [*_answers(run), *shown(run.arms), *_seen(run)],
+    "check": lambda run: [],
     "thinking": lambda run: [cold_start(run.experiment)] if run.experiment.training.cold_start else [],
     "bench": lambda run: [],
     "embedded_pair": lambda run: [],

@@ -102,6 +102,7 @@ QWQ = replace(
     stops=("<|im_end|>", "<|endoftext|>"), template=QWQ_CHAT,
 )  # fmt: skip
 QWEN3 = replace(QWQ, eos="<|endoftext|>", stops=("<|endoftext|>",), template=CHATML)
+QWEN3_CHAT = replace(QWQ, template=CHATML)
 ORZ = replace(QWEN25, template=ORZ_CHAT)
 R1_QWEN = Markers(
     ("<｜end▁of▁sentence｜>", "<｜User｜>", "<｜Assistant｜>", "<｜begin▁of▁sentence｜>", "<|EOT|>", *THINK),
@@ -131,6 +132,12 @@ OLMO = Markers(
     ("<|endoftext|>", "<|fim_prefix|>", "<|im_start|>", "<|im_end|>", "<|pad|>"), pad="<|pad|>", template=None,
     tokenizer_class="GPT2Tokenizer",
 )  # fmt: skip
+OLMO_CHAT = replace(
+    OLMO,
+    template="<|endoftext|>{% for message in messages %}<|{{ message['role'] }}|>\n{{ message['content'] }}\n"
+    "{% endfor %}"
+    "{% if add_generation_prompt %}<|assistant|>\n{% endif %}",
+)
 SMOLLM = Markers(
     ("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<repo_name>"), bos=None, eos="<|im_end|>", pad="<|im_end|>",
     template=SMOLLM_CHAT, tokenizer_class="GPT2Tokenizer",
@@ -164,6 +171,8 @@ LLAMA3_ROPE = {
 LLAMA31 = _sizes(4096, 32, 32, 8, 14336, 128256, 131072) | {
     "rope_theta": 5e5, "rope_scaling": LLAMA3_ROPE, "tie_word_embeddings": False, "attention_bias": False,
 }  # fmt: skip
+QWEN3_2B = _qwen2(2048, 28, 16, 8, 6144, 151936, 32768, tied=True) | {"head_dim": 128, "sliding_window": None}
+OLMO2 = _sizes(2048, 16, 16, 16, 8192, 100352, 4096) | {"rope_theta": 5e5, "tie_word_embeddings": False}
 SMALL_QWEN = (896, 24, 14, 2, 4864, 151936, 32768)
 QWEN_1B = (1536, 28, 12, 2, 8960, 151936, 131072)
 QWEN_7B = (3584, 28, 28, 4, 18944, 152064, 131072)
@@ -216,10 +225,9 @@ HUB: dict[str, Published] = {
         "Llama", _sizes(576, 30, 9, 3, 1536, 49152, 8192) | {"rope_theta": 1e5, "tie_word_embeddings": True}, SMOLLM,
         padding=0,
     ),
-    "Qwen/Qwen3-0.6B-Base": Published(
-        "Qwen3",
-        _qwen2(1024, 28, 16, 8, 3072, 151936, 32768, tied=True) | {"head_dim": 128, "sliding_window": None}, QWEN3,
-    ),
+    "Qwen/Qwen3-1.7B-Base": Published("Qwen3", QWEN3_2B, QWEN3),
+    "Qwen/Qwen3-1.7B": Published("Qwen3", QWEN3_2B | {"max_position_embeddings": 40960}, QWEN3_CHAT),
+    "sail/Qwen2.5-Math-1.5B-Oat-Zero": Published("Qwen2", _qwen2(*MATH_1B, theta=1e4, tied=True), QWEN25),
     "google/gemma-2-2b": Published(
         "Gemma2",
         _sizes(2304, 26, 8, 4, 9216, 256000, 8192) | {
@@ -240,9 +248,8 @@ HUB: dict[str, Published] = {
         GEMMA,
         changed={"layer_types": ["sliding_attention", "full_attention"] * 2},
     ),
-    "allenai/OLMo-2-0425-1B": Published(
-        "Olmo2", _sizes(2048, 16, 16, 16, 8192, 100352, 4096) | {"rope_theta": 5e5, "tie_word_embeddings": False}, OLMO
-    ),
+    "allenai/OLMo-2-0425-1B": Published("Olmo2", OLMO2, OLMO),
+    "allenai/OLMo-2-0425-1B-Instruct": Published("Olmo2", OLMO2, OLMO_CHAT),
     "allenai/Olmo-3-1025-7B": Published(
         "Olmo3",
         _sizes(4096, 32, 32, 32, 11008, 100278, 65536) | {

@@ -88,7 +88,7 @@ def test_every_stage_that_fits_is_known() -> None:
     """A stage added later has to say here whether it fits on problems of its own."""
     fits = {"cue", "thinking", "traces", "activations", "taxonomy", "vectors", "export"}
     draws = {"completions", "grades", "preferences", "report"}
-    assert set(STAGES) == fits | draws | {"bench", "embedded_pair"}
+    assert set(STAGES) == fits | draws | {"bench", "check", "embedded_pair"}
 
 
 @pytest.mark.parametrize("mode", [[], ["-m", "seed=0,1"]])

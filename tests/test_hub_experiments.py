@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any, get_args
 
 import pytest
+import yaml
+from omegaconf import DictConfig
 
 from reasoning_lab.artifacts.arms import arms_of
 from reasoning_lab.artifacts.preflight import preflight
@@ -21,6 +23,7 @@ from tests.benchmark.data import shared
 from tests.hub import tiny, whole
 from tests.runs import context_of, staged
 
+CONF = Path(conf_dir())
 SMOLLM = "HuggingFaceTB/SmolLM2-135M-Instruct"
 FAST = ("karan2025_math500", "karan2025_math500_phi-3.5-mini", "smollm2_gsm8k", "venhoff2025_math500_r1-llama8b")
 """One of each family, in the fast suite: Qwen2 with an RL-trained sibling, Phi-3, Llama, Llama with a distilled one."""
@@ -32,17 +35,20 @@ def composed(*overrides: str) -> Any:
     return Composer().compose(overrides)
 
 
-def names_hub_models(option: str) -> bool:
-    pair = composed(f"experiment={option}").model_pair
-    return not str(pair.base.path).startswith("package:")
+def pair_of(option: str) -> str:
+    """The model pair of an experiment, read off its file and those that it is made of: composing them takes long."""
+    told = yaml.safe_load((CONF / "experiment" / f"{option}.yaml").read_text())["defaults"]
+    key = "override /model_pair"
+    named = [each[key] for each in told if isinstance(each, dict) and key in each]
+    parents = [each for each in told if isinstance(each, str) and each != "_self_"]
+    return named[0] if named else pair_of(parents[0]) if parents else "embedded"
 
 
 @cache
 def overlays() -> tuple[str, ...]:
     """Experiments whose models do not ship with the package."""
-    return tuple(
-        filter(names_hub_models, sorted(file.stem for file in (Path(conf_dir()) / "experiment").glob("*.yaml")))
-    )
+    found = sorted(file.stem for file in (CONF / "experiment").glob("*.yaml"))
+    return tuple(option for option in found if pair_of(option) != "embedded")
 
 
 def cases() -> list[Any]:
@@ -109,6 +115,7 @@ SMALL = (
 POWER = ("sampler.block_size=6", "sampler.n_steps=1")
 CATEGORIES = (
     "taxonomy.benchmark.n_problems=24", "taxonomy.benchmark.max_new_tokens=64", "taxonomy.layers=[1,2]",
+    "taxonomy.sampler._target_=reasoning_lab.sampler.ancestral.Temperature", "+taxonomy.sampler.temperature=1.0",
     "taxonomy.layer=1", "taxonomy.n_clusters=3", "taxonomy.min_words=1", "taxonomy.clustering.max_epochs=3",
     "taxonomy.clustering.batch_size=64", "taxonomy.clustering.k=2",
     "taxonomy.naming.n_repetitions=1", "taxonomy.naming.n_sentences=10", "taxonomy.scoring.n_sentences=10",
@@ -125,14 +132,20 @@ VENHOFF2025 = (
 def small(option: str, folder: Path) -> Experiment:
     """The experiment with small numbers."""
     lines = [f"experiment={option}", *SMALL, *models(option, tiny, folder), *data(option, folder)]
-    if "venhoff" not in option:
+    if not isinstance(composed(f"experiment={option}").taxonomy.get("benchmark"), DictConfig):
         lines += POWER
     else:
-        lines += [*CATEGORIES, *(VENHOFF2025 if "venhoff2025" in option else ())]
+        lines += [*CATEGORIES, *(VENHOFF2025 if option.startswith("venhoff2025") else ())]
     return build(Composer().compose(lines))
 
 
 # --- tests ------------------------------------------------------------------------------------------------------------
+
+
+def test_the_experiments_that_name_hub_models_are_all_here() -> None:
+    assert len(overlays()) >= 25 and set(FAST) <= set(overlays())
+    for option in (*FAST, "embedded_passk", "hybrid_math500_qwen3-1.7b"):
+        assert composed(f"experiment={option}").model_pair.name == pair_of(option)
 
 
 @pytest.mark.parametrize("option", cases())

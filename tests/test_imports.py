@@ -26,6 +26,7 @@ ALLOWED = {
     "training": FREE | {"engine", "benchmark"},
     "experiment": FREE | GROUPS,
     "artifacts": FREE | GROUPS | {"engine", "experiment", "statistics"},
+    "checkup": FREE | GROUPS | {"artifacts", "engine", "experiment"},
     "report": FREE | GROUPS | {"artifacts", "experiment", "statistics"},
     "bench": FREE | {"engine", "model_pair", "sampler"},
     "lm_eval_model": FREE | GROUPS | {"artifacts", "engine", "experiment", "launch"},

@@ -249,9 +249,10 @@ def context_length(config: "PretrainedConfig") -> int:
     """Most positions at which a model has one law: the least of its position limit, its sliding window, within which
     full attention is that law, and the length at which its rope changes all angles (longrope, dynamic scaling): beyond
     it every cached key would have to be turned anew, and a row's numbers would hang on its neighbours' lengths."""
-    window = getattr(config, "sliding_window", None)
-    has_window = window is not None and getattr(config, "use_sliding_window", True)
-    return min([config.max_position_embeddings, *([window] if has_window else []), *_rope_changes(config)])
+    window: int | None = getattr(config, "sliding_window", None)
+    if not getattr(config, "use_sliding_window", True):
+        window = None
+    return min([config.max_position_embeddings, *([] if window is None else [window]), *_rope_changes(config)])
 
 
 def _rope_changes(config: "PretrainedConfig") -> list[int]:

@@ -37,6 +37,7 @@ METRICS = {
     "export": r"files",
     "cue": r"entropy/(cue|without)|tokens",
     "completions": r"(?!)",
+    "check": r"claims",
     "thinking": r"reward/(first|last)|cold_start",
     "embedded_pair": r"seconds/.+",
 }

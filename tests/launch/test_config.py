@@ -143,6 +143,16 @@ def test_an_experiment_opens_with_its_paper_and_its_published_rows_fit_the_repor
     assert all(cell in head for row in hybrids for cell in (row["base"], row["hybrid"], row["thinking"]))
 
 
+@pytest.mark.parametrize("option", options("experiment"))
+def test_a_published_row_of_a_hybrid_names_the_version_of_its_paper(composer: Composer, option: str) -> None:
+    """Version 1 and the ICML 2026 version have other methods and other numbers for the same pair."""
+    rows = [row for row in experiment(composer, f"experiment={option}").published if "arm" not in row]
+    version = "ICML 2026 version" if "2026" in option else "version 1"
+    assert all(version in row["source"] for row in rows)
+    if rows and option.startswith("venhoff"):
+        assert version in (CONF / "experiment" / f"{option}.yaml").read_text().splitlines()[1]
+
+
 PAIRS_2025 = ("r1-math1.5b", "r1-llama8b", "r1-14b", "r1-32b", "qwq-32b")
 PAIRS_2026 = (*PAIRS_2025, "orz-0.5b", "orz-1.5b", "orz-7b", "orz-32b")
 

@@ -19,7 +19,7 @@ from tests.hub import tiny
 
 FAMILIES = (
     "Qwen/Qwen2.5-0.5B", "Qwen/Qwen2.5-14B", "deepseek-ai/DeepSeek-R1-Distill-Qwen-1.5B", "meta-llama/Llama-3.1-8B",
-    "microsoft/Phi-3.5-mini-instruct", "HuggingFaceTB/SmolLM2-135M-Instruct", "Qwen/Qwen3-0.6B-Base",
+    "microsoft/Phi-3.5-mini-instruct", "HuggingFaceTB/SmolLM2-135M-Instruct", "Qwen/Qwen3-1.7B-Base",
     "google/gemma-2-2b", "google/gemma-3-1b-pt", "allenai/OLMo-2-0425-1B", "allenai/Olmo-3-1025-7B",
 )  # fmt: skip
 PLAIN = "plain_attention_of_the_tests"

@@ -26,8 +26,8 @@ class VocabularyMap:
     """By base id: whether `to_thinking` is the same token. Ids that stand for no text (unused rows of an embedding,
     markers that the other model lacks) are read as the thinking model's end of text."""
     read_as: Mapping[int, int] = field(default_factory=dict)
-    """By thinking id of `to_base` -1: what the base model reads in its place where it stands for no text (an unused row,
-    a marker such as </think> that is no token of the base's): its end of text."""
+    """By thinking id of `to_base` -1: what the base model reads in its place where it stands for no text (an unused
+    row, a marker such as </think> that is no token of the base's): its end of text."""
 
     def in_base(self, ids: Sequence[int]) -> tuple[int, ...]:
         """The thinking model's ids as the base model reads them, one for one; ValueError for a text that the base

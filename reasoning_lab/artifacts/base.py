@@ -1,8 +1,9 @@
 """An artifact is one class: what determines a result, how it is built and how it is read, in one frozen dataclass; and
 the context that it is built with: the store, the runtime, the models loaded so far, and who hears of progress."""
 
+import gc
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
@@ -20,12 +21,23 @@ from reasoning_lab.engine.transformers import HuggingFacePolicy
 from reasoning_lab.experiment import Runtime
 from reasoning_lab.judge.base import Chat, JudgeOption
 from reasoning_lab.model_pair.hashes import HASHES
-from reasoning_lab.model_pair.loaded import LoadedModel, device_words, load_model, resolve_device
+from reasoning_lab.model_pair.loaded import LoadedModel, cuda_devices, device_words, load_model, resolve_device
 from reasoning_lab.model_pair.pair import ModelPair, ModelSource, Role
 
 T = TypeVar("T")
 Weights = tuple[ModelSource, str]
 """A model and the dtype that it is loaded in."""
+
+
+def places_of(runtime: Runtime) -> tuple[str, ...]:
+    """Device of each process that draws at the same time: those that are named, else one for each CUDA device that is
+    seen, else `workers` times the CPU."""
+    if runtime.devices != "auto":
+        return tuple(map(resolve_device, runtime.devices))
+    device = resolve_device(runtime.device)
+    if device == "cpu":
+        return ("cpu",) * runtime.workers
+    return cuda_devices() if device == "cuda" else (device,)
 
 
 def open_store(root: Path, note: Callable[[str], None]) -> Store:
@@ -106,10 +118,11 @@ class Context:
     def witness(self) -> dict[str, Any]:
         """What this process builds with and can't change a result, or is no field of it."""
         machine = {
-            "device": device_words(self.runtime.device),
+            "device": device_words(self.device),
             "threads": self.runtime.threads or torch.get_num_threads(),
         }
-        return dict(self.provenance) | vars(self.runtime) | machine
+        runtime = {name: list(value) if isinstance(value, tuple) else value for name, value in vars(self.runtime).items()}
+        return dict(self.provenance) | runtime | machine
 
     def is_built(self, artifact: Artifact[Any]) -> bool:
         """Whether the store has it."""
@@ -131,13 +144,18 @@ class Context:
         """A judge's chat model, one for all that is asked in this process: its cap is the run's."""
         name = digest(canonical_form(option))
         if name not in self._chats:
-            self._chats[name] = option.chat(self.replies, self.runtime.device)
+            self._chats[name] = option.chat(self.replies, self.device)
         return self._chats[name]
 
     @property
     def device(self) -> str:
-        """Where models run: cpu, cuda, cuda:N."""
-        return resolve_device(self.runtime.device)
+        """Where this process's models run: cpu, cuda, cuda:N."""
+        return places_of(self.runtime)[0]
+
+    @property
+    def n_shards(self) -> int:
+        """Parts that an arm's answers are drawn in; 1 where nobody has said."""
+        return 1 if self.runtime.shards == "auto" else self.runtime.shards
 
     @property
     def replies(self) -> Path:
@@ -169,8 +187,17 @@ class Context:
             yield item
             self.on_progress(label, len(items), done, 0)
 
+    def free_models(self, keep: Iterable[Weights] = ()) -> None:
+        """Let go of all models but some; their memory is the device's again."""
+        kept = set(keep)
+        freed = [self._models.pop(name) for name in list(self._models) if name not in kept]
+        if freed:
+            freed.clear()
+            gc.collect()  # A model's modules refer to each other.
+            if torch.cuda.is_initialized():
+                torch.cuda.empty_cache()
+
     def keep_models(self, pair: ModelPair) -> None:
         """Free the models that are none of the pair's."""
         ours = [source for role in get_args(Role) if (source := getattr(pair, role)) is not None]
-        for name in [name for name in self._models if name[0] not in ours]:
-            del self._models[name]
+        self.free_models([name for name in self._models if name[0] in ours])

@@ -78,6 +78,12 @@ def _processor() -> str:
     return " ".join((names[0] if names else platform.processor() or platform.machine()).split())
 
 
+def cuda_devices() -> tuple[str, ...]:
+    """Names of all CUDA devices that are seen; 'cuda' where there is one, which is whichever a process has."""
+    n = torch.cuda.device_count()
+    return tuple(f"cuda:{number}" for number in range(n)) if n > 1 else ("cuda",)
+
+
 def resolve_device(device: str) -> str:
     """auto: CUDA where there is one."""
     if device == "auto":

@@ -92,7 +92,7 @@ def test_there_are_as_many_shards_as_keep_every_process_at_work(n_arms: int, n_p
 def test_a_process_has_a_device_and_names_no_other() -> None:
     assert places_of(experiment("runtime.workers=3").runtime) == ("cpu",) * 3
     assert places_of(experiment("runtime.devices=[cpu]", "runtime.workers=3").runtime) == ("cpu",)
-    with pytest.raises(ValueError, match=r"^runtime.devices=\[\]: must be auto or a list; name at least one device"):
+    with pytest.raises(ValueError, match=r"^runtime.devices=\(\): must be auto or a list; name at least one device"):
         experiment("runtime.devices=[]")
 
 

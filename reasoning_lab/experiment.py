@@ -159,10 +159,14 @@ class Runtime:
     """Parts, by problem, in which one arm's answers are drawn; they are merged, and the result does not depend on their
     number. auto: as many as keep all processes at work."""
     devices: Literal["auto"] | tuple[str, ...] = "auto"
-    """Of each process that draws, one device: cuda:0, cuda:1 ... auto: what `device` says, on CUDA all that are seen."""
+    """Of the processes that draw, each with its own: cuda:0, cuda:1 ... auto: what `device` says, on CUDA all that are
+    seen."""
+    devices_each: int = 1
+    """Devices of a process, over which its models are spread: each is put where the fewest weights are."""
 
     def __post_init__(self) -> None:
         require_count(self, "max_prompt_tokens")
+        require_count(self, "devices_each", most=MOST_PROCESSES)
         for name, most in (("rows", MOST_ROWS), ("shards", MOST_PROCESSES)):
             if getattr(self, name) != "auto":
                 require_count(self, name, most=most)

@@ -10,11 +10,14 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
+import torch
+
 from reasoning_lab.artifacts.base import Artifact, Context, Weights
 from reasoning_lab.artifacts.files import read_records, write_records
 from reasoning_lab.artifacts.key import APART, IDENTITY, Enters, digest
+from reasoning_lab.artifacts.memory import Memory, RowDemand, of_drawing
 from reasoning_lab.artifacts.runlog import RunLog, records_of
-from reasoning_lab.artifacts.sampling import draw_completions
+from reasoning_lab.artifacts.sampling import Shape, draw_completions
 from reasoning_lab.artifacts.store import Store
 from reasoning_lab.artifacts.telling import Drawing
 from reasoning_lab.benchmark.base import Benchmark, problems_of
@@ -24,11 +27,13 @@ from reasoning_lab.engine.policy import Policy
 from reasoning_lab.engine.scheduler import Counts
 from reasoning_lab.model_pair.loaded import LoadedModel
 from reasoning_lab.model_pair.pair import ModelSource
-from reasoning_lab.model_pair.reader import Reader
+from reasoning_lab.model_pair.reader import Reader, load_reader
 from reasoning_lab.records import Candidate, Completion, Problem
 from reasoning_lab.sampler.base import Sampler, Selection
 
 FILE = "completions.jsonl"
+OUT_OF_MEMORY = (torch.OutOfMemoryError, MemoryError)
+"""A device's memory, or the machine's, is full."""
 CHOSEN = [field.name for field in fields(Candidate) if field.name in {f.name for f in fields(Completion)}]
 """What a selection's answer takes from the candidate that it chose."""
 
@@ -55,6 +60,10 @@ class ProblemSet:
         """Prompt ids by problem id."""
         return {problem.id: model.encode(self.benchmark.prompt(problem)) for problem in self.problems}
 
+    def lengths(self, model: ModelSource) -> Mapping[str, int]:
+        """Tokens of each prompt by problem id; ValueError where the model's tokenizer can't be had."""
+        return _lengths(self, model)
+
     def prompts(self) -> str:
         """sha256 over the problems' ids and prompts in their order; the model's identity covers its tokenizer."""
         return _prompts(self)
@@ -75,6 +84,11 @@ def _prompts(asked: ProblemSet) -> str:
 
 
 @cache
+def _lengths(asked: ProblemSet, model: ModelSource) -> Mapping[str, int]:
+    return {problem: len(ids) for problem, ids in asked.encoded(load_reader(model)).items()}
+
+
+@cache
 def _golds(asked: ProblemSet) -> str:
     return digest([[problem.id, problem.gold] for problem in asked.problems])
 
@@ -89,6 +103,10 @@ class Law(ABC):
     def loads(self) -> tuple[Weights, ...]:
         """The models that it needs in memory."""
         return ()
+
+    @abstractmethod
+    def memory(self, problems: ProblemSet, drawn: RowDemand, context: Context) -> Memory:
+        """What answers need at once."""
 
 
 @dataclass(frozen=True)
@@ -159,6 +177,20 @@ class Completions(Artifact[tuple[Completion, ...]]):
         own = (self.model, self.dtype)
         return () if self.pool else tuple(dict.fromkeys((own, *(self.law.loads() if self.law else ()))))
 
+    def n_rows(self, context: Context) -> int:
+        """Its answers; 0 where none is drawn."""
+        return 0 if self.pool else self.n_answers
+
+    def memory(self, context: Context, shape: Shape) -> Memory:
+        """Of the rows of its model, or of the law's; a choice from a pool needs none."""
+        if self.pool:
+            return Memory()
+        longest = self.sampler.max_new_tokens
+        drawn = RowDemand(shape.rows, shape.max_prompt_tokens + longest, longest, self.sampler.n_held)
+        if self.law is not None:
+            return self.law.memory(self.problems, drawn, context)
+        return of_drawing((self.model, self.dtype), drawn, self.problems.lengths(self.model).values())
+
     def shards(self, n: int) -> "tuple[CompletionsShard, ...]":
         """The answers in `n` parts, or as many as there are problems; none where there is one part, or nothing to
         draw."""
@@ -206,21 +238,40 @@ class Completions(Artifact[tuple[Completion, ...]]):
 
         Arguments: `whole` is what is built of them, whose log it is; `caption` is what a reader sees meanwhile.
         """
-        sampler, model = self.resolved(context), self._model(context)
-        encoded, started = self.problems.encoded(model), time.monotonic()
-        prompts = {problem.id: encoded[problem.id] for problem in problems}
-        with context.log(whole) as log:
-            log.adopt(self._found_elsewhere(context.store, whole, log, prompts))
-            answers, counts = draw_completions(
-                model, sampler, prompts, self.chains, self.seed, self.problems.vote, context.shape, log,
-                context.runtime.checkpoint_seconds, self._counting(context, len(problems), caption),
-            )  # fmt: skip
+        started = time.monotonic()
+        while (found := self._attempted(context, whole, problems, caption)) is None:
+            pass  # In fewer rows.
+        answers, counts = found
         seconds = time.monotonic() - started
         context.tell(
             f"  {caption}: {len(answers):,} answers, {counts.drawn:,} tokens drawn in {seconds:.1f} s "
             f"({counts.drawn / max(seconds, 1e-9):,.0f}/s, {100 * counts.useful_share:.0f} % of layer passes useful)"
         )
         return answers
+
+    def _attempted(
+        self, context: Context, whole: "Artifact[tuple[Completion, ...]]", problems: Sequence[Problem], caption: str
+    ) -> tuple[list[Completion], Counts] | None:
+        """As `drawn`; None where memory ran out, and half of the rows are to go on from the log."""
+        sampler, model = self.resolved(context), self._model(context)
+        encoded = self.problems.encoded(model)
+        prompts = {problem.id: encoded[problem.id] for problem in problems}
+        with context.log(whole) as log:
+            log.adopt(self._found_elsewhere(context.store, whole, log, prompts))
+            try:
+                return draw_completions(
+                    model, sampler, prompts, self.chains, self.seed, self.problems.vote, context.shape_of(self), log,
+                    context.runtime.checkpoint_seconds, self._counting(context, len(problems), caption),
+                )  # fmt: skip
+            except OUT_OF_MEMORY as error:
+                reason = str(error).partition("\n")[0]
+                if context.shape_of(self).rows == 1:
+                    raise
+        # Behind the handler, whose error holds on to the tensors of the pass that failed.
+        context.halve(self, reason)
+        with context.log(whole) as log:
+            log.attempted(context.witness(whole))
+        return None
 
     def _found_elsewhere(
         self, store: Store, whole: "Artifact[tuple[Completion, ...]]", log: RunLog, problems: Container[str]
@@ -313,6 +364,14 @@ class CompletionsShard(Artifact[tuple[Completion, ...]]):
     def loads(self) -> tuple[Weights, ...]:
         """As the whole."""
         return self.completions.loads()
+
+    def n_rows(self, context: Context) -> int:
+        """Those of the whole: all shards have one physical shape, so that an answer is the same in any."""
+        return self.completions.n_rows(context)
+
+    def memory(self, context: Context, shape: Shape) -> Memory:
+        """As the whole."""
+        return self.completions.memory(context, shape)
 
     @property
     def problems(self) -> tuple[Problem, ...]:

@@ -5,6 +5,8 @@ from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
+import torch
+
 from reasoning_lab.artifacts.runlog import RunLog
 from reasoning_lab.artifacts.stopping import saved_by
 from reasoning_lab.engine.policy import Chain, score
@@ -66,11 +68,15 @@ def draw_completions(
     capacity = shape.max_prompt_tokens + sampler.max_new_tokens
     newest = _States(log, checkpoint_seconds, counts)
     with saved_by(newest.save):
-        for item, sample in run(model.policy, tasks(), shape.rows, capacity, newest.put, counts):
-            done[item] = completion = _completion(item, sample, candidate, _compute(counts.work.pop(item)))
-            log.append({"completion": completion.to_json()})
-            newest.drop(item)
-            on_done(completion, counts)
+        try:
+            for item, sample in run(model.policy, tasks(), shape.rows, capacity, newest.put, counts):
+                done[item] = completion = _completion(item, sample, candidate, _compute(counts.work.pop(item)))
+                log.append({"completion": completion.to_json()})
+                newest.drop(item)
+                on_done(completion, counts)
+        except (torch.OutOfMemoryError, MemoryError):
+            newest.save()  # The next attempt, in fewer rows, goes on from here.
+            raise
     return [done[item] for item in items], counts
 
 

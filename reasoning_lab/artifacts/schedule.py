@@ -56,15 +56,26 @@ def build_missing(artifacts: Iterable[Artifact[Any]], context: Context, beside: 
     preflight(missing([*beside, *left], context), context.runtime.max_prompt_tokens)
     with progress(context):
         for artifact in missing(_steering_of(left), context):
-            context.folder(artifact)
+            _build(artifact, left, context)
         for cue in left:
             if isinstance(cue, Cue):
-                _build_apart(cue.answers(context), context)
-                context.folder(cue)
-        _build_apart([each for each in left if isinstance(each, Completions)], context)
-        _build_apart([each for each in left if isinstance(each, Annotations)], context)
+                _build(cue.openings, left, context)
+                _build_apart(cue.answers(context), left, context)
+                _build(cue, left, context)
+        _build_apart([each for each in left if isinstance(each, Completions)], left, context)
+        _build_apart([each for each in left if isinstance(each, Annotations)], left, context)
         for artifact in left:
-            context.folder(artifact)
+            _build(artifact, left, context)
+
+
+def _build(artifact: Artifact[Any], left: Iterable[Artifact[Any]], context: Context) -> None:
+    """Build one, where there is none, with no more models in memory than it and those that are still left load."""
+    if not context.is_built(artifact):
+        others = [each for each in left if each.key != artifact.key and not context.is_built(each)]
+        context.later = frozenset(weights for each in others for weights in each.loads())
+        if (needed := context.needs(artifact)) or artifact.loads():
+            context.make_room(artifact.loads(), needed)
+    context.folder(artifact)
 
 
 def build_shared(cells: Sequence[Sequence[Artifact[Any]]], context: Context) -> None:
@@ -130,7 +141,9 @@ Unit = Completions | CompletionsShard | Annotations
 """What one process builds at a time."""
 
 
-def _build_apart(artifacts: Sequence[Completions] | Sequence[Annotations], context: Context) -> None:
+def _build_apart(
+    artifacts: Sequence[Completions] | Sequence[Annotations], others: Sequence[Artifact[Any]], context: Context
+) -> None:
     """Build answers or annotations in as many processes as the runtime has devices for, answers in shards where there
     would be fewer of them than processes. A worker that needs another's result waits for its lock, so the order is a
     matter of speed alone."""
@@ -140,10 +153,15 @@ def _build_apart(artifacts: Sequence[Completions] | Sequence[Annotations], conte
     units = [unit for artifact in left for unit in _units(artifact, sharded)]
     if min(len(places), len(units)) > 1:
         context.free_models()  # The workers have their own, perhaps on this very device.
-        calls = [(unit, context.store.root, context.provenance, sharded.runtime) for unit in units]
+        calls = [(unit, context.store.root, context.provenance, _runtime_of(unit, sharded)) for unit in units]
         call_all(_build_one, calls, places[: len(units)], lambda event: _relay(event, context))
     for artifact in sorted(left, key=lambda each: context.store.is_at_work(each)):
-        sharded.folder(artifact)
+        _build(artifact, others, sharded)
+
+
+def _runtime_of(unit: Unit, context: Context) -> Runtime:
+    """With the rows as this process finds them: all shards of an arm have one physical shape."""
+    return replace(context.runtime, rows=context.shape_of(unit).rows)
 
 
 def shards_of(left: Sequence[Completions] | Sequence[Annotations], n_places: int, runtime: Runtime) -> int:
@@ -172,16 +190,16 @@ def _order(artifact: Completions | Annotations) -> tuple[bool, bool, float]:
 
 
 def _build_one(
-    report: Report, place: str, artifact: Artifact[Any], root: Path, provenance: Mapping[str, Any], runtime: Runtime
+    report: Report, place: tuple[str, ...], artifact: Artifact[Any], root: Path, provenance: Mapping[str, Any], runtime: Runtime
 ) -> None:
-    """One artifact in a worker process, on its device, unless another job is at it; lines and progress go to the
+    """One artifact in a worker process, on its devices, unless another job is at it; lines and progress go to the
     parent."""
     lines = StringIO()
     store = open_store(root, lambda line: report(("line", line)))
     if store.is_at_work(artifact):
         return
     console = Console(file=lines, width=200)
-    runtime = replace(runtime, devices=(place,))
+    runtime = replace(runtime, devices=place, devices_each=len(place))
     Context(store, runtime, console, [_Relay(report)], provenance, _models=_worker_models).folder(artifact)
     report(("line", lines.getvalue().rstrip("\n")))
 

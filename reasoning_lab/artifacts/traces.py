@@ -13,6 +13,8 @@ from reasoning_lab.records import Trace
 from reasoning_lab.taxonomy.traces import traces_of
 
 FILE = "traces.jsonl"
+LONG_SENTENCE = 128
+"""Tokens of a long sentence, where none is drawn yet."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,17 @@ class Traces(Artifact[tuple[Trace, ...]]):
     def completions(self) -> Completions:
         """The answers."""
         return self.grades.completions
+
+    def lengths(self, context: Context) -> list[tuple[int, int, int]]:
+        """Of each trace the tokens up to its last sentence's end, prompt included, those of its answer, and those of its
+        longest sentence; where they are not drawn yet, the most that each can have."""
+        if context.is_built(self):
+            cut = [trace for trace in context.get(self) if trace.spans]
+            return [(len(t.prompt) + t.spans[-1].last, t.spans[-1].last, max(s.last - s.first for s in t.spans)) for t in cut]
+        longest = self.completions.sampler.max_new_tokens
+        prompts = self.completions.problems.lengths(self.completions.model).values()
+        chains = self.completions.chains[1] - self.completions.chains[0]
+        return [(n + longest, longest, min(longest, LONG_SENTENCE)) for n in prompts for _ in range(chains)]
 
     def build(self, context: Context, folder: Path) -> None:
         """Cut the answers; no weights are read."""

@@ -14,12 +14,12 @@ Report = Callable[[Any], None]
 """What a call tells its parent while it works: any picklable event."""
 
 _report: Report | None = None
-_place: str = ""
+_place: Any = None
 """What this process has to itself, of those that `call_all` gave out."""
 
 
 def call_all(
-    function: Callable[..., None], calls: Sequence[tuple[Any, ...]], places: Sequence[str], on_event: Report
+    function: Callable[..., None], calls: Sequence[tuple[Any, ...]], places: Sequence[Any], on_event: Report
 ) -> None:
     """function(report, place, *call) for every call, in the order of `calls`, by as many processes as there are places
     (devices), each of which keeps one.

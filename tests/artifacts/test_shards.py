@@ -20,6 +20,7 @@ from reasoning_lab.artifacts.standing import standing_of
 from reasoning_lab.artifacts.store import sealed
 from reasoning_lab.experiment import Experiment
 from reasoning_lab.launch.compose import Composer
+from reasoning_lab.launch.errors import ConfigError
 from reasoning_lab.launch.typed import build
 from tests.runs import context_of
 
@@ -90,9 +91,13 @@ def test_there_are_as_many_shards_as_keep_every_process_at_work(n_arms: int, n_p
 
 
 def test_a_process_has_a_device_and_names_no_other() -> None:
-    assert places_of(experiment("runtime.workers=3").runtime) == ("cpu",) * 3
-    assert places_of(experiment("runtime.devices=[cpu]", "runtime.workers=3").runtime) == ("cpu",)
-    with pytest.raises(ValueError, match=r"^runtime.devices=\(\): must be auto or a list; name at least one device"):
+    assert places_of(experiment("runtime.workers=3").runtime) == (("cpu",),) * 3
+    assert places_of(experiment("runtime.devices=[cpu]", "runtime.workers=3").runtime) == (("cpu",),)
+    four = "runtime.devices=[cuda:0,cuda:1,cuda:2,cuda:3]"
+    assert places_of(experiment(four, "runtime.devices_each=2").runtime) == (("cuda:0", "cuda:1"), ("cuda:2", "cuda:3"))
+    with pytest.raises(ValueError, match=r"^runtime.devices_each=5: must be at most the 4 devices that there are"):
+        places_of(experiment(four, "runtime.devices_each=5").runtime)
+    with pytest.raises(ConfigError, match=r"^runtime.devices=\(\): must be auto or a list; name at least one device"):
         experiment("runtime.devices=[]")
 
 
@@ -183,6 +188,6 @@ def test_the_time_of_an_arm_is_that_of_its_shards(tmp_path: Path) -> None:
         drawn = sum(a.decode_tokens for a in answers if a.problem in {p.id for p in shard.problems})
         file.write_text(sealed(json.loads(file.read_text()) | {"seconds": seconds * drawn}))
         rates[shard.part] = drawn
-    machine = Machine(context.witness()["device"], 4)
+    machine = Machine(context.witness(power)["device"], 4)
     told = Rates(Manifests(context.store.root), {}, machine).time(dataclasses.replace(power, seed=1), 10.0, 1.0, 100.0)
     assert told is not None and told.is_measured and told.seconds == pytest.approx(30.0)

@@ -71,9 +71,10 @@ class SentenceActivations(Artifact[ShardedActivations]):
         return self.traces.completions.n_answers
 
     def memory(self, context: Context, shape: Shape) -> Memory:
-        """Of one pass over the longest traces there can be, or there are."""
+        """Of one pass over the longest traces there can be, or there are; the sentences' vectors are the host's."""
         width = max(length for length, _, _ in self.traces.lengths(context))
-        return of_reading((self.model, self.dtype), min(shape.rows, self.n_rows(context)), width, self.layers)
+        n = min(self.traces.n_sentences(context), SHARD_SENTENCES) if context.device == "cpu" else 0
+        return of_reading((self.model, self.dtype), min(shape.rows, self.n_rows(context)), width, self.layers, n)
 
     def build(self, context: Context, folder: Path) -> None:
         """Read the model's stream over all traces."""

@@ -12,12 +12,13 @@ from reasoning_lab.artifacts.memory import RowDemand, Memory, of_hybrid
 from reasoning_lab.artifacts.sampling import Shape
 from reasoning_lab.artifacts.vectors import SteeringVectors, vocabulary_between
 from reasoning_lab.engine.transformers import PREFILL_WIDTH
+from reasoning_lab.model_pair.size import load_footprint
 from reasoning_lab.records import Annotation
 from reasoning_lab.steering.coefficient import Candidates
 from reasoning_lab.steering.hybrid.annotate import Unannotated, annotate
 from reasoning_lab.steering.hybrid.policy import HybridPolicy
 from reasoning_lab.steering.hybrid.session import slots_of
-from reasoning_lab.steering.steering import Steering
+from reasoning_lab.steering.steering import SteeringRule
 
 FILE = "annotations.jsonl"
 
@@ -26,6 +27,7 @@ class HybridLaw(Law):
     """A law of a base model that a thinking model steers."""
 
     vectors: SteeringVectors
+    rule: SteeringRule
 
     @abstractmethod
     def policy(self, context: Context, problems: ProblemSet) -> HybridPolicy:
@@ -35,19 +37,19 @@ class HybridLaw(Law):
         """Base and thinking model."""
         return self.vectors.pair
 
-    @abstractmethod
-    def steering(self) -> Steering:
-        """What is run, whatever control is around it."""
-
-    def memory(self, problems: ProblemSet, drawn: RowDemand, context: Context) -> Memory:
+    def memory(self, problems: ProblemSet, drawn: RowDemand, context: Context, is_watched: bool = False) -> Memory:
         """Of the rows of both models, and of what is run aside."""
-        rule, (base, thinking) = self.steering(), self.vectors.pair
+        rule, (base, thinking) = self.rule.resolve(), self.vectors.pair
         ours, theirs = (problems.lengths(source) for source, _ in (base, thinking))
         lengths = [(n, theirs[problem]) for problem, n in ours.items()]
         windows = rule.coefficient.windows if isinstance(rule.coefficient, Candidates) else (rule.window,)
-        slots = slots_of(rule, drawn.rows) if rule.memory == "plain" else 0
         width = max(PREFILL_WIDTH if window == 0 else min(window, PREFILL_WIDTH) for window in windows)
-        return of_hybrid(base, thinking, drawn, lengths, slots, any(window != 1 for window in windows), width)
+        slots = slots_of(rule, drawn.rows) if rule.memory == "plain" and not self.rule.thinking_top_k else 0
+        depth = self.vectors.taxonomy.layer + 1 if rule.category.scored else 0
+        if is_watched or rule.gate.compares or rule.chooses_tokens or self.rule.thinking_top_k:
+            depth = load_footprint(thinking[0]).layers
+        streams = any(window != 1 for window in windows)
+        return of_hybrid(base, thinking, drawn, lengths, depth, slots, streams, width)
 
 
 @dataclass(frozen=True)
@@ -76,8 +78,8 @@ class Annotations(Artifact[tuple[Annotation, ...]]):
     def memory(self, context: Context, shape: Shape) -> Memory:
         """As answers of the hybrid, of which nothing stays saved."""
         longest = self.completions.sampler.max_new_tokens
-        drawn = RowDemand(shape.rows, shape.max_prompt_tokens + longest, longest, 0)
-        return self.law.memory(self.completions.problems, drawn, context)
+        drawn = RowDemand(shape.rows, shape.max_prompt_tokens + longest, longest, 0.0, saves_prompts=False)
+        return self.law.memory(self.completions.problems, drawn, context, is_watched=True)
 
     def build(self, context: Context, folder: Path) -> None:
         """Both models over every answer; the thinking model's are read in the base model's ids."""

@@ -186,7 +186,7 @@ class Completions(Artifact[tuple[Completion, ...]]):
         if self.pool:
             return Memory()
         longest = self.sampler.max_new_tokens
-        drawn = RowDemand(shape.rows, shape.max_prompt_tokens + longest, longest, self.sampler.n_held)
+        drawn = RowDemand.of_chains(shape.rows, shape.max_prompt_tokens, longest, self.sampler.n_held)
         if self.law is not None:
             return self.law.memory(self.problems, drawn, context)
         return of_drawing((self.model, self.dtype), drawn, self.problems.lengths(self.model).values())

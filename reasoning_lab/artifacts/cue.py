@@ -52,7 +52,7 @@ class Openings(Artifact[tuple[Opening, ...]]):
 
     def memory(self, context: Context, shape: Shape) -> Memory:
         """Of the rows; no opening stays saved."""
-        drawn = RowDemand(shape.rows, shape.max_prompt_tokens + self.depth, self.depth, 0)
+        drawn = RowDemand.of_chains(shape.rows, shape.max_prompt_tokens, self.depth, 0)
         return of_drawing((self.model, self.dtype), drawn, self.problems.lengths(self.model).values())
 
     def build(self, context: Context, folder: Path) -> None:

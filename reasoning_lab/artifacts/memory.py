@@ -7,7 +7,7 @@ operation, the allocator's unused pieces, and torch's own (on CUDA together some
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 
 import torch
@@ -89,8 +89,15 @@ class RowDemand:
     """Positions of a row: the longest prompt and the longest answer."""
     longest: int
     """Most tokens of an answer."""
-    n_held: int
-    """Chains of each row that stay saved (Sampler.n_held)."""
+    saved: float
+    """Longest answers whose states are saved at once."""
+    saves_prompts: bool = True
+    """Whether the prompts' states are saved for answers to come."""
+
+    @classmethod
+    def of_chains(cls, rows: int, longest_prompt: int, longest: int, n_held: int) -> "RowDemand":
+        """Of samplers that hold `n_held` chains in every row (Sampler.n_held); the one that ends is saved in any case."""
+        return cls(rows, longest_prompt + longest, longest, rows * n_held * CHAIN_COPIES + 1)
 
 
 def of_drawing(weights: Weights, drawn: RowDemand, prompts: Iterable[int]) -> Memory:
@@ -102,19 +109,20 @@ def of_drawing(weights: Weights, drawn: RowDemand, prompts: Iterable[int]) -> Me
 
 
 def of_hybrid(
-    base: Weights, thinking: Weights, drawn: RowDemand, prompts: Sequence[tuple[int, int]], slots: int, streams: bool,
-    window: int,
+    base: Weights, thinking: Weights, drawn: RowDemand, prompts: Sequence[tuple[int, int]], depth: int, slots: int,
+    streams: bool, window: int,
 ) -> Memory:  # fmt: skip
     """Answers of two models in step.
 
-    Arguments: `prompts` are lengths for base and thinking model; `slots` rows are run again aside, 0 for none, over
-    `window` positions at once; `streams` says whether the rows' streams are kept, for windows of several passes.
+    Arguments: `prompts` are lengths for base and thinking model; `depth` layers of the thinking model are run; `slots`
+    rows are run again aside, 0 for none, over `window` positions at once; `streams` says whether the rows' streams are kept, for windows of several passes.
     """
     feet = [load_footprint(source) for source, _ in (base, thinking)]
     ours, theirs = feet
     size = getattr(torch, base[1]).itemsize
     extra = max((0, *(other - own for own, other in prompts)))
-    read = RowDemand(drawn.rows, drawn.capacity + extra, drawn.longest, drawn.n_held)
+    # The thinking model's prompts are saved by the session itself.
+    read = replace(drawn, capacity=drawn.capacity + extra, saves_prompts=True)
     held = _held(ours, base[1], drawn, [own for own, _ in prompts])
     scratch = slots * (drawn.capacity + 1) * ours.cached // ours.layers * size
     kept = drawn.rows * (drawn.capacity + 1) * ours.width * size if streams else 0
@@ -122,16 +130,20 @@ def of_hybrid(
     logits = drawn.rows * (2 * ours.vocab + theirs.vocab) * max(size, 4)
     passes = max(_step(ours, size, drawn) + logits, _prefill(ours, size, drawn), aside + logits)
     passes = max(passes, _step(theirs, size, read), _prefill(theirs, size, read))
-    others = _held(theirs, thinking[1], read, [other for _, other in prompts])
+    others = _held(theirs, thinking[1], read, [other for _, other in prompts], share=depth / theirs.layers)
     return Memory({base: held + scratch + kept, thinking: others}, passes)
 
 
-def _held(foot: Footprint, dtype: str, drawn: RowDemand, prompts: Iterable[int]) -> int:
-    """Weights, cache, prompts' states, chains' states."""
+def _held(foot: Footprint, dtype: str, drawn: RowDemand, prompts: Iterable[int], share: float = 1.0) -> int:
+    """Weights, cache, prompts' states, chains' states; `share` of the layers is saved."""
+    saved = _saved_prompts(prompts, drawn) + drawn.saved * drawn.longest
+    return foot.bytes(dtype, drawn.rows * (drawn.capacity + 1) + round(share * saved))
+
+
+def _saved_prompts(prompts: Iterable[int], drawn: RowDemand) -> int:
+    """Positions of the prompts that are saved, the longest there are."""
     saved = sorted(prompts, reverse=True)[: 2 * drawn.rows + 1]
-    chains = drawn.rows * drawn.n_held * CHAIN_COPIES + 1
-    positions = drawn.rows * (drawn.capacity + 1) + sum(saved) - len(saved) + chains * drawn.longest
-    return foot.bytes(dtype, round(positions))
+    return sum(saved) - len(saved) if drawn.saves_prompts else 0
 
 
 def _step(foot: Footprint, size: int, drawn: RowDemand) -> int:
@@ -155,9 +167,12 @@ def _layer(foot: Footprint, size: int, tokens: int, keys: int) -> int:
 # --- whole texts ------------------------------------------------------------------------------------------------------
 
 
-def of_reading(weights: Weights, rows: int, width: int, layers: tuple[int, ...]) -> Memory:
-    """The streams at some layers, of `rows` texts of `width` tokens in one pass, and their sums."""
-    return Memory({weights: weights_bytes(weights)}, _reading_peak(weights, rows, width, layers))
+def of_reading(weights: Weights, rows: int, width: int, layers: tuple[int, ...], sentences: int) -> Memory:
+    """The streams at some layers, of `rows` texts of `width` tokens in one pass; and `sentences` vectors of each layer,
+    with the pieces that they are joined of."""
+    source, dtype = weights
+    vectors = 2 * sentences * load_footprint(source).width * len(layers) * max(4, getattr(torch, dtype).itemsize)
+    return Memory({weights: weights_bytes(weights)}, _reading_peak(weights, rows, width, layers), vectors)
 
 
 @cache
@@ -182,8 +197,9 @@ def _shapes(source: ModelSource, dtype: str) -> Decoder:
 class Training:
     """Sentences that vectors are trained on."""
 
+    texts: int
     tokens: int
-    """Of all texts that are read."""
+    """Of all texts."""
     longest: int
     """Tokens of the longest text."""
     answer: int
@@ -194,12 +210,14 @@ class Training:
     """At whose output vectors are added."""
     keeps_states: bool
     """Whether keys and values of the layers above are kept."""
-    examples: int
-    """At most, of one step."""
+    minibatch: int
+    """Examples of one vector in a step."""
     reads_losses: bool
     """Whether the base model's losses choose the sentences."""
     n_vectors: int
-    """0 where nothing is trained."""
+    """Of the table; 0 where nothing is trained."""
+    has_bias: bool
+    """Whether a vector for all texts is trained too."""
 
 
 def of_training(weights: Weights, trained: Training, device: str) -> Memory:
@@ -211,15 +229,18 @@ def of_training(weights: Weights, trained: Training, device: str) -> Memory:
     states = trained.tokens * foot.cached // foot.layers * above * size if trained.keeps_states else 0
     # Joining a list of pieces holds both for a moment.
     joined = streams + states + (max(streams, states // (2 * above)) if states else streams)
-    rows = max(1, READ_TOKENS // trained.longest)
+    rows = min(trained.texts, max(1, READ_TOKENS // trained.longest))
     read = _reading_peak(weights, rows, trained.longest, (foot.layers - 1,))
     if trained.reads_losses:
         stream = rows * trained.longest * foot.width * size
         read = max(read, stream + trained.longest * foot.vocab * (size + 2 * max(size, 4)))
     cells = PASS_CELLS["cpu" if device == "cpu" else "cuda"]
     largest = 0
-    for context, width in ((trained.longest, trained.sentence), (trained.longest - trained.answer, trained.answer)):
-        examples = max(1, min(trained.examples, cells // ((context + width) * max(width, PREFILL_WIDTH))))
+    prompt = trained.longest - trained.answer
+    sentences = trained.longest - trained.sentence, trained.sentence, trained.minibatch * trained.n_vectors
+    texts = prompt, trained.answer, trained.minibatch
+    for context, width, most in (sentences, *([texts] if trained.has_bias else [])):
+        examples = max(1, min(most, cells // ((context + width) * max(width, PREFILL_WIDTH))))
         largest = max(largest, _step_peak(weights, trained.layer, examples, max(1, context), width))
     optimisers = 5 * trained.n_vectors * foot.width * max(size, 4)
     kept = streams + states + optimisers
@@ -254,14 +275,16 @@ def _step_peak(weights: Weights, layer: int, examples: int, context: int, width:
 # --- clusters ---------------------------------------------------------------------------------------------------------
 
 
-def of_autoencoders(sentences: int, width: int, sizes: Sequence[int], batch: int, validation: float) -> Memory:
+def of_autoencoders(
+    sentences: int, width: int, sizes: Sequence[int], batch: int, validation: float, is_host: bool
+) -> Memory:
     """A bank of Top-K autoencoders: the sentences as they are, normalised, and side by side; parameters with Adam's
-    moments, gradient, scratch and the best ones so far; buffers of a batch and of a chunk of the validation sentences."""
+    moments, gradient, scratch and the best ones so far; buffers of a batch and of a chunk of the validation sentences.
+    `is_host`: with the sentences as they were read, in the order of files and of traces."""
     table, n = 4 * sentences * width, sum(sizes)
     bank = 4 * (5 + 2) * (2 * n * width + n + len(sizes) * width)
     squares = 4 * 2 * sum(size * size for size in sizes)
     chunk = min(CHUNK, round(validation * sentences))
     buffers = sum(4 * rows * (5 * n + len(sizes)) for rows in (min(batch, sentences), chunk)) + 2 * squares
     passing = 4 * 2 * width * max(min(batch, sentences), chunk)
-    normalising = 3 * table
-    return Memory(training=max(normalising, 3 * table + bank + buffers + passing))
+    return Memory(training=(5 if is_host else 3) * table + bank + buffers + passing)

@@ -45,7 +45,7 @@ class Scores(Artifact[tuple[tuple[float, float], ...]]):
         if self._is_own:
             return Memory()
         longest, problems = self.completions.sampler.max_new_tokens, self.completions.problems
-        drawn = RowDemand(shape.rows, shape.max_prompt_tokens + longest, longest, 0)
+        drawn = RowDemand.of_chains(shape.rows, shape.max_prompt_tokens, longest, 0)
         return of_drawing((self.model, self.dtype), drawn, problems.lengths(self.model).values())
 
     def build(self, context: Context, folder: Path) -> None:

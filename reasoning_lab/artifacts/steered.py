@@ -7,7 +7,7 @@ from reasoning_lab.artifacts.base import Context
 from reasoning_lab.artifacts.completions import ProblemSet
 from reasoning_lab.artifacts.vectors import SteeringVectors, vocabulary_between
 from reasoning_lab.steering.hybrid.policy import HybridPolicy
-from reasoning_lab.steering.steering import Steering, SteeringRule
+from reasoning_lab.steering.steering import SteeringRule
 from reasoning_lab.taxonomy.spans import ending_ids
 
 
@@ -38,10 +38,6 @@ class Steered(HybridLaw):
             vectors.base_key,
             taxonomy.source,
         )
-
-    def steering(self) -> Steering:
-        """The rule's."""
-        return self.rule.inner
 
     def matched(self, context: Context) -> SteeringRule:
         """The rule, the rate of a random gate measured where it is matched."""

@@ -31,10 +31,6 @@ from reasoning_lab.taxonomy.sae.definition import TopKHyperparameters
 from reasoning_lab.taxonomy.spans import n_words
 
 
-SENTENCE_TOKENS = 20
-"""Of a sentence, about, where none is drawn yet."""
-
-
 class FittedClusters(NamedTuple):
     """Clusters, and how their fitting went."""
 
@@ -95,12 +91,11 @@ class TaxonomyClusters(Artifact[FittedClusters]):
         clustering = self.clustering
         if not isinstance(clustering, TopKHyperparameters):
             return Memory()
-        if context.is_built(self.traces):
-            n = sum(len(trace.spans) for trace in context.get(self.traces))
-        else:
-            n = sum(answer for _, answer, _ in self.traces.lengths(context)) // SENTENCE_TOKENS
-        width = load_footprint(self.thinking).width
-        return of_autoencoders(n, width, [self.n_clusters], clustering.batch_size, clustering.validation_fraction)
+        n, width = self.traces.n_sentences(context), load_footprint(self.thinking).width
+        is_host = context.device == "cpu"
+        return of_autoencoders(
+            n, width, [self.n_clusters], clustering.batch_size, clustering.validation_fraction, is_host
+        )  # fmt: skip
 
     def build(self, context: Context, folder: Path) -> None:
         """Fit the clusters alone; `build_bank` fits several sizes at once."""

@@ -13,8 +13,8 @@ from reasoning_lab.records import Trace
 from reasoning_lab.taxonomy.traces import traces_of
 
 FILE = "traces.jsonl"
-LONG_SENTENCE = 128
-"""Tokens of a long sentence, where none is drawn yet."""
+SENTENCE_TOKENS, LONG_SENTENCE = 20, 128
+"""Tokens of a sentence, and of a long one, where none is drawn yet."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,12 @@ class Traces(Artifact[tuple[Trace, ...]]):
     def completions(self) -> Completions:
         """The answers."""
         return self.grades.completions
+
+    def n_sentences(self, context: Context) -> int:
+        """Of all traces; where they are not drawn yet, at most about so many."""
+        if context.is_built(self):
+            return sum(len(trace.spans) for trace in context.get(self))
+        return sum(answer for _, answer, _ in self.lengths(context)) // SENTENCE_TOKENS
 
     def lengths(self, context: Context) -> list[tuple[int, int, int]]:
         """Of each trace the tokens up to its last sentence's end, prompt included, those of its answer, and those of its

@@ -81,15 +81,17 @@ class SteeringVectors(Artifact[TrainedVectors]):
         method, n = self.method, self.taxonomy.n_clusters
         trains = not isinstance(method, DiffOfMeans)
         trained = Training(
+            texts=len(lengths),
             tokens=sum(length for length, _, _ in lengths),
             longest=max(length for length, _, _ in lengths),
             answer=max(answer for _, answer, _ in lengths),
             sentence=max(sentence for _, _, sentence in lengths),
             layer=self.layer,
             keeps_states=getattr(method, "cache_context", False),
-            examples=getattr(method, "minibatch", 1) * n,
+            minibatch=getattr(method, "minibatch", 1),
             reads_losses=trains,
-            n_vectors=n + method.has_bias if trains else 0,
+            n_vectors=n if trains else 0,
+            has_bias=method.has_bias,
         )
         return of_training((self.model, self.dtype), trained, context.device)
 

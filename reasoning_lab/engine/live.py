@@ -6,6 +6,7 @@ operation is not seen. On torch's meta device it tells what a computation would 
 """
 
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 from weakref import ref
 
@@ -40,14 +41,12 @@ class LiveMemory(TorchDispatchMode):
         return out
 
     def _note(self, storage: torch.UntypedStorage) -> None:
-        if (name := storage._cdata) in self._storages:
-            return
-        size = storage.nbytes()
+        if (name := storage._cdata) not in self._storages:
+            size = storage.nbytes()
+            self._storages[name] = ref(storage, partial(self._gone, name, size))
+            self.now += size
+            self.peak = max(self.peak, self.now)
 
-        def gone(_: Any) -> None:
-            del self._storages[name]
-            self.now -= size
-
-        self._storages[name] = ref(storage, gone)
-        self.now += size
-        self.peak = max(self.peak, self.now)
+    def _gone(self, name: int, size: int, _: Any) -> None:
+        del self._storages[name]
+        self.now -= size

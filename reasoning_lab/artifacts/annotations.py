@@ -8,7 +8,7 @@ from typing import ClassVar
 from reasoning_lab.artifacts.base import Artifact, Context, Weights
 from reasoning_lab.artifacts.completions import Completions, Law, ProblemSet
 from reasoning_lab.artifacts.files import read_records, write_records
-from reasoning_lab.artifacts.memory import RowDemand, Memory, of_hybrid
+from reasoning_lab.artifacts.memory import Memory, RowDemand, of_hybrid
 from reasoning_lab.artifacts.sampling import Shape
 from reasoning_lab.artifacts.vectors import SteeringVectors, vocabulary_between
 from reasoning_lab.engine.transformers import PREFILL_WIDTH

@@ -162,7 +162,9 @@ class Context:
             "threads": self.runtime.threads or torch.get_num_threads(),
             "rows": self.shape_of(artifact).rows,
         }
-        runtime = {name: list(value) if isinstance(value, tuple) else value for name, value in vars(self.runtime).items()}
+        runtime = {
+            name: list(value) if isinstance(value, tuple) else value for name, value in vars(self.runtime).items()
+        }
         return dict(self.provenance) | runtime | machine
 
     def is_built(self, artifact: Artifact[Any]) -> bool:
@@ -213,7 +215,9 @@ class Context:
     @property
     def shape(self) -> Shape:
         """Physical shape of passes whose work and memory nobody has told."""
-        return Shape(MOST_CPU_ROWS if self.runtime.rows == "auto" else self.runtime.rows, self.runtime.max_prompt_tokens)
+        return Shape(
+            MOST_CPU_ROWS if self.runtime.rows == "auto" else self.runtime.rows, self.runtime.max_prompt_tokens
+        )
 
     def shape_of(self, artifact: Artifact[Any]) -> Shape:
         """Physical shape of an artifact's passes. runtime.rows=auto is the least power of two that has a row for each

@@ -10,7 +10,7 @@ from reasoning_lab.artifacts.base import Artifact, Context, Weights
 from reasoning_lab.artifacts.completions import Completions, ProblemSet
 from reasoning_lab.artifacts.files import read_json, read_records, write_records, write_text
 from reasoning_lab.artifacts.key import APART, IDENTITY, Enters
-from reasoning_lab.artifacts.memory import RowDemand, Memory, of_drawing
+from reasoning_lab.artifacts.memory import Memory, RowDemand, of_drawing
 from reasoning_lab.artifacts.sampling import Shape
 from reasoning_lab.cue.search import CueCandidate, FoundCue, Opening, answer_entropy, find_openings, ranked
 from reasoning_lab.engine.scheduler import Counts

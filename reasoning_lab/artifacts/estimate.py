@@ -319,7 +319,9 @@ class _Estimate:
         rows = self.context.shape_of(artifact).rows
         if rows not in self.rates:
             self.rates[rows] = Rates(self.manifests, self.known, replace(self.machine, rows=rows))
-        return self.rates[rows].time(artifact, self._tokens(artifact), self._share(artifact), self.lengths[artifact.key])
+        return self.rates[rows].time(
+            artifact, self._tokens(artifact), self._share(artifact), self.lengths[artifact.key]
+        )
 
     def _memory(self, builds: Sequence[Artifact[Any]], extra: Iterable[Weights]) -> int | None:
         """Most bytes of a process's fullest device: of each build, and of the models that it keeps for later ones where

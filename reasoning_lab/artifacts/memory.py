@@ -17,7 +17,7 @@ from transformers.cache_utils import Cache
 from reasoning_lab.engine.live import LiveMemory
 from reasoning_lab.engine.transformers import PREFILL_WIDTH, HuggingFacePolicy, cached_numbers
 from reasoning_lab.model_pair.pair import ModelSource
-from reasoning_lab.model_pair.residual import Decoder, causal_mask
+from reasoning_lab.model_pair.residual import Decoder
 from reasoning_lab.model_pair.size import Footprint, load_footprint, without_weights
 from reasoning_lab.steering.vectors.optimise import PASS_CELLS
 from reasoning_lab.steering.vectors.streams import READ_TOKENS, PrefixStates
@@ -96,7 +96,7 @@ class RowDemand:
 
     @classmethod
     def of_chains(cls, rows: int, longest_prompt: int, longest: int, n_held: int) -> "RowDemand":
-        """Of samplers that hold `n_held` chains in every row (Sampler.n_held); the one that ends is saved in any case."""
+        """Of a sampler that holds `n_held` chains in every row (Sampler.n_held); the one that ends is always saved."""
         return cls(rows, longest_prompt + longest, longest, rows * n_held * CHAIN_COPIES + 1)
 
 
@@ -115,7 +115,8 @@ def of_hybrid(
     """Answers of two models in step.
 
     Arguments: `prompts` are lengths for base and thinking model; `depth` layers of the thinking model are run; `slots`
-    rows are run again aside, 0 for none, over `window` positions at once; `streams` says whether the rows' streams are kept, for windows of several passes.
+    rows are run again aside, 0 for none, over `window` positions at once; `streams` says whether the rows' streams are
+    kept, for windows of several passes.
     """
     feet = [load_footprint(source) for source, _ in (base, thinking)]
     ours, theirs = feet
@@ -126,7 +127,9 @@ def of_hybrid(
     held = _held(ours, base[1], drawn, [own for own, _ in prompts])
     scratch = slots * (drawn.capacity + 1) * ours.cached // ours.layers * size
     kept = drawn.rows * (drawn.capacity + 1) * ours.width * size if streams else 0
-    aside = _layer(ours, size, slots * window, drawn.capacity + 1) + slots * drawn.capacity * ours.width * size * streams
+    aside = (
+        _layer(ours, size, slots * window, drawn.capacity + 1) + slots * drawn.capacity * ours.width * size * streams
+    )
     logits = drawn.rows * (2 * ours.vocab + theirs.vocab) * max(size, 4)
     passes = max(_step(ours, size, drawn) + logits, _prefill(ours, size, drawn), aside + logits)
     passes = max(passes, _step(theirs, size, read), _prefill(theirs, size, read))
@@ -182,7 +185,9 @@ def _reading_peak(weights: Weights, rows: int, width: int, layers: tuple[int, ..
         live.hold(decoder.policy.model.parameters())
         before = live.now
         streams = decoder.read(torch.zeros(rows, width, dtype=torch.long, device="meta"), layers)
-        flat = [stream.flatten(0, 1).to(torch.promote_types(stream.dtype, torch.float32)) for stream in streams.values()]
+        flat = [
+            stream.flatten(0, 1).to(torch.promote_types(stream.dtype, torch.float32)) for stream in streams.values()
+        ]
         # One after the other in truth.
         del flat
     return live.peak - before

@@ -20,7 +20,17 @@ def print_plan(plan: Plan, console: Console) -> None:
     """The table, the sentences, and what changed."""
     table = Table(title="Plan: nothing was started", title_justify="left")
     table.add_column("artifacts")
-    headings = ("there", "go on", "to make", "shared", "decode tokens", "prompt tokens", "rows", "process time", "memory")
+    headings = (
+        "there",
+        "go on",
+        "to make",
+        "shared",
+        "decode tokens",
+        "prompt tokens",
+        "rows",
+        "process time",
+        "memory",
+    )
     for heading in headings:
         table.add_column(heading, justify="right")
     for kind in plan.kinds:

@@ -190,7 +190,12 @@ def _order(artifact: Completions | Annotations) -> tuple[bool, bool, float]:
 
 
 def _build_one(
-    report: Report, place: tuple[str, ...], artifact: Artifact[Any], root: Path, provenance: Mapping[str, Any], runtime: Runtime
+    report: Report,
+    place: tuple[str, ...],
+    artifact: Artifact[Any],
+    root: Path,
+    provenance: Mapping[str, Any],
+    runtime: Runtime,
 ) -> None:
     """One artifact in a worker process, on its devices, unless another job is at it; lines and progress go to the
     parent."""

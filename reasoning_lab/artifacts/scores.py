@@ -9,7 +9,7 @@ from reasoning_lab.artifacts.base import Artifact, Context, Weights
 from reasoning_lab.artifacts.completions import Completions
 from reasoning_lab.artifacts.files import read_lines, write_lines
 from reasoning_lab.artifacts.key import IDENTITY
-from reasoning_lab.artifacts.memory import RowDemand, Memory, of_drawing
+from reasoning_lab.artifacts.memory import Memory, RowDemand, of_drawing
 from reasoning_lab.artifacts.sampling import AnswerId, Shape, score_texts
 from reasoning_lab.model_pair.pair import ModelSource
 

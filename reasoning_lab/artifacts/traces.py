@@ -46,11 +46,14 @@ class Traces(Artifact[tuple[Trace, ...]]):
         return sum(answer for _, answer, _ in self.lengths(context)) // SENTENCE_TOKENS
 
     def lengths(self, context: Context) -> list[tuple[int, int, int]]:
-        """Of each trace the tokens up to its last sentence's end, prompt included, those of its answer, and those of its
+        """Of each trace the tokens up to its last sentence's end, prompt included, of its answer, and of its
         longest sentence; where they are not drawn yet, the most that each can have."""
         if context.is_built(self):
             cut = [trace for trace in context.get(self) if trace.spans]
-            return [(len(t.prompt) + t.spans[-1].last, t.spans[-1].last, max(s.last - s.first for s in t.spans)) for t in cut]
+            return [
+                (len(t.prompt) + t.spans[-1].last, t.spans[-1].last, max(s.last - s.first for s in t.spans))
+                for t in cut
+            ]
         longest = self.completions.sampler.max_new_tokens
         prompts = self.completions.problems.lengths(self.completions.model).values()
         chains = self.completions.chains[1] - self.completions.chains[0]

@@ -144,9 +144,7 @@ class SteeringVectors(Artifact[TrainedVectors]):
             marks.setdefault(trace, []).append((label, score))
         return marks
 
-    def _token_labels(
-        self, traces: Sequence[Trace], clusters: Clusters, context: Context
-    ) -> list[tuple[int, ...]]:
+    def _token_labels(self, traces: Sequence[Trace], clusters: Clusters, context: Context) -> list[tuple[int, ...]]:
         """Per trace the category at the position that predicts each token, where tokens have one; else nothing."""
         if self.labelled == "sentence":
             return [()] * len(traces)

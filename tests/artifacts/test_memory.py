@@ -2,6 +2,7 @@
 
 import gc
 import weakref
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -151,7 +152,9 @@ def test_memory_that_runs_out_halves_the_rows_and_loses_nothing(
     context = context_of(experiment(*own), tmp_path, heard)
     step, drawn = RowSession.step, list[str]()
     completion = sampling._completion
-    monkeypatch.setattr(sampling, "_completion", lambda item, *rest: drawn.append(item.problem) or completion(item, *rest))
+    monkeypatch.setattr(
+        sampling, "_completion", lambda item, *rest: drawn.append(item.problem) or completion(item, *rest)
+    )
 
     def failing(session: RowSession, *given: Any) -> Any:
         if session.rows > 2 and len(drawn) > 1:
@@ -187,9 +190,9 @@ def test_memory_that_runs_out_at_one_row_is_an_error(tmp_path: Path, monkeypatch
 
 def test_a_model_that_no_later_build_loads_is_freed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Base and RL-trained model after each other: the first is gone when the second draws."""
-    own = ["arms=baselines", "benchmark.n_problems=1", "benchmark.max_new_tokens=24", "sampler.block_size=12"]
-    rows, context = arms(*own).rows, context_of(experiment(*own), tmp_path)
-    plain, trained = (rows[name].draws[0].completions for name in ("base", "grpo"))
+    own = [*POWER, "benchmark.n_problems=1", "benchmark.max_new_tokens=16"]
+    plain, context = arms(*own).rows["base"].draws[0].completions, context_of(experiment(*own), tmp_path)
+    trained = replace(plain, model=ModelSource("package:embedded/grpo"))
     models: dict[str, weakref.ref[Any]] = {}
     alive: dict[str, list[str]] = {}
 

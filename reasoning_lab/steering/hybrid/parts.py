@@ -32,7 +32,7 @@ class PromptPair:
 
 @dataclass(frozen=True, eq=False)
 class Parts:
-    """The parts of a hybrid model, all but the thinking model on the base model's device, checked against each other."""
+    """The parts of a hybrid model, checked against each other; all but the thinking model are on one device."""
 
     base: Decoder
     thinking: Decoder

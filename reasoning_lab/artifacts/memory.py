@@ -203,6 +203,8 @@ class Training:
     """Sentences that vectors are trained on."""
 
     texts: int
+    sentences: int
+    """Of all texts."""
     tokens: int
     """Of all texts."""
     longest: int
@@ -241,9 +243,9 @@ def of_training(weights: Weights, trained: Training, device: str) -> Memory:
         read = max(read, stream + trained.longest * foot.vocab * (size + 2 * max(size, 4)))
     cells = PASS_CELLS["cpu" if device == "cpu" else "cuda"]
     largest = 0
-    prompt = trained.longest - trained.answer
-    sentences = trained.longest - trained.sentence, trained.sentence, trained.minibatch * trained.n_vectors
-    texts = prompt, trained.answer, trained.minibatch
+    n_sentences = min(trained.minibatch * trained.n_vectors, trained.sentences)
+    sentences = trained.longest - trained.sentence, trained.sentence, n_sentences
+    texts = trained.longest - trained.answer, trained.answer, min(trained.minibatch, trained.texts)
     for context, width, most in (sentences, *([texts] if trained.has_bias else [])):
         examples = max(1, min(most, cells // ((context + width) * max(width, PREFILL_WIDTH))))
         largest = max(largest, _step_peak(weights, trained.layer, examples, max(1, context), width))

@@ -82,6 +82,7 @@ class SteeringVectors(Artifact[TrainedVectors]):
         trains = not isinstance(method, DiffOfMeans)
         trained = Training(
             texts=len(lengths),
+            sentences=self.taxonomy.traces.n_sentences(context),
             tokens=sum(length for length, _, _ in lengths),
             longest=max(length for length, _, _ in lengths),
             answer=max(answer for _, answer, _ in lengths),

@@ -32,10 +32,9 @@ SMALL = [
 ]  # fmt: skip
 POWER = ["arms=power", "sampler.n_steps=2", "sampler.block_size=16"]
 HYBRID = [
-    "experiment=hybrid", "taxonomy.benchmark.n_problems=12", "taxonomy.n_clusters=3", "steering.vectors.steps=2",
+    "experiment=hybrid", "taxonomy.benchmark.n_problems=24", "taxonomy.n_clusters=3", "steering.vectors.steps=2",
     "steering.vectors.min_examples=1", "steering.vectors.eval_every=1", "steering.vectors.correct_only=false",
 ]  # fmt: skip
-MEANS = ["steering.vectors._target_=reasoning_lab.steering.vectors.diff_of_means.DiffOfMeans"]
 
 
 def experiment(*overrides: str) -> Experiment:

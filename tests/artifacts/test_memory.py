@@ -114,9 +114,10 @@ def test_every_build_of_a_hybrid_takes_what_was_told(tmp_path: Path) -> None:
     }  # fmt: skip
     for name, (told, peak) in found.items():
         print(f"{name}: told {told:,}, measured {peak:,}, ratio {told / peak:.3f}")
-    assert {name: told for name, (told, _) in found.items()} == {
-        name: pytest.approx(peak, rel=0.1) for name, (_, peak) in found.items()
-    }
+    for (kind, slug), (told, peak) in found.items():
+        # Training and clustering are told for their largest passes, which few texts do not fill.
+        most = 1.4 if kind in ("taxonomy", "vectors") else 1.1
+        assert 0.9 * peak <= told <= most * peak, (kind, slug, told, peak)
 
 
 # -- rows --------------------------------------------------------------------------------------------------------------

@@ -2,9 +2,9 @@
 
 What is held follows from arithmetic: weights, key-value caches, saved states of prompts and chains, logits and what is
 made of them when tokens are drawn. What passes over whole texts and training take is found by running them on torch's
-meta device, which has shapes and no numbers; the longest text and the longest sentence are taken to meet in one pass,
-so that with few texts up to a third less is needed. Numbers are bytes. Left out: what kernels take and give back within one
-operation, the allocator's unused pieces, and torch's own (on CUDA together some hundreds of MB).
+meta device, which has shapes and no numbers; there the longest text and the longest sentence are taken to meet in one
+pass, so that with few texts up to a third less is needed. Numbers are bytes. Left out: what kernels take and give back
+within one operation, the allocator's unused pieces, and torch's own (on CUDA together some hundreds of MB).
 """
 
 from collections.abc import Iterable, Mapping, Sequence

@@ -268,7 +268,9 @@ def _step_peak(weights: Weights, layer: int, examples: int, context: int, width:
     with LiveMemory() as live:
         live.hold(model.parameters())
         before = live.now
-        above = [PrefixStates(*(torch.zeros(states, **of_model) for _ in range(2))) for _ in range(n - 1 - layer)]
+        above = [
+            PrefixStates(torch.zeros(states, **of_model), torch.zeros(states, **of_model)) for _ in range(n - 1 - layer)
+        ]
         added = torch.zeros(examples, width, decoder.width, device="meta", requires_grad=True)
         steered = torch.zeros(examples, width, decoder.width, **of_model) + added.to(decoder.policy.dtype)
         positions = torch.zeros(examples, width, dtype=torch.long, device="meta")

@@ -164,7 +164,7 @@ def _runtime_of(unit: Unit, context: Context) -> Runtime:
     return replace(context.runtime, rows=context.shape_of(unit).rows)
 
 
-def shards_of(left: Sequence[Completions] | Sequence[Annotations], n_places: int, runtime: Runtime) -> int:
+def shards_of(left: Sequence[Completions | Annotations], n_places: int, runtime: Runtime) -> int:
     """Parts that each of the answers is drawn in: as the runtime says, or as many as give every process one."""
     if runtime.shards != "auto":
         return runtime.shards

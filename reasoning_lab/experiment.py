@@ -144,22 +144,36 @@ class Runtime:
 
     device: str
     """auto, cpu, cuda or cuda:N."""
-    rows: int
-    """R: sequences that advance together; part of the physical shape."""
+    rows: Literal["auto"] | int
+    """R: sequences that advance together; part of the physical shape. auto: the power of two that fits work and
+    memory, by the plan's estimate."""
     max_prompt_tokens: int
     """Longest prompt; with max_new_tokens it fixes the cache's length, which no single problem may set."""
     workers: int
-    """Processes that draw at the same time on a CPU; on a GPU one does."""
+    """Processes that draw at the same time on a CPU; on GPUs one a device."""
     threads: int
     """CPU threads of torch in each process; 0 leaves torch's default."""
     checkpoint_seconds: float
     """Least time between two saved states of one chain [s]."""
     build_shared: bool = True
     """Before a sweep, the launching process draws what several cells need; else the first cell that needs it does."""
+    shards: Literal["auto"] | int = "auto"
+    """Parts, by problem, in which one arm's answers are drawn; they are merged, and the result does not depend on their
+    number. auto: as many as keep all processes at work."""
+    devices: Literal["auto"] | tuple[str, ...] = "auto"
+    """Of the processes that draw, each with its own: cuda:0, cuda:1 ... auto: what `device` says, on CUDA all that are
+    seen."""
+    devices_each: int = 1
+    """Devices of a process, over which its models are spread: each is put where the fewest weights are."""
 
     def __post_init__(self) -> None:
         require_count(self, "max_prompt_tokens")
-        require_count(self, "rows", most=MOST_ROWS)
+        require_count(self, "devices_each", most=MOST_PROCESSES)
+        for name, most in (("rows", MOST_ROWS), ("shards", MOST_PROCESSES)):
+            if getattr(self, name) != "auto":
+                require_count(self, name, most=most)
+        n_devices = len(self.devices)
+        require(0 < n_devices <= MOST_PROCESSES, "devices", self.devices, "auto or a list", "name at least one device")
         require_count(self, "workers", most=MOST_PROCESSES)
         threads = self.threads
         holds = 0 <= threads <= MOST_PROCESSES

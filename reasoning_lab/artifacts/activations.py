@@ -8,6 +8,8 @@ from safetensors import safe_open
 
 from reasoning_lab.artifacts.base import Artifact, Context, Weights
 from reasoning_lab.artifacts.files import write_tensors
+from reasoning_lab.artifacts.memory import Memory, of_reading
+from reasoning_lab.artifacts.sampling import Shape
 from reasoning_lab.artifacts.traces import Traces
 from reasoning_lab.model_pair.pair import ModelSource
 from reasoning_lab.taxonomy.activations import Activations, Shard, collect, merge, shard_from
@@ -64,11 +66,21 @@ class SentenceActivations(Artifact[ShardedActivations]):
         """The thinking model."""
         return ((self.model, self.dtype),)
 
+    def n_rows(self, context: Context) -> int:
+        """The traces."""
+        return self.traces.completions.n_answers
+
+    def memory(self, context: Context, shape: Shape) -> Memory:
+        """Of one pass over the longest traces there can be, or there are; the sentences' vectors are the host's."""
+        width = max(length for length, _, _ in self.traces.lengths(context))
+        n = min(self.traces.n_sentences(context), SHARD_SENTENCES) if context.device == "cpu" else 0
+        return of_reading((self.model, self.dtype), min(shape.rows, self.n_rows(context)), width, self.layers, n)
+
     def build(self, context: Context, folder: Path) -> None:
         """Read the model's stream over all traces."""
         policy = context.model(self.model, self.dtype).policy
         traces = context.counted("activations", context.get(self.traces))
-        shards = collect(policy, traces, self.layers, self.pooling, context.runtime.rows, SHARD_SENTENCES)
+        shards = collect(policy, traces, self.layers, self.pooling, context.shape_of(self).rows, SHARD_SENTENCES)
         for number, shard in enumerate(shards):
             write_tensors(folder / f"shard-{number:05d}.safetensors", shard.tensors())
 

@@ -10,6 +10,8 @@ from reasoning_lab.artifacts.base import Artifact, Context, Weights
 from reasoning_lab.artifacts.completions import Completions, ProblemSet
 from reasoning_lab.artifacts.files import read_json, read_records, write_records, write_text
 from reasoning_lab.artifacts.key import APART, IDENTITY, Enters
+from reasoning_lab.artifacts.memory import Memory, RowDemand, of_drawing
+from reasoning_lab.artifacts.sampling import Shape
 from reasoning_lab.cue.search import CueCandidate, FoundCue, Opening, answer_entropy, find_openings, ranked
 from reasoning_lab.engine.scheduler import Counts
 from reasoning_lab.model_pair.pair import ModelSource
@@ -44,12 +46,22 @@ class Openings(Artifact[tuple[Opening, ...]]):
         """The model."""
         return ((self.model, self.dtype),)
 
+    def n_rows(self, context: Context) -> int:
+        """As many problems as there are."""
+        return len(self.problems.problems)
+
+    def memory(self, context: Context, shape: Shape) -> Memory:
+        """Of the rows; no opening stays saved."""
+        drawn = RowDemand.of_chains(shape.rows, shape.max_prompt_tokens, self.depth, 0)
+        return of_drawing((self.model, self.dtype), drawn, self.problems.lengths(self.model).values())
+
     def build(self, context: Context, folder: Path) -> None:
         """One pass per problem and opening kept."""
         model = context.model(self.model, self.dtype)
-        capacity, counts = context.shape.max_prompt_tokens + self.depth, Counts()
+        shape, counts = context.shape_of(self), Counts()
+        capacity = shape.max_prompt_tokens + self.depth
         found = find_openings(
-            model.policy, self.problems.encoded(model), model.stop_ids, self.width, self.depth, context.shape.rows,
+            model.policy, self.problems.encoded(model), model.stop_ids, self.width, self.depth, shape.rows,
             capacity, counts,
         )  # fmt: skip
         if not found:

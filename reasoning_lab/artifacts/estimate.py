@@ -6,18 +6,18 @@ from functools import cached_property
 from typing import Any
 
 from reasoning_lab.artifacts.annotations import Annotations
-from reasoning_lab.artifacts.base import Artifact, Context, Weights
+from reasoning_lab.artifacts.base import FILLED, Artifact, Context, places_of
 from reasoning_lab.artifacts.completions import Completions
-from reasoning_lab.artifacts.cue import Cue, Openings
+from reasoning_lab.artifacts.cue import Cue
 from reasoning_lab.artifacts.drift import Drift, drifts_of
 from reasoning_lab.artifacts.manifests import Manifests
+from reasoning_lab.artifacts.memory import Memory, Weights, weights_bytes
 from reasoning_lab.artifacts.rates import Machine, Rates
-from reasoning_lab.artifacts.scores import Scores
+from reasoning_lab.artifacts.schedule import shards_of
 from reasoning_lab.artifacts.standing import Standing, n_items, standing_of, tokens_left
 from reasoning_lab.artifacts.store import StoreView
-from reasoning_lab.model_pair.loaded import device_words
+from reasoning_lab.model_pair.loaded import device_words, free_bytes
 from reasoning_lab.model_pair.reader import load_reader
-from reasoning_lab.model_pair.size import load_footprint
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,9 @@ class KindPlan:
     n_at_least: int
     """Builds of which only the least time is known."""
     memory: int | None
-    """Most bytes of weights and key-value cache of one build; 0 without a model, None where a config can't be had."""
+    """Most bytes of one build; 0 where it works on no device, None where a config can't be had."""
+    rows: tuple[int, ...]
+    """Sequences that advance together, of those to build, rising; none where none has rows."""
 
     @property
     def n_builds(self) -> int:
@@ -98,7 +100,13 @@ class Plan:
     loads_at_most: bool
     """Whether that is a bound: several worker processes may load the same model."""
     memory: int | None
-    """Most bytes of one process: all its models, and the largest cache of a build; None where a config can't be had."""
+    """Most bytes of one process on one device; None where a config can't be had."""
+    free: int | None
+    """Bytes of the device that can be filled; None where it is not here."""
+    drawing: tuple[tuple[str, ...], ...]
+    """Devices of each process that draws at the same time."""
+    shards: int
+    """Parts that an arm's answers are drawn in, of the first process that draws."""
     openings: int
     """Sets of answers at most, behind openings that a cue's search is still to find; in no number above."""
     openings_tokens: float
@@ -157,6 +165,7 @@ class _Estimate:
         """Of a plain answer, as the first cell that needs it has it."""
         self.needed = [self._needed(cell.artifacts, cell.typical_length) for cell in cells]
         self.prompts: dict[tuple[Any, str], int] = {}
+        self.rates: dict[int, Rates] = {}
 
     def plan(self) -> Plan:
         """The whole plan."""
@@ -171,6 +180,9 @@ class _Estimate:
             loads=sum(n for n, _ in loads),
             loads_at_most=any(is_bound for _, is_bound in loads),
             memory=_most(self._memory(builds, extra) for builds, extra in self.processes),
+            free=self._free,
+            drawing=places_of(self.context.runtime),
+            shards=max((self._shards(builds) for builds, _ in self.processes), default=1),
             openings=sum(cue.openings.width for cue in openings),
             openings_tokens=0.0
             + sum(
@@ -265,6 +277,7 @@ class _Estimate:
             n_measured=sum(time is not None and time.is_measured for time in times),
             n_at_least=sum(time is not None and not time.is_measured for time in times),
             memory=_most(self._memory([each], ()) for each in todo),
+            rows=tuple(sorted({self.context.shape_of(each).rows for each in todo if each.n_rows(self.context)})),
         )
 
     def _tokens(self, artifact: Artifact[Any]) -> float:
@@ -294,51 +307,70 @@ class _Estimate:
     @cached_property
     def machine(self) -> Machine:
         """This one, as the runtime says."""
-        return Machine(device_words(self.context.runtime.device), self.context.runtime.rows)
+        return Machine(device_words(self.context.device), self.context.shape.rows)
 
     @cached_property
     def manifests(self) -> Manifests:
         """Of the store."""
         return Manifests(self.context.store.root)
 
-    @cached_property
-    def rates(self) -> Rates:
-        """By what was built before."""
-        return Rates(self.manifests, self.known, self.machine)
-
     def _time(self, artifact: Artifact[Any]) -> Any:
-        return self.rates.time(artifact, self._tokens(artifact), self._share(artifact), self.lengths[artifact.key])
+        """By what was built before in as many rows."""
+        rows = self.context.shape_of(artifact).rows
+        if rows not in self.rates:
+            self.rates[rows] = Rates(self.manifests, self.known, replace(self.machine, rows=rows))
+        return self.rates[rows].time(
+            artifact, self._tokens(artifact), self._share(artifact), self.lengths[artifact.key]
+        )
 
     def _memory(self, builds: Sequence[Artifact[Any]], extra: Iterable[Weights]) -> int | None:
-        """Bytes of all models that the builds load, and of the largest cache."""
+        """Most bytes of a process's fullest device: of each build, and of the models that it keeps for later ones where
+        they fit beside it."""
         try:
-            weights = dict.fromkeys([*extra, *(each for build in builds for each in build.loads())])
-            held = sum(load_footprint(source).bytes(dtype, 0) for source, dtype in weights)
-            return held + max((self._cache(build) for build in builds), default=0)
+            needs = [self._needs(build) for build in builds]
+            own = [set(build.loads()) for build in builds]
+            always = set(extra)
+            peaks = [Memory({name: weights_bytes(name) for name in always}).largest(len(self.context.devices))]
+            for number, need in enumerate(needs):
+                kept = (set().union(*own[:number]) & set().union(always, *own[number + 1 :])) | always
+                idle = sum(map(weights_bytes, kept - own[number]))
+                peaks.append(need + idle if self._fits(need + idle) else need)
         except ValueError:
             return None
+        return max(peaks)
 
-    def _cache(self, artifact: Artifact[Any]) -> int:
-        """Bytes of the key-value caches of all models of a build."""
-        runtime, longest = self.context.runtime, _longest(artifact)
-        if longest is None:
-            return 0
-        positions = runtime.rows * (runtime.max_prompt_tokens + longest + 1)
-        found = [(load_footprint(source), dtype) for source, dtype in artifact.loads()]
-        return sum(each.bytes(dtype, positions) - each.bytes(dtype, 0) for each, dtype in found)
+    def _needs(self, artifact: Artifact[Any]) -> int:
+        """Of one build; ValueError where a model's config can't be had."""
+        shape = self.context.shape_of(artifact)
+        return artifact.memory(self.context, shape).largest(len(self.context.devices))
+
+    def _shards(self, builds: Sequence[Artifact[Any]]) -> int:
+        runtime, drawn = self.context.runtime, [each for each in builds if isinstance(each, Completions)]
+        n = shards_of(drawn, len(places_of(runtime)), runtime)
+        return max((len(each.shards(n)) for each in drawn), default=1) or 1
+
+    def _fits(self, needed: int) -> bool:
+        return self._free is None or needed <= FILLED * self._free
+
+    @cached_property
+    def _free(self) -> int | None:
+        return free_bytes(self.context.device)
 
     def _loads(self, builds: Sequence[Artifact[Any]], extra: Iterable[Weights]) -> tuple[int, bool]:
         """Models that a process and its workers load, and whether that is a bound."""
         drawn = [each for each in builds if isinstance(each, Completions) and each.pool is None]
         seen = [each for each in builds if isinstance(each, Annotations)]
-        workers = 1 if self.machine.is_gpu else self.context.runtime.workers
-        apart = [batch for batch in (drawn, seen) if min(workers, len(batch)) > 1]
+        places = len(places_of(self.context.runtime))
+        shards = shards_of(drawn, places, self.context.runtime)
+        units = {each.key: max(1, len(each.shards(shards))) for each in drawn}
+        batches = [[each for each in batch for _ in range(units.get(each.key, 1))] for batch in (drawn, seen)]
+        apart = [batch for batch in batches if min(places, len(batch)) > 1]
         theirs = {each.key for batch in apart for each in batch}
         own = [each for each in builds if each.key not in theirs]
         n = len({*extra, *(weights for each in own for weights in each.loads())})
         for batch in apart:
             asked = [weights for each in batch for weights in each.loads()]
-            n += sum(min(workers, asked.count(weights)) for weights in set(asked))
+            n += sum(min(places, asked.count(weights)) for weights in set(asked))
         return n, bool(apart)
 
     # --- what changed -----------------------------------------------------------------------------------------------
@@ -349,15 +381,6 @@ class _Estimate:
             if not self.standings[artifact.key].has_log:
                 for drift in drifts_of(artifact, self.known, self.manifests)[:1]:
                     yield Changed(artifact.kind, artifact.slug, drift)
-
-
-def _longest(artifact: Artifact[Any]) -> int | None:
-    """Most tokens behind a prompt, of a build that has a cache."""
-    if isinstance(artifact, Openings):
-        return artifact.depth
-    if isinstance(artifact, Scores | Annotations):
-        return artifact.completions.sampler.max_new_tokens
-    return artifact.sampler.max_new_tokens if isinstance(artifact, Completions) else None
 
 
 def _most(values: Iterable[int | None]) -> int | None:

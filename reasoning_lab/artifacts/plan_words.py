@@ -20,7 +20,17 @@ def print_plan(plan: Plan, console: Console) -> None:
     """The table, the sentences, and what changed."""
     table = Table(title="Plan: nothing was started", title_justify="left")
     table.add_column("artifacts")
-    headings = ("there", "go on", "to make", "shared", "decode tokens", "prompt tokens", "process time", "memory")
+    headings = (
+        "there",
+        "go on",
+        "to make",
+        "shared",
+        "decode tokens",
+        "prompt tokens",
+        "rows",
+        "process time",
+        "memory",
+    )
     for heading in headings:
         table.add_column(heading, justify="right")
     for kind in plan.kinds:
@@ -41,6 +51,7 @@ def _row(kind: KindPlan, cells: int) -> tuple[str, ...]:
         _count(kind.shared) if cells > 1 else NOTHING,
         _count(kind.decode_tokens),
         "unknown" if kind.prompt_tokens is None else _count(kind.prompt_tokens),
+        " to ".join(f"{rows:,}" for rows in dict.fromkeys((*kind.rows[:1], *kind.rows[-1:]))) or NOTHING,
         _time_words(kind),
         "unknown" if kind.memory is None else bytes_words(kind.memory) if kind.memory else NOTHING,
     )
@@ -90,11 +101,37 @@ def _sentences(plan: Plan) -> Iterator[str]:
         yield "Judge: its questions, and the model of a judge that runs here, are in no number here."
     least = "at most " if plan.loads_at_most else ""
     held = "unknown (a model's config is not here)" if plan.memory is None else bytes_words(plan.memory)
-    yield f"Model loads: {least}{plan.loads:,}. Memory of a process that keeps its models: {held}; {MEMORY_MEANING}"
+    yield (
+        f"Model loads: {least}{plan.loads:,}. Memory of a process's fullest device, at most: {held}; {MEMORY_MEANING}"
+    )
+    yield from _room(plan)
+    yield from _places(plan)
     yield from _times(plan)
 
 
-MEMORY_MEANING = "weights and key-value cache, without what passes and training take on top."
+MEMORY_MEANING = "weights, caches, saved states, passes and training, without what kernels take within one operation."
+
+
+def _room(plan: Plan) -> Iterator[str]:
+    """Whether the device has it."""
+    if plan.memory is None or plan.free is None or not plan.memory:
+        return
+    free = f"{bytes_words(plan.free)} are free on {plan.device}"
+    if plan.memory > plan.free:
+        yield (
+            f"Too little memory: {free}; lower runtime.rows or runtime.max_prompt_tokens, or take more devices "
+            "(runtime.devices, runtime.devices_each=2 puts the two models of a pair apart)."
+        )
+    else:
+        yield f"Memory: {free}."
+
+
+def _places(plan: Plan) -> Iterator[str]:
+    """Who draws at the same time, where several do."""
+    if len(plan.drawing) > 1:
+        named = ", ".join("+".join(devices) for devices in dict.fromkeys(plan.drawing))
+        parts = f", each arm in {plan.shards} shards" if plan.shards > 1 else ""
+        yield f"Drawing: {len(plan.drawing)} processes at once ({named}){parts}."
 
 
 def _work(plan: Plan) -> str:

@@ -19,6 +19,7 @@ from reasoning_lab.model_pair.size import load_footprint
 
 LINES = {
     "completions": "completions.jsonl",
+    "completion_shards": "completions.jsonl",
     "grades": "grades.jsonl",
     "scores": "scores.jsonl",
     "annotations": "annotations.jsonl",
@@ -26,6 +27,8 @@ LINES = {
     "preferences": "preferences.jsonl",
 }
 """By kind, the file with a line for each answer; builds of other kinds are counted whole."""
+DRAWN = ("completions", "completion_shards")
+"""Kinds that are counted by their decode tokens."""
 READERS = (Scores, Annotations)
 """What reads answers token by token, as if it drew them."""
 BANDWIDTH = 3.35e12
@@ -93,7 +96,8 @@ class Rates:
 
     def _rate(self, artifact: Artifact[Any]) -> float | None:
         if artifact.kind not in self._measured:
-            of_kind = self._manifests.of_kind(artifact.kind)
+            kinds = (artifact.kind, *(["completion_shards"] if artifact.kind == "completions" else []))
+            of_kind = [found for kind in kinds for found in self._manifests.of_kind(kind)]
             self._measured[artifact.kind] = [found for each in of_kind if (found := self._measure(each)) is not None]
         ours = artifact.canonical()
         sort = _models(ours, self._form), _is_choice(ours)
@@ -102,8 +106,11 @@ class Rates:
         return median(same or [each.rate for each in alike]) if alike else None
 
     def _measure(self, found: Finished) -> "_Measured | None":
-        """None for what another machine built, or several attempts did."""
+        """None for what another machine built, several attempts did, or was merged of shards, which tell."""
         seconds = found.manifest.get("seconds")
+        shards = found.manifest.get("runtime", {}).get("shards")
+        if found.form.get("kind") == "completions" and isinstance(shards, int) and shards > 1:
+            return None
         if not (self._machine.built(found.manifest) and isinstance(seconds, (int, float))):
             return None
         units = _units(found)
@@ -131,7 +138,7 @@ def _units(found: Finished) -> float:
         return 1.0
     try:
         lines = list(read_lines(found.folder / LINES[kind]))
-        return float(sum(line["decode_tokens"] for line in lines) if kind == "completions" else len(lines))
+        return float(sum(line["decode_tokens"] for line in lines) if kind in DRAWN else len(lines))
     except (OSError, ValueError, KeyError, TypeError):
         return 0.0
 

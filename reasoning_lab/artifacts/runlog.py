@@ -8,7 +8,7 @@ import stat
 import threading
 import time
 import uuid
-from collections.abc import Callable, Container, Hashable
+from collections.abc import Callable, Container, Hashable, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -67,6 +67,17 @@ class RunLog:
             self._write(record)
             if time.monotonic() - self._synced > FSYNC_SECONDS:
                 self._sync()
+
+    def adopt(self, records: Iterable[dict[str, Any]]) -> None:
+        """Go on from records that were found elsewhere, too: of another log, or of a finished part."""
+        for record in records:
+            self.append(record)
+            self.records.append(record)
+
+    def attempted(self, runtime: dict[str, Any]) -> None:
+        """Name a runtime that had a part in the artifact beside this attempt's; the manifest lists it."""
+        with self._lock, told(self.path):
+            self._write({"attempt": runtime})
 
     def sync(self) -> None:
         """Have what is written survive the death of the machine."""

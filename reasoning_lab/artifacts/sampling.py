@@ -2,12 +2,14 @@
 
 import time
 from collections.abc import Callable, Container, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, NamedTuple
+
+import torch
 
 from reasoning_lab.artifacts.runlog import RunLog
 from reasoning_lab.artifacts.stopping import saved_by
-from reasoning_lab.engine.policy import Chain, score
+from reasoning_lab.engine.policy import Chain, Coroutine, score
 from reasoning_lab.engine.rng import Key
 from reasoning_lab.engine.scheduler import Counts, run
 from reasoning_lab.engine.work import Work
@@ -61,16 +63,20 @@ def draw_completions(
                 prompt = Prompt(
                     prompts[item.problem], model.stop_ids, Key(seed, item.problem, item.chain), candidate, encode
                 )  # fmt: skip
-                yield item, sampler.sample(prompt, states.get(item))
+                yield item, _let_go(sampler.sample(prompt, states.get(item)))
 
     capacity = shape.max_prompt_tokens + sampler.max_new_tokens
     newest = _States(log, checkpoint_seconds, counts)
     with saved_by(newest.save):
-        for item, sample in run(model.policy, tasks(), shape.rows, capacity, newest.put, counts):
-            done[item] = completion = _completion(item, sample, candidate, _compute(counts.work.pop(item)))
-            log.append({"completion": completion.to_json()})
-            newest.drop(item)
-            on_done(completion, counts)
+        try:
+            for item, sample in run(model.policy, tasks(), shape.rows, capacity, newest.put, counts):
+                done[item] = completion = _completion(item, sample, candidate, _compute(counts.work.pop(item)))
+                log.append({"completion": completion.to_json()})
+                newest.drop(item)
+                on_done(completion, counts)
+        except (torch.OutOfMemoryError, MemoryError):
+            newest.save()  # The next attempt, in fewer rows, goes on from here.
+            raise
     return [done[item] for item in items], counts
 
 
@@ -139,6 +145,12 @@ def _reader(model: LoadedModel, vote: Callable[[str], str | None]) -> Callable[[
         return Candidate(text, chain.tokens, finish, sum(chain.log_p), negentropy, vote(text), chain.inserted)
 
     return candidate
+
+
+def _let_go(drawing: Coroutine[Sample]) -> Coroutine[Sample]:
+    """The same, its answer without saved states: many may end in one step, and wait for their turn to be logged."""
+    sample = yield from drawing
+    return replace(sample, chain=replace(sample.chain, cache=()))
 
 
 def _completion(

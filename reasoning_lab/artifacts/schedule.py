@@ -11,8 +11,8 @@ from typing import Any
 from rich.console import Console
 
 from reasoning_lab.artifacts.annotations import Annotations, HybridLaw
-from reasoning_lab.artifacts.base import Artifact, Context, open_store
-from reasoning_lab.artifacts.completions import Completions
+from reasoning_lab.artifacts.base import Artifact, Context, open_store, places_of
+from reasoning_lab.artifacts.completions import Completions, CompletionsShard
 from reasoning_lab.artifacts.console import progress
 from reasoning_lab.artifacts.cue import Cue
 from reasoning_lab.artifacts.listening import Listener
@@ -56,15 +56,26 @@ def build_missing(artifacts: Iterable[Artifact[Any]], context: Context, beside: 
     preflight(missing([*beside, *left], context), context.runtime.max_prompt_tokens)
     with progress(context):
         for artifact in missing(_steering_of(left), context):
-            context.folder(artifact)
+            _build(artifact, left, context)
         for cue in left:
             if isinstance(cue, Cue):
-                _build_apart(cue.answers(context), context)
-                context.folder(cue)
-        _build_apart([each for each in left if isinstance(each, Completions)], context)
-        _build_apart([each for each in left if isinstance(each, Annotations)], context)
+                _build(cue.openings, left, context)
+                _build_apart(cue.answers(context), left, context)
+                _build(cue, left, context)
+        _build_apart([each for each in left if isinstance(each, Completions)], left, context)
+        _build_apart([each for each in left if isinstance(each, Annotations)], left, context)
         for artifact in left:
-            context.folder(artifact)
+            _build(artifact, left, context)
+
+
+def _build(artifact: Artifact[Any], left: Iterable[Artifact[Any]], context: Context) -> None:
+    """Build one, where there is none, with no more models in memory than it and those that are still left load."""
+    if not context.is_built(artifact):
+        others = [each for each in left if each.key != artifact.key and not context.is_built(each)]
+        context.later = frozenset(weights for each in others for weights in each.loads())
+        if (needed := context.needs(artifact)) or artifact.loads():
+            context.make_room(artifact.loads(), needed)
+    context.folder(artifact)
 
 
 def build_shared(cells: Sequence[Sequence[Artifact[Any]]], context: Context) -> None:
@@ -126,16 +137,48 @@ def _steering_of(artifacts: Iterable[Artifact[Any]]) -> list[Artifact[Any]]:
 # --- in processes of their own --------------------------------------------------------------------------------------
 
 
-def _build_apart(artifacts: Sequence[Completions] | Sequence[Annotations], context: Context) -> None:
-    """Build answers or annotations, several at a time where the runtime has several workers. A worker that needs
-    another's result waits for its lock, so the order is a matter of speed alone."""
+Unit = Completions | CompletionsShard | Annotations
+"""What one process builds at a time."""
+
+
+def _build_apart(
+    artifacts: Sequence[Completions] | Sequence[Annotations], others: Sequence[Artifact[Any]], context: Context
+) -> None:
+    """Build answers or annotations in as many processes as the runtime has devices for, answers in shards where there
+    would be fewer of them than processes. A worker that needs another's result waits for its lock, so the order is a
+    matter of speed alone."""
     left = sorted((each for each in artifacts if not context.is_built(each)), key=_order)
-    n_workers = _n_workers(left, context)
-    if n_workers > 1:
-        calls = [(artifact, context.store.root, context.provenance, context.runtime) for artifact in left]
-        call_all(_build_one, calls, n_workers, lambda event: _relay(event, context))
-    for artifact in left:
-        context.folder(artifact)
+    places = places_of(context.runtime)
+    sharded = replace(context, runtime=replace(context.runtime, shards=shards_of(left, len(places), context.runtime)))
+    units = [unit for artifact in left for unit in _units(artifact, sharded)]
+    if min(len(places), len(units)) > 1:
+        context.free_models()  # The workers have their own, perhaps on this very device.
+        calls = [(unit, context.store.root, context.provenance, _runtime_of(unit, sharded)) for unit in units]
+        call_all(_build_one, calls, places[: len(units)], lambda event: _relay(event, context))
+    for artifact in sorted(left, key=lambda each: context.store.is_at_work(each)):
+        _build(artifact, others, sharded)
+
+
+def _runtime_of(unit: Unit, context: Context) -> Runtime:
+    """With the rows as this process finds them: all shards of an arm have one physical shape."""
+    return replace(context.runtime, rows=context.shape_of(unit).rows)
+
+
+def shards_of(left: Sequence[Completions | Annotations], n_places: int, runtime: Runtime) -> int:
+    """Parts that each of the answers is drawn in: as the runtime says, or as many as give every process one."""
+    if runtime.shards != "auto":
+        return runtime.shards
+    n = sum(isinstance(each, Completions) and each.pool is None for each in left)
+    return -(-n_places // n) if n else 1
+
+
+def _units(artifact: Completions | Annotations, context: Context) -> Sequence[Unit]:
+    """What of an artifact processes of their own build; what is read off a pool is no work."""
+    if isinstance(artifact, Annotations):
+        return (artifact,)
+    if not (shards := artifact.shards(context.n_shards)):
+        return () if artifact.pool else (artifact,)
+    return [shard for shard in shards if not context.is_built(shard)]
 
 
 def _order(artifact: Completions | Annotations) -> tuple[bool, bool, float]:
@@ -146,20 +189,22 @@ def _order(artifact: Completions | Annotations) -> tuple[bool, bool, float]:
     return waits, artifact.pool is not None, -artifact.expected_tokens(TYPICAL_LENGTH)
 
 
-def _n_workers(left: Sequence[Completions | Annotations], context: Context) -> int:
-    """As the runtime says on a CPU; one process has the GPU. What is read off a pool is no work."""
-    if context.runtime.workers > 1 and context.device != "cpu":
-        return 1
-    return min(context.runtime.workers, sum(not isinstance(each, Completions) or each.pool is None for each in left))
-
-
 def _build_one(
-    report: Report, artifact: Artifact[Any], root: Path, provenance: Mapping[str, Any], runtime: Runtime
+    report: Report,
+    place: tuple[str, ...],
+    artifact: Artifact[Any],
+    root: Path,
+    provenance: Mapping[str, Any],
+    runtime: Runtime,
 ) -> None:
-    """One artifact in a worker process; lines and progress go to the parent."""
+    """One artifact in a worker process, on its devices, unless another job is at it; lines and progress go to the
+    parent."""
     lines = StringIO()
     store = open_store(root, lambda line: report(("line", line)))
+    if store.is_at_work(artifact):
+        return
     console = Console(file=lines, width=200)
+    runtime = replace(runtime, devices=place, devices_each=len(place))
     Context(store, runtime, console, [_Relay(report)], provenance, _models=_worker_models).folder(artifact)
     report(("line", lines.getvalue().rstrip("\n")))
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from reasoning_lab.artifacts.base import Artifact, Context
-from reasoning_lab.artifacts.completions import Completions
+from reasoning_lab.artifacts.completions import Completions, answer_of
 from reasoning_lab.artifacts.cue import Cue
 from reasoning_lab.artifacts.grades import Grades
 from reasoning_lab.artifacts.runlog import records_of
@@ -29,9 +29,13 @@ class Standing:
 
 
 def standing_of(artifact: Artifact[Any], context: Context) -> Standing:
-    """How far the artifact is; its log is read and stays as it is."""
+    """How far the artifact is, in all its shards; logs are read and stay as they are."""
     if context.is_built(artifact):
         return Standing(is_built=True)
+    if isinstance(artifact, Completions):
+        records = artifact.found(context.store)
+        finished = len({answer_of(record) for record in records if "completion" in record})
+        return Standing(False, finished, bool(records) or context.store.is_begun(artifact))
     log = context.store.log_path(artifact)
     finished = sum(any(name in record for name in ITEMS) for record in records_of(log, artifact.key))
     return Standing(False, finished, context.store.is_begun(artifact))

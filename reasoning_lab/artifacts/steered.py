@@ -34,7 +34,7 @@ class Steered(HybridLaw):
             rule,
             {ours[problem]: theirs[problem] for problem in ours},
             ending_ids(base.reader),
-            vocabulary_between(base, thinking, rule.inner.vocabulary),
+            vocabulary_between(base.reader, thinking.reader, rule.inner.vocabulary),
             vectors.base_key,
             taxonomy.source,
         )

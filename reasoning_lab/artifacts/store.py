@@ -122,7 +122,8 @@ class Store:
                 if not names:
                     raise _Fault("it wrote no file")
                 now = runtime()
-                earlier = [each for each in attempts_of(self.log_path(artifact), artifact.key) if each != now]
+                attempts = attempts_of(self.log_path(artifact), artifact.key)
+                earlier = [each for n, each in enumerate(attempts) if each != now and each not in attempts[:n]]
                 manifest = {
                     "artifact": artifact.canonical(),
                     "key": artifact.key,
@@ -159,6 +160,14 @@ class Store:
         """The run log of an artifact under construction."""
         final = self.folder(artifact)
         return final.with_name(final.name + ".log")
+
+    def is_at_work(self, artifact: Keyed) -> bool:
+        """Whether some process builds the artifact at this moment; False where the disk has no locks."""
+        folder = self.folder(artifact)
+        if not folder.parent.is_dir():
+            return False
+        with _lock(folder, is_patient=False) as is_held:
+            return not is_held
 
     def is_begun(self, artifact: Keyed) -> bool:
         """Whether an earlier attempt left a log to go on with."""

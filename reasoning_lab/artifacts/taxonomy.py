@@ -16,15 +16,19 @@ from reasoning_lab.artifacts.activations import SentenceActivations
 from reasoning_lab.artifacts.base import Artifact, Context
 from reasoning_lab.artifacts.files import read_json, write_tensors, write_text
 from reasoning_lab.artifacts.key import digest
+from reasoning_lab.artifacts.memory import Memory, of_autoencoders
+from reasoning_lab.artifacts.sampling import Shape
 from reasoning_lab.artifacts.traces import Traces
 from reasoning_lab.engine.deterministic import same_bytes_each_time
 from reasoning_lab.engine.rng import Key, uniform
 from reasoning_lab.model_pair.pair import ModelSource
+from reasoning_lab.model_pair.size import load_footprint
 from reasoning_lab.records import Trace
 from reasoning_lab.taxonomy.activations import Activations
 from reasoning_lab.taxonomy.clusterings import Clustering, Fit
 from reasoning_lab.taxonomy.clusters import Clusters, clusters_from
 from reasoning_lab.taxonomy.naming import LabelledSentence
+from reasoning_lab.taxonomy.sae.definition import TopKHyperparameters
 from reasoning_lab.taxonomy.spans import n_words
 
 
@@ -82,6 +86,17 @@ class TaxonomyClusters(Artifact[FittedClusters]):
     def source(self) -> str:
         """Model and layer of the activations, as the clusters carry them."""
         return f"layer {self.layer} of model {digest(self.thinking.identity())[:12]}"
+
+    def memory(self, context: Context, shape: Shape) -> Memory:
+        """Of the autoencoders on the device; other clusterings work on the host, and are in no number."""
+        clustering = self.clustering
+        if not isinstance(clustering, TopKHyperparameters):
+            return Memory()
+        n, width = self.traces.n_sentences(context), load_footprint(self.thinking).width
+        is_host = context.device == "cpu"
+        return of_autoencoders(
+            n, width, [self.n_clusters], clustering.batch_size, clustering.validation_fraction, is_host
+        )  # fmt: skip
 
     def build(self, context: Context, folder: Path) -> None:
         """Fit the clusters alone; `build_bank` fits several sizes at once."""

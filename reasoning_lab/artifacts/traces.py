@@ -13,6 +13,8 @@ from reasoning_lab.records import Trace
 from reasoning_lab.taxonomy.traces import traces_of
 
 FILE = "traces.jsonl"
+SENTENCE_TOKENS, LONG_SENTENCE = 20, 128
+"""Tokens of a sentence, and of a long one, where none is drawn yet."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,26 @@ class Traces(Artifact[tuple[Trace, ...]]):
     def completions(self) -> Completions:
         """The answers."""
         return self.grades.completions
+
+    def n_sentences(self, context: Context) -> int:
+        """Of all traces; where they are not drawn yet, at most about so many."""
+        if context.is_built(self):
+            return sum(len(trace.spans) for trace in context.get(self))
+        return sum(answer for _, answer, _ in self.lengths(context)) // SENTENCE_TOKENS
+
+    def lengths(self, context: Context) -> list[tuple[int, int, int]]:
+        """Of each trace the tokens up to its last sentence's end, prompt included, of its answer, and of its
+        longest sentence; where they are not drawn yet, the most that each can have."""
+        if context.is_built(self):
+            cut = [trace for trace in context.get(self) if trace.spans]
+            return [
+                (len(t.prompt) + t.spans[-1].last, t.spans[-1].last, max(s.last - s.first for s in t.spans))
+                for t in cut
+            ]
+        longest = self.completions.sampler.max_new_tokens
+        prompts = self.completions.problems.lengths(self.completions.model).values()
+        chains = self.completions.chains[1] - self.completions.chains[0]
+        return [(n + longest, longest, min(longest, LONG_SENTENCE)) for n in prompts for _ in range(chains)]
 
     def build(self, context: Context, folder: Path) -> None:
         """Cut the answers; no weights are read."""

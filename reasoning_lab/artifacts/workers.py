@@ -14,20 +14,27 @@ Report = Callable[[Any], None]
 """What a call tells its parent while it works: any picklable event."""
 
 _report: Report | None = None
+_place: Any = None
+"""What this process has to itself, of those that `call_all` gave out."""
 
 
-def call_all(function: Callable[..., None], calls: Sequence[tuple[Any, ...]], n_workers: int, on_event: Report) -> None:
-    """function(report, *call) for every call, at most `n_workers` at a time, in the order of `calls`.
+def call_all(
+    function: Callable[..., None], calls: Sequence[tuple[Any, ...]], places: Sequence[Any], on_event: Report
+) -> None:
+    """function(report, place, *call) for every call, in the order of `calls`, by as many processes as there are places
+    (devices), each of which keeps one.
 
     The first error ends the rest and is raised here; ChildProcessError where a worker was killed. Workers save what
     is at work and end when they are told to, or when this process has died.
     """
     context = get_context("spawn")  # Threads of torch do not survive a fork.
-    events = context.SimpleQueue()
+    events, free = context.SimpleQueue(), context.SimpleQueue()
+    for place in places:
+        free.put(place)
     listener = threading.Thread(target=_listen, args=(events, on_event), daemon=True)
     listener.start()
     try:
-        with ProcessPoolExecutor(n_workers, context, _start, (events, os.getpid())) as pool:
+        with ProcessPoolExecutor(len(places), context, _start, (events, free, os.getpid())) as pool:
             futures = [pool.submit(_call, function, call) for call in calls]
             try:
                 for future in as_completed(futures):
@@ -50,13 +57,13 @@ def _listen(events: Any, on_event: Report) -> None:
         on_event(event)
 
 
-def _start(events: Any, parent: int) -> None:
-    global _report
-    _report = events.put
+def _start(events: Any, free: Any, parent: int) -> None:
+    global _report, _place
+    _report, _place = events.put, free.get()
     end_on_signals()
     end_with(parent)
 
 
 def _call(function: Callable[..., None], call: tuple[Any, ...]) -> None:
     assert _report is not None
-    function(_report, *call)
+    function(_report, _place, *call)

@@ -59,7 +59,9 @@ def check_machine(experiment: Experiment, launcher: Mapping[str, Any] | None = N
     is_remote = is_dry or str((launcher or {}).get("_target_", "")).endswith(".SlurmLauncher")
     try:
         check_stage(experiment)
-        check_device(experiment.runtime.device, is_remote)
+        check_device("runtime.device", experiment.runtime.device, is_remote)
+        for device in () if experiment.runtime.devices == "auto" else experiment.runtime.devices:
+            check_device("runtime.devices", device, is_remote)
         check_extras(experiment)
         for key, source in models_of(experiment):
             check_model(key, source)
@@ -114,18 +116,16 @@ def may_measure(experiment: Experiment, metric: str) -> bool:
 # --- device, packages -------------------------------------------------------------------------------------------------
 
 
-def check_device(device: str, is_remote: bool) -> None:
+def check_device(key: str, device: str, is_remote: bool) -> None:
     """ValueError for a device of no known name, or one that this machine lacks and needs."""
-    require(
-        _DEVICE.fullmatch(device) is not None, "runtime.device", device, "auto, cpu, cuda or cuda:N", "set it to one"
-    )
+    require(_DEVICE.fullmatch(device) is not None, key, device, "auto, cpu, cuda or cuda:N", "set it to one")
     if is_remote or not device.startswith("cuda"):
         return
     resolve_device(device)
     import torch
 
     number, most = int(device.partition(":")[2] or 0), torch.cuda.device_count()
-    require(number < most, "runtime.device", device, f"one of cuda:0 ... cuda:{most - 1}", "take one that is here")
+    require(number < most, key, device, f"one of cuda:0 ... cuda:{most - 1}", "take one that is here")
 
 
 def check_extras(experiment: Experiment) -> None:

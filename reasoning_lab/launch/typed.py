@@ -104,10 +104,14 @@ def _target(name: Any, path: str) -> type:
 
 
 def _union(options: Sequence[Any], value: Any, path: str) -> Any:
-    """`X | None`, which is the only kind of union that configs have."""
+    """`X | None` and `Literal["auto"] | X`, which are the only kinds of unions that configs have."""
     if value is None and type(None) in options:
         return None
+    words = [word for option in options if typing.get_origin(option) is Literal for word in typing.get_args(option)]
+    if isinstance(value, str) and value in words:
+        return value
     rest = [option for option in options if option is not type(None)]
+    rest = [option for option in rest if typing.get_origin(option) is not Literal] or rest
     assert len(rest) == 1, f"{path}: a union of {options} has no rule"
     return _build(rest[0], value, path)
 

@@ -83,6 +83,27 @@ def _processor() -> str:
     return " ".join((names[0] if names else platform.processor() or platform.machine()).split())
 
 
+def cuda_devices() -> tuple[str, ...]:
+    """Names of all CUDA devices that are seen; 'cuda' where there is one, which is whichever a process has."""
+    n = torch.cuda.device_count()
+    return tuple(f"cuda:{number}" for number in range(n)) if n > 1 else ("cuda",)
+
+
+def free_bytes(device: str) -> int | None:
+    """Memory that this process could fill: free on the device, and what it holds there already; None where it can't
+    be known."""
+    if device == "cpu":
+        try:
+            lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        except OSError:
+            return None
+        found = [line.split()[1] for line in lines if line.startswith("MemAvailable:")]
+        return int(found[0]) * 1024 if found else None
+    if not torch.cuda.is_available():
+        return None
+    return torch.cuda.mem_get_info(device)[0] + torch.cuda.memory_reserved(device)
+
+
 def resolve_device(device: str) -> str:
     """auto: CUDA where there is one."""
     if device == "auto":

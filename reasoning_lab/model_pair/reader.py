@@ -22,6 +22,8 @@ class Reader:
     n_layers: int
     """Decoder layers, counted from 0 wherever one is named."""
     prompt_format: PromptFormat
+    vocab_size: int
+    """Ids that the model has logits of; its tokenizer may have fewer."""
 
     def render(self, text: str) -> str:
         """The prompt in the model's prompt format, as text."""
@@ -88,7 +90,7 @@ def load_reader(source: ModelSource) -> Reader:
     if not ids:
         raise ValueError(f"{where!r} has no stop id: set eos_token in its tokenizer or generation_config.json.")
     n_layers = config.get_text_config().num_hidden_layers
-    return Reader(tokenizer, frozenset(ids), context_length(config), n_layers, source.prompt_format)
+    return Reader(tokenizer, frozenset(ids), context_length(config), n_layers, source.prompt_format, config.vocab_size)
 
 
 def where_of(source: ModelSource) -> tuple[str, dict[str, Any]]:

@@ -29,7 +29,8 @@ class Decoder:
     → head: at construction the composed logits of a short probe are compared with the model's own.
     """
 
-    def __init__(self, policy: Policy) -> None:
+    def __init__(self, policy: Policy, is_probed: bool = True) -> None:
+        """`is_probed` False: of a model without weights, whose shapes alone are asked for."""
         if not isinstance(policy, HuggingFacePolicy):
             raise ValueError(
                 f"{type(policy).__name__} does not give access to its layers: the residual stream can be read in "
@@ -50,7 +51,8 @@ class Decoder:
         self.width: int = policy.model.config.hidden_size
         """d."""
         self._cap: float | None = getattr(policy.model.config, "final_logit_softcapping", None)
-        self._probe()
+        if is_probed:
+            self._probe()
 
     def check_layer(self, layer: int) -> int:
         """`layer` itself; ValueError if the model has no such layer."""

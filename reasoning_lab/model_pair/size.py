@@ -22,6 +22,15 @@ class Footprint:
     """Parameters, all of them: tables and every expert too; what is tied counts once."""
     cached: int
     """Keys and values of a position of a row: 2 x layers x key-value heads x their width."""
+    layers: int
+    width: int
+    """d, of the residual stream."""
+    heads: int
+    """Query heads of a layer."""
+    inner: int
+    """Numbers between the two products of a layer's MLP."""
+    vocab: int
+    """Logits of a position."""
 
     def bytes(self, dtype: str, positions: int) -> int:
         """Of weights and a cache of so many positions, those of all rows together."""
@@ -30,18 +39,23 @@ class Footprint:
 
 def load_size(source: ModelSource) -> ModelSize:
     """The size of a source's model; no weights are read."""
-    return size_of(_without_weights(source))
+    return size_of(without_weights(source))
 
 
 @cache
 def load_footprint(source: ModelSource) -> Footprint:
     """The footprint of a source's model; no weights are read. ValueError where its config can't be had."""
-    model = _without_weights(source)
-    weights = sum(parameter.numel() for parameter in model.parameters())
-    return Footprint(weights, cached_numbers(model.config))
+    model = without_weights(source)
+    weights, config = sum(parameter.numel() for parameter in model.parameters()), model.config
+    return Footprint(
+        weights, cached_numbers(config), config.num_hidden_layers, config.hidden_size, config.num_attention_heads,
+        # Models without such a number have four times the width there (GPT-2's).
+        getattr(config, "intermediate_size", None) or 4 * config.hidden_size, config.vocab_size,
+    )  # fmt: skip
 
 
-def _without_weights(source: ModelSource) -> PreTrainedModel:
+def without_weights(source: ModelSource) -> PreTrainedModel:
+    """The model on torch's meta device: shapes alone. ValueError where its config can't be had."""
     where, options = where_of(source)
     try:
         config = AutoConfig.from_pretrained(where, **options)

@@ -33,6 +33,10 @@ class Temperature(Sampler):
     def is_plain(self) -> bool:
         return self.temperature == 1 and not self.top_k and self.top_p == 1
 
+    @property
+    def n_held(self) -> int:
+        return 0
+
     def sample(self, prompt: Prompt, resume: State | None = None) -> Coroutine[Sample]:
         """One request."""
         chain = yield Request(
@@ -69,6 +73,10 @@ class Greedy(Sampler):
     @property
     def is_greedy(self) -> bool:
         return True
+
+    @property
+    def n_held(self) -> int:
+        return 0
 
     def sample(self, prompt: Prompt, resume: State | None = None) -> Coroutine[Sample]:
         """One request at temperature 0."""

@@ -92,6 +92,11 @@ class Sampler(ABC):
         return False
 
     @property
+    def n_held(self) -> int:
+        """Chains of a problem whose states stay saved while it is worked on: 0 where nothing goes on from one."""
+        return 1
+
+    @property
     def matched_to(self) -> str | None:
         """Arm whose mean decode tokens per problem set this sampler's budget."""
         return None
@@ -159,6 +164,11 @@ class AnyPool(Sampler):
         """As the sampler of one candidate."""
         self.drawn_by().check(words)
 
+    @property
+    def n_held(self) -> int:
+        """As the sampler of one candidate."""
+        return self.drawn_by().n_held
+
     @abstractmethod
     def drawn_by(self) -> Sampler:
         """The sampler of one candidate."""
@@ -177,7 +187,8 @@ class AnyPool(Sampler):
             first = len(candidates) + 1
             one = self.drawn_by().sample(self.prompt_of(prompt, len(candidates)), state["within"])
             drawn = yield from _saved_within(one, state, lambda first=first: self._openings(prompt, first))
-            candidates.append(drawn.chain)
+            # Nothing goes on from a candidate: its saved states would fill the memory, n times over.
+            candidates.append(replace(drawn.chain, cache=()))
             state = {
                 "candidates": [*state["candidates"], drawn.chain.plain()],
                 "spent": state["spent"] + drawn.decode_tokens,

@@ -46,6 +46,11 @@ class Beam(Sampler):
     def is_deterministic(self) -> bool:
         return True
 
+    @property
+    def n_held(self) -> int:
+        """All live prefixes."""
+        return self.width
+
     def sample(self, prompt: Prompt, resume: State | None = None) -> Coroutine[Sample]:
         """One request per live prefix and length."""
         search = _Search.of(prompt, resume)

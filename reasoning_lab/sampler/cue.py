@@ -53,6 +53,10 @@ class Cued(Sampler):
         return self.of.max_new_tokens
 
     @property
+    def n_held(self) -> int:
+        return self.of.n_held
+
+    @property
     def is_deterministic(self) -> bool:
         return self.of.is_deterministic
 

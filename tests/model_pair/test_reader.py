@@ -44,8 +44,8 @@ def test_prompts_keep_no_trailing_stop_id_and_chat_prompts_use_the_template() ->
             assert not tokenize
             return f"<{turns[0]['content']}>"
 
-    assert Reader(Fake(), frozenset({1}), 99, 4, "raw").encode("ab") == (97, 98)
-    assert Reader(Fake(), frozenset({1}), 99, 4, "chat").encode("ab") == (60, 97, 98, 62)
+    assert Reader(Fake(), frozenset({1}), 99, 4, "raw", 256).encode("ab") == (97, 98)
+    assert Reader(Fake(), frozenset({1}), 99, 4, "chat", 256).encode("ab") == (60, 97, 98, 62)
 
 
 def test_a_real_gguf_model_loads_dequantised() -> None:

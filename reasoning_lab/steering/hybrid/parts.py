@@ -32,7 +32,7 @@ class PromptPair:
 
 @dataclass(frozen=True, eq=False)
 class Parts:
-    """The parts of a hybrid model, on one device and checked against each other."""
+    """The parts of a hybrid model, checked against each other; all but the thinking model are on one device."""
 
     base: Decoder
     thinking: Decoder

@@ -148,10 +148,12 @@ class HybridPolicy(Policy):
         """(argmax category, logits) of the thinking model, from the prompt's last token on."""
         parts = self.parts
         generated = [parts.vocabulary.to_thinking[id] for id in ids[len(prompt.base) :]]
-        row, first = self._row([*prompt.thinking, *generated]), len(prompt.thinking) - 1
+        device = parts.thinking.policy.device
+        row, first = self._row([*prompt.thinking, *generated]).to(device), len(prompt.thinking) - 1
         stream = self._layers(parts.thinking, parts.thinking.embed(row), 0, parts.sae_layer)
         last = self._layers(parts.thinking, stream, parts.sae_layer + 1, parts.thinking.n_layers - 1)
-        return parts.picked(stream[0, first:]), parts.thinking.head(last[:, first:])[0]
+        ours = parts.base.policy.device
+        return parts.picked(stream[0, first:].to(ours)), parts.thinking.head(last[:, first:])[0].to(ours)
 
     def _row(self, ids: Sequence[int]) -> Tensor:
         return torch.tensor([list(ids)], device=self.parts.base.policy.device)

@@ -2,11 +2,15 @@
 
 A step runs the base model's layers 0 ... L once, the thinking model as far as something reads it, and the layers above
 L again only where something is steered:
-- memory plain: fired rows are copied into the slots of a scratch cache and run there, each slot one row (or one
-  candidate of a row); the rows' own cache keeps the unsteered states, and nothing has to be restored.
+- memory plain: fired rows are run again aside, each slot one row (or one candidate of a row), layer by layer: the
+  slots' states of one layer are copied into a scratch cache of that one layer. The rows' own cache keeps the unsteered
+  states, and nothing has to be restored.
 - memory steered: all rows are run again in place, with zero added where the gate is silent. Where nobody asks for the
   unsteered law, the first pass above L is left out, and steering costs no pass at all.
 Every kind of pass has one physical shape, so a row's numbers do not depend on its neighbours.
+
+The two models may be on two devices. What the thinking model reads is put there token by token, and what is read off it
+(categories, logits) is brought to the base model's device, where everything else is.
 """
 
 from collections import OrderedDict
@@ -17,6 +21,7 @@ from typing import NamedTuple
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+from transformers.cache_utils import Cache
 
 from reasoning_lab.engine.policy import Segment, Session
 from reasoning_lab.engine.transformers import PREFILL_WIDTH, RowCache, prefill_passes
@@ -25,6 +30,7 @@ from reasoning_lab.steering.coefficient import Candidates
 from reasoning_lab.steering.gate import Place
 from reasoning_lab.steering.hybrid.parts import Parts, PromptPair
 from reasoning_lab.steering.hybrid.tally import Tally
+from reasoning_lab.steering.steering import Steering
 
 FEWEST_SLOTS = 8
 """Slots of a scratch pass where few rows fire; a quarter of the rows if that is more."""
@@ -87,6 +93,8 @@ class HybridSession(Session):
         self._rows = [_Row() for _ in range(rows)]
         self._device = parts.base.policy.device
         self._all = torch.arange(rows, device=self._device)
+        self._thinking_device = parts.thinking.policy.device
+        self._all_thinking = self._all.to(self._thinking_device)
         self._thinking_capacity = capacity + longest_extra(parts.prompts.values())
         self._thinking_cache = RowCache.of_model(parts.thinking.policy, rows, self._thinking_capacity)
         self._thinking_prompts: OrderedDict[tuple[int, ...], Tensor] = OrderedDict()
@@ -109,10 +117,12 @@ class HybridSession(Session):
         """Base streams at the steering layer, which no steering changes; kept where windows run positions again."""
 
     def _new_scratch(self) -> RowCache:
-        n = self.rows if self._parts.steering.gate.everywhere else max(FEWEST_SLOTS, self.rows // 4)
+        """Slots of one layer, which stands for each of those above the steering layer in turn."""
+        n = slots_of(self._parts.steering, self.rows)
         _, two, _, *rest = self._base_cache.store.shape
-        above = (self._last - self._layer, two, n, *rest)
-        return RowCache(self._base_cache.store.new_zeros(above), first=self._layer + 1)
+        scratch = RowCache(self._base_cache.store.new_zeros((1, two, n, *rest)))
+        scratch.layers = Cache(layers=scratch.layers.layers * (self._last + 1))
+        return scratch
 
     @property
     def passed(self) -> Work:  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -155,8 +165,8 @@ class HybridSession(Session):
             self._thinking_prompts.move_to_end(ids)
             self._thinking_store[:, :, row, :, :n] = saved
             return
-        for tokens, positions, _ in prefill_passes(ids[:n], self._thinking_capacity, self._device):
-            mask = cache.aim(self._all[row : row + 1], positions)
+        for tokens, positions, _ in prefill_passes(ids[:n], self._thinking_capacity, self._thinking_device):
+            mask = cache.aim(self._all_thinking[row : row + 1], positions)
             thinking.layers(thinking.embed(tokens), 0, self._depth, positions, mask, cache.layers)
             self._thinking_tally.read(tokens.numel() * (self._depth + 1))
         self._thinking_prompts[ids] = self._thinking_store[:, :, row, :, :n].clone()
@@ -191,8 +201,8 @@ class HybridSession(Session):
         _tell(self._base_tally, asked, self._n_above, 1)
         return base.logits(base.up(stream, self._layer + 1, self._last))
 
-    def _column(self, values: Sequence[int]) -> Int[Tensor, "row 1"]:
-        return torch.tensor(values, device=self._device)[:, None]
+    def _column(self, values: Sequence[int], device: torch.device | None = None) -> Int[Tensor, "row 1"]:
+        return torch.tensor(values, device=device or self._device)[:, None]
 
     def _follow(self, row: int, id: int, position: int) -> bool:
         """Note what a row reads; whether it is at work (a dummy at position 0 of no prompt is not)."""
@@ -217,13 +227,14 @@ class HybridSession(Session):
             return None, None
         ids, positions = zip(*map(self._thinking_token, self._rows, live), strict=True)
         parts = self._parts
-        at = _Pass(parts, self._thinking_cache, self._all, self._column(ids), self._column(positions), thinking=True)
+        columns = (self._column(values, self._thinking_device) for values in (ids, positions))
+        at = _Pass(parts, self._thinking_cache, self._all_thinking, *columns, thinking=True)
         stream = at.up(at.embedded, 0, parts.sae_layer)
         _tell(self._thinking_tally, live, self._depth + 1, int(self._reads_law))
-        picked = parts.picked(stream[:, 0]) if parts.steering.category.scored else None
+        picked = parts.picked(stream[:, 0].to(self._device)) if parts.steering.category.scored else None
         if not self._reads_law:
             return picked, None
-        return picked, at.logits(at.up(stream, parts.sae_layer + 1, self._depth))
+        return picked, at.logits(at.up(stream, parts.sae_layer + 1, self._depth)).to(self._device)
 
     def _thinking_token(self, held: _Row, live: bool) -> tuple[int, int]:
         """The thinking model's token and position; an idle row's dummy goes to the spare position."""
@@ -347,21 +358,23 @@ class HybridSession(Session):
         n, used = scratch.store.shape[2], len(rows)
         slots = torch.arange(n, device=self._device)
         index = torch.tensor(rows + [0] * (n - used), device=self._device)
-        scratch.store.copy_(self._base_cache.store[self._layer + 1 :].index_select(2, index))
         added = torch.cat((added, added.new_zeros(n - used, added.shape[1])))
         last = torch.where(slots < used, positions[index, 0], -1)[:, None]
         width, passes = _passes(window, int(last.max()) + 1)
         self._tell_aside(rows, last[:used, 0].tolist(), window, n * width * passes)
-        hidden = stream
+        columns, hidden = [], []
         for back in reversed(range(passes)):
             wanted = last - back * width - torch.arange(width - 1, -1, -1, device=self._device)
             inside = (wanted >= 0) & ((wanted > last - window) if window else (wanted <= last))
-            at = torch.where(inside, wanted, self.capacity)
-            hidden = stream[index] if window == 1 or self._streams is None else self._streams[index[:, None], at]
-            hidden = hidden + added[:, None] * inside[:, :, None]
-            mask = scratch.aim(slots, at)
-            hidden = parts.base.layers(hidden, self._layer + 1, self._last, at, mask, scratch.layers)
-        return parts.base.head(hidden[:, -1:])[:used, 0]
+            columns.append(at := torch.where(inside, wanted, self.capacity))
+            own = stream[index] if window == 1 or self._streams is None else self._streams[index[:, None], at]
+            hidden.append(own + added[:, None] * inside[:, :, None])
+        for layer in range(self._layer + 1, self._last + 1):
+            torch.index_select(self._base_cache.store[layer], 1, index, out=scratch.store[0])
+            for number, at in enumerate(columns):
+                mask = scratch.aim(slots, at)
+                hidden[number] = parts.base.layers(hidden[number], layer, layer, at, mask, scratch.layers)
+        return parts.base.head(hidden[-1][:, -1:])[:used, 0]
 
     def _tell_aside(self, rows: list[int], last: list[int], window: int, run: int) -> None:
         """Count a pass aside: of each row's text up to position `last` the window, of which one token has logits."""
@@ -460,6 +473,11 @@ def _tell(tally: Tally, asked: Sequence[bool], layers: int, heads: int) -> None:
         if asks:
             tally.need(row, layers, heads)
     tally.run(len(asked) * layers, len(asked) * heads)
+
+
+def slots_of(steering: Steering, rows: int) -> int:
+    """Slots of a pass aside: all rows where everything fires, else some of them, and the rest in further passes."""
+    return rows if steering.gate.everywhere else max(FEWEST_SLOTS, rows // 4)
 
 
 def longest_extra(prompts: Iterable[PromptPair]) -> int:

@@ -136,9 +136,16 @@ def read_streams(
                 values += _unpadded(new_values.transpose(1, 2), lengths)
     starts = torch.tensor([0, *(len(traces[index]) for index in order)]).cumsum(0).tolist()
     return Streams(
-        layer, torch.cat(streams), tuple((torch.cat(keys), torch.cat(values)) for keys, values in states),
+        layer, _joined(streams), tuple((_joined(keys), _joined(values)) for keys, values in states),
         dict(zip(order, starts, strict=False)), dict(traces),
     )  # fmt: skip
+
+
+def _joined(pieces: list[Tensor]) -> Tensor:
+    """The pieces as one, which are let go: what is kept of all layers is never held twice at once."""
+    whole = torch.cat(pieces)
+    pieces.clear()
+    return whole
 
 
 def _unpadded(rows: Tensor, lengths: list[int]) -> list[Tensor]:

@@ -24,7 +24,7 @@ ALLOWED = {
     "taxonomy": FREE | {"engine", "model_pair", "judge", "statistics"},
     "steering": FREE | {"engine", "model_pair", "sampler", "taxonomy"},
     "training": FREE | {"engine", "benchmark"},
-    "experiment": FREE | GROUPS,
+    "experiment": FREE | GROUPS | {"engine"},
     "artifacts": FREE | GROUPS | {"engine", "experiment", "statistics"},
     "report": FREE | GROUPS | {"artifacts", "experiment", "statistics"},
     "lm_eval_model": FREE | GROUPS | {"artifacts", "engine", "experiment", "launch"},

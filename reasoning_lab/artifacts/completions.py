@@ -15,11 +15,12 @@ from reasoning_lab.artifacts.sampling import draw_completions
 from reasoning_lab.artifacts.telling import Drawing
 from reasoning_lab.benchmark.base import Benchmark, problems_of
 from reasoning_lab.cue.search import FoundCue
+from reasoning_lab.engine.base import Engine, Subject
 from reasoning_lab.engine.policy import Policy
 from reasoning_lab.engine.scheduler import Counts
 from reasoning_lab.model_pair.loaded import LoadedModel
 from reasoning_lab.model_pair.pair import ModelSource
-from reasoning_lab.model_pair.reader import Reader
+from reasoning_lab.model_pair.reader import Reader, load_reader
 from reasoning_lab.records import Candidate, Completion, Problem
 from reasoning_lab.sampler.base import Sampler, Selection
 
@@ -101,6 +102,8 @@ class Completions(Artifact[tuple[Completion, ...]]):
     model: Annotated[ModelSource, IDENTITY]
     """Whose prompts and ids the answers are in."""
     dtype: str
+    engine: Annotated[Engine, IDENTITY]
+    """Who draws."""
     law: Law | None
     """What steers the model; None for the model as it is."""
     sampler: Sampler
@@ -151,8 +154,8 @@ class Completions(Artifact[tuple[Completion, ...]]):
 
     def loads(self) -> tuple[Weights, ...]:
         """The model and those of the law; none where a pool is chosen from."""
-        own = (self.model, self.dtype)
-        return () if self.pool else tuple(dict.fromkeys((own, *(self.law.loads() if self.law else ()))))
+        own = ((self.model, self.dtype),) if self.engine.holds_weights else ()
+        return () if self.pool else tuple(dict.fromkeys((*own, *(self.law.loads() if self.law else ()))))
 
     def build(self, context: Context, folder: Path) -> None:
         """Draw, or choose from the pool."""
@@ -171,11 +174,12 @@ class Completions(Artifact[tuple[Completion, ...]]):
 
     def _drawn(self, context: Context) -> list[Completion]:
         """Run the engine, or as much of it as the log of an earlier attempt leaves to do."""
-        sampler, model = self.resolved(context), self._model(context)
-        prompts, started = self.problems.encoded(model), time.monotonic()
+        sampler, reader = self.resolved(context), load_reader(self.model)
+        prompts, engine = self.problems.encoded(reader), self.engine.open(self._subject(context))
+        started = time.monotonic()
         with context.log(self) as log:
             answers, counts = draw_completions(
-                model, sampler, prompts, self.chains, self.seed, self.problems.vote, context.shape, log,
+                engine, reader, sampler, prompts, self.chains, self.seed, self.problems.vote, context.shape, log,
                 context.runtime.checkpoint_seconds, self._counting(context),
             )  # fmt: skip
         seconds = time.monotonic() - started
@@ -193,10 +197,16 @@ class Completions(Artifact[tuple[Completion, ...]]):
         spent = [answer.decode_tokens for answer in context.get(self.budget_of)]
         return sampler.with_budget(sum(spent) / len(spent))
 
-    def _model(self, context: Context) -> LoadedModel:
+    def _subject(self, context: Context) -> Subject:
         """What the answers are drawn from."""
-        model = context.model(self.model, self.dtype)
-        return model if self.law is None else LoadedModel(self.law.policy(context, self.problems), model.reader)
+
+        def policy() -> Policy:
+            model = context.model(self.model, self.dtype)
+            return model.policy if self.law is None else self.law.policy(context, self.problems)
+
+        folder, layers = self.model.folder(), load_reader(self.model).n_layers
+        path, revision = (self.model.path, self.model.commit) if folder is None else (str(folder), None)
+        return Subject(policy, path, revision, self.dtype, context.device, layers)
 
     def _counting(self, context: Context) -> Callable[[Completion, Counts], None]:
         """Reports every answer with the tokens so far, and now and then how the drawing goes."""

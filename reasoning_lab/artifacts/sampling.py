@@ -7,11 +7,13 @@ from typing import Any, NamedTuple
 
 from reasoning_lab.artifacts.runlog import RunLog
 from reasoning_lab.artifacts.stopping import saved_by
+from reasoning_lab.engine.base import Answering
 from reasoning_lab.engine.policy import Chain, score
 from reasoning_lab.engine.rng import Key
 from reasoning_lab.engine.scheduler import Counts, run
 from reasoning_lab.engine.work import Work
 from reasoning_lab.model_pair.loaded import LoadedModel
+from reasoning_lab.model_pair.reader import Reader
 from reasoning_lab.records import Candidate, Completion, Compute, Passes
 from reasoning_lab.sampler.base import Prompt, Sample, Sampler
 
@@ -32,7 +34,8 @@ class Shape:
 
 
 def draw_completions(
-    model: LoadedModel,
+    engine: Answering,
+    reader: Reader,
     sampler: Sampler,
     prompts: dict[str, tuple[int, ...]],
     chains: tuple[int, int],
@@ -45,7 +48,7 @@ def draw_completions(
 ) -> tuple[list[Completion], Counts]:
     """All answers of an arm in the order of problems, then chains; those in `log` are not drawn again.
 
-    Arguments: `prompts` maps problem ids to prompt ids; `vote` reads from a text the answer in the form in which it
+    Arguments: `engine` draws from the model of `reader`; `prompts` maps problem ids to prompt ids; `vote` reads from a text the answer in the form in which it
     votes; `on_done` hears of every answer, logged ones first, and of what was drawn so far; finished answers and, at
     most every `checkpoint_seconds` per chain, states of long chains are appended to `log`.
     """
@@ -53,20 +56,21 @@ def draw_completions(
     done, states, counts = _logged(log, set(items))
     for completion in done.values():
         on_done(completion, counts)
-    candidate, encode = _reader(model, vote), model.reader.encode_inserted
+    candidate = _candidates(reader, vote)
 
     def tasks() -> Iterator[tuple[AnswerId, Any]]:
         for item in items:
             if item not in done:
                 prompt = Prompt(
-                    prompts[item.problem], model.stop_ids, Key(seed, item.problem, item.chain), candidate, encode
+                    prompts[item.problem], reader.stop_ids, Key(seed, item.problem, item.chain), candidate,
+                    reader.encode_inserted,
                 )  # fmt: skip
                 yield item, sampler.sample(prompt, states.get(item))
 
     capacity = shape.max_prompt_tokens + sampler.max_new_tokens
     newest = _States(log, checkpoint_seconds, counts)
     with saved_by(newest.save):
-        for item, sample in run(model.policy, tasks(), shape.rows, capacity, newest.put, counts):
+        for item, sample in engine.run(tasks(), shape.rows, capacity, newest.put, counts):
             done[item] = completion = _completion(item, sample, candidate, _compute(counts.work.pop(item)))
             log.append({"completion": completion.to_json()})
             newest.drop(item)
@@ -131,10 +135,10 @@ class _States:
         self._log.sync()
 
 
-def _reader(model: LoadedModel, vote: Callable[[str], str | None]) -> Callable[[Chain], Candidate]:
+def _candidates(reader: Reader, vote: Callable[[str], str | None]) -> Callable[[Chain], Candidate]:
     def candidate(chain: Chain) -> Candidate:
-        text = model.decode(chain.tokens)
-        finish = "stop" if chain.tokens[-1] in model.stop_ids else "cap"
+        text = reader.decode(chain.tokens)
+        finish = "stop" if chain.tokens[-1] in reader.stop_ids else "cap"
         negentropy = sum(chain.negentropy) / chain.n_scored
         return Candidate(text, chain.tokens, finish, sum(chain.log_p), negentropy, vote(text), chain.inserted)
 

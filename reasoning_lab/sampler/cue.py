@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from reasoning_lab.checks import is_count, require
+from reasoning_lab.engine.base import Need
 from reasoning_lab.engine.policy import Chain, Checkpoint, Coroutine, Request, State
 from reasoning_lab.sampler.base import AnyPool, Prompt, Sample, Sampler, Selection, Words
 
@@ -63,6 +64,11 @@ class Cued(Sampler):
     @property
     def inserts(self) -> bool:
         return True
+
+    @property
+    def needs(self) -> frozenset[Need]:
+        """As `of`: the cue is not scored."""
+        return self.of.needs
 
     @property
     def waits_for_cue(self) -> bool:

@@ -4,7 +4,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from reasoning_lab.checks import require, require_count
+from reasoning_lab.engine.base import Need
 from reasoning_lab.engine.policy import Coroutine, State
+from reasoning_lab.sampler.ancestral import cuts
 from reasoning_lab.sampler.base import Prompt, Sample, Sampler, require_temperature
 from reasoning_lab.sampler.metropolis import Ladder, OverlapRule, PowerRule, StopRule, UphillRule
 
@@ -63,6 +65,11 @@ class Power(Sampler):
             self.max_new_tokens, self.block_size, self.n_steps, self.temperature, 0,
             PowerRule(self.alpha, is_tempered_target), self.stop_rule,
         )  # fmt: skip
+
+    @property
+    def needs(self) -> frozenset[Need]:
+        """The cut of the proposal."""
+        return cuts(self.ladder.top_k)
 
     @property
     def is_chain(self) -> bool:

@@ -6,7 +6,7 @@ from typing import Any, get_args
 import pytest
 
 from reasoning_lab.engine.base import WORDS, Engine, Need
-from reasoning_lab.engine.policy import Chain, Checkpoint, Request
+from reasoning_lab.engine.policy import Checkpoint, Request
 from reasoning_lab.engine.scheduler import run
 from reasoning_lab.launch.compose import Composer
 from reasoning_lab.launch.errors import ConfigError
@@ -91,5 +91,3 @@ def test_a_steered_arm_is_for_engines_that_take_any_law(name: str) -> None:
         return
     with pytest.raises(ConfigError, match=rf"arms\.\w+: engine={name} draws from a model as it is.*choose engine="):
         build(Composer().compose([*overrides, "~arms.thinking", "baseline=base"]))
-
-

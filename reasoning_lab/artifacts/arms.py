@@ -220,7 +220,7 @@ def _completions(
 def _plain(
     experiment: Experiment, role: Role, sampler: Sampler, problems: ProblemSet, caption: str, writer: str = ""
 ) -> Completions:
-    """One chain per problem of a model as it is, drawn in this process: what is fitted on them reads its layers too."""
+    """One chain per problem of a model as it is, drawn in this process, where its layers are read too."""
     pair = experiment.model_pair
     return Completions(
         pair=pair.name,

@@ -107,7 +107,8 @@ class Cue(Artifact[FoundCue]):
         opened = self.openings
         return Completions(
             pair=opened.pair, writer="cue_search", caption="cue search: none", model=opened.model, dtype=opened.dtype,
-            engine=TransformersEngine(), law=None, sampler=self.sampler, problems=self.problems, seed=self.seed, chains=(0, self.n_samples),
+            engine=TransformersEngine(), law=None, sampler=self.sampler, problems=self.problems, seed=self.seed,
+            chains=(0, self.n_samples),
         )  # fmt: skip
 
     def _behind(self, opening: Opening) -> Completions:

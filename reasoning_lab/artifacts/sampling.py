@@ -48,8 +48,8 @@ def draw_completions(
 ) -> tuple[list[Completion], Counts]:
     """All answers of an arm in the order of problems, then chains; those in `log` are not drawn again.
 
-    Arguments: `engine` draws from the model of `reader`; `prompts` maps problem ids to prompt ids; `vote` reads from a text the answer in the form in which it
-    votes; `on_done` hears of every answer, logged ones first, and of what was drawn so far; finished answers and, at
+    Arguments: `engine` draws from the model of `reader`; `prompts` maps problem ids to prompt ids; `vote` reads from a
+    text the answer in the form in which it votes; `on_done` hears of every answer, logged ones first, and of what was drawn so far; finished answers and, at
     most every `checkpoint_seconds` per chain, states of long chains are appended to `log`.
     """
     items = [AnswerId(problem, chain) for problem in prompts for chain in range(*chains)]
@@ -158,6 +158,8 @@ def _completion(
         tuple(map(candidate, sample.candidates)),
         chosen.inserted,
         compute,
+        n_rescored=sum(move.settled == "rescored" for move in sample.moves),
+        n_undecided=sum(move.settled == "undecided" for move in sample.moves),
     )  # fmt: skip
 
 

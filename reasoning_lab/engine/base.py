@@ -1,7 +1,7 @@
 """The Engine contract: whatever answers Requests with Chains. A sampler's coroutine never learns which one did.
 
-An engine is an option of the config, a frozen dataclass; opened for a model it is an `Answering`, which runs coroutines.
-What changes a number that it gives (its kind, its version, what it serves) is its identity and enters the key of all
+An engine is an option of the config, a frozen dataclass; opened for a model it is an `Answering`, which runs
+coroutines. What changes a number that it gives (its kind, its version, what it serves) is its identity and enters the key of all
 that is drawn by it; its address, its devices and how much it does at once do not.
 """
 

@@ -1,5 +1,5 @@
-"""What every engine does for coroutines, however it answers their requests: what they ask for, whose turn it is, and what
-each of them took."""
+"""What every engine does for coroutines, however it answers their requests: what they ask for, whose turn it is, and
+what each of them took."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator

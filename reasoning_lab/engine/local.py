@@ -1,5 +1,5 @@
-"""engine=transformers: our own scheduler over the rows of one static cache, in this process. Exact, bit for bit the same
-beside any neighbours, and for every policy."""
+"""engine=transformers: our own scheduler over the rows of one static cache, in this process. Exact, bit for bit the
+same beside any neighbours, and for every policy."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass

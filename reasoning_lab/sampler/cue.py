@@ -168,13 +168,15 @@ class _Opening:
             chain, prompt=self.prompt, tokens=(*self.cue, *chain.tokens),
             alternatives=((),) * n + chain.alternatives,
             inserted=(*range(n), *(n + position for position in chain.inserted)),
+            log_z_slack=(0.0,) * n + chain.log_z_slack if chain.log_z_slack else (),
             **{name: (0.0,) * n + getattr(chain, name) for name in SCALARS},
         )  # fmt: skip
 
     def inside(self, chain: Chain) -> Chain:
         """The chain of what follows the cue."""
         n = len(self.cue)
-        columns = [f.name for f in fields(Chain) if f.name in {"tokens", "alternatives", *SCALARS}]
+        names = {"tokens", "alternatives", "log_z_slack", *SCALARS}
+        columns = [f.name for f in fields(Chain) if f.name in names]
         return replace(
             chain, prompt=(*self.prompt, *self.cue),
             inserted=tuple(position - n for position in chain.inserted if position >= n),

@@ -18,9 +18,9 @@ if TYPE_CHECKING:  # Samplers import this module, and torch takes a second.
 Name = TypeVar("Name")
 T = TypeVar("T")
 
-Need = Literal["top_k", "top_p", "forced", "excluded", "alternatives", "negentropy"]
-"""What a sampler's law may rest on beside draws at a temperature: q cut to its top k or top p, log p of given tokens,
-ids that may not be drawn, the most probable ids of a position, sum_v p log p."""
+Need = Literal["top_k", "top_p", "hot", "forced", "excluded", "alternatives", "negentropy"]
+"""What a sampler's law may rest on beside draws at a temperature: q cut to its top k or top p, log Z at a temperature above 1, log p of given
+tokens, ids that may not be drawn, the most probable ids of a position, sum_v p log p."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +97,7 @@ class Engine(ABC):
 WORDS: dict[Need, str] = {
     "top_k": "draws from the most probable tokens alone (top_k)",
     "top_p": "draws from a nucleus (top_p)",
+    "hot": "log Z of a proposal at a temperature above 1",
     "forced": "log p of given tokens (forced)",
     "excluded": "draws without certain ids (excluded)",
     "alternatives": "the most probable ids of a position (alternatives)",

@@ -68,8 +68,9 @@ class Power(Sampler):
 
     @property
     def needs(self) -> frozenset[Need]:
-        """The cut of the proposal."""
-        return cuts(self.ladder.top_k)
+        """The cut of the proposal, and its log Z."""
+        hot: frozenset[Need] = frozenset({"hot"} if self.temperature > 1 else ())
+        return cuts(self.ladder.top_k) | hot
 
     @property
     def is_chain(self) -> bool:

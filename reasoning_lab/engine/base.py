@@ -40,6 +40,10 @@ class Subject:
     """Decoder layers, by which passes are counted."""
 
 
+class EngineError(ValueError):
+    """What is at the other end can't be used; the message has the next move."""
+
+
 class Answering(ABC):
     """An engine at work for one model."""
 
@@ -76,6 +80,11 @@ class Engine(ABC):
     @abstractmethod
     def identity(self) -> dict[str, Any]:
         """What of it changes a number: `engine`, its kind, and its version."""
+
+    @property
+    @abstractmethod
+    def note(self) -> str:
+        """What a reader of its numbers must know, in a sentence for the table's footer."""
 
     def check(self) -> None:  # noqa: B027
         """ValueError where a package or a key that it needs is missing; nothing is started or sent."""

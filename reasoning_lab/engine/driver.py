@@ -130,3 +130,13 @@ class Driver(Generic[Name, T]):
     def _count(self, task: Task[Name, T], taken: Work) -> None:
         self._counts.work[task.name] = self._counts.work.get(task.name, Work()) + taken
         self._counts.useful += taken
+
+
+def require_room(request: Request, capacity: int) -> None:
+    """ValueError for a request that has more positions than there are."""
+    n = len(request.parent.prompt)
+    if n + request.cap > capacity:
+        raise ValueError(
+            f"prompt of {n} tokens + cap {request.cap} exceed the capacity {capacity}; raise runtime.max_prompt_tokens "
+            "or lower max_new_tokens."
+        )

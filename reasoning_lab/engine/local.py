@@ -27,6 +27,11 @@ class TransformersEngine(Engine):
         """Kind and arithmetic."""
         return {"engine": self.name, "version": ARITHMETIC}
 
+    @property
+    def note(self) -> str:
+        """Its promise."""
+        return "At one physical shape (rows, lengths, device) results do not depend on neighbours, order or resumes."
+
     def open(self, subject: Subject) -> Answering:
         """Over the subject's policy, loaded now."""
         return Rows(subject.policy())

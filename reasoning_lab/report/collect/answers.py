@@ -185,12 +185,29 @@ def _footer(arms: Arms, context: Context) -> list[str]:
         *([pair.note] if pair.note else []),
         f"Model pair {pair.name}, {pair.dtype}; benchmark {type(benchmark).__name__} version {benchmark.version}; "
         f"seed {asked.seed}; {asked.chains[1]} chain(s) per problem; at most {asked.sampler.max_new_tokens} tokens.",
-        "At one physical shape (rows, lengths, device) results do not depend on neighbours, order or resumes.",
+        asked.engine.note,
+        *_open_verdicts(arms, context),
         *untrained_lines(arms, context),
         *benchmark.notes(),
         *([f"{len(skipped)} bad rows were skipped: {skipped[0]}"] if skipped else []),
         f"Artifacts: {', '.join(keys)}.",
     ]
+
+
+def _open_verdicts(arms: Arms, context: Context) -> list[str]:
+    """Of each arm with verdicts that bounds on log Z left open: how many, and what became of them."""
+    lines = []
+    for name, row in arms.rows.items():
+        answers = [answer for draw in row.draws for answer in context.get(draw.completions)]
+        n, rescored, undecided = (
+            sum(getattr(answer, field) for answer in answers) for field in ("n_proposals", "n_rescored", "n_undecided")
+        )
+        if rescored + undecided:
+            lines.append(
+                f"Arm {name}: of {n:,} proposals the bounds on log Z left {rescored + undecided:,} open; {rescored:,} were "
+                f"settled by more logprobs, {undecided:,} stayed open and were decided by the middle of the interval."
+            )
+    return lines
 
 
 def sample_table(report: Report) -> tuple[list[str], list[list[Any]]]:

@@ -24,9 +24,10 @@ from reasoning_lab.engine.client.http import Attempt, Endpoint
 from reasoning_lab.engine.client.patience import Patience
 from reasoning_lab.engine.client.secret import Secret, from_environment
 from reasoning_lab.engine.driver import Driver, Job, require_room
+from reasoning_lab.engine.ends import finish_of
 from reasoning_lab.engine.policy import Chain, Coroutine, Finish, Request, State
 from reasoning_lab.engine.rng import uniform
-from reasoning_lab.engine.scheduler import Counts, below_floor
+from reasoning_lab.engine.scheduler import Counts
 from reasoning_lab.engine.server_replies import Continuation, read_continuation
 from reasoning_lab.engine.work import Work
 
@@ -281,16 +282,8 @@ class _Answer:
     def _finish(self, id: int) -> Finish | None:
         """Why the request ends with the token just appended. The floor is passed for certain where the greatest log Z
         is below it: Request.floor is made of the least of the current state."""
-        request = self.request
-        if id in request.stop_ids:
-            return "stop"
-        if len(self.tokens) == request.cap:
-            return "cap"
-        if request.floor is None:
-            return None
-        most = sum(sum(self.columns[name][request.keep :]) for name in ("log_z", "log_z_slack"))
-        inserted = len(request.parent.inserted_before(request.keep)) + len(request.forced) * request.insert
-        return "floor" if below_floor(request, most, len(self.tokens) - inserted) else None
+        most = sum(sum(self.columns[name][self.request.keep :]) for name in ("log_z", "log_z_slack"))
+        return finish_of(self.request, len(self.tokens), id, False, most)
 
     def _seed(self) -> int:
         """Of the tokens drawn from here on: a function of the key and the position; 53 bits, which JSON keeps."""

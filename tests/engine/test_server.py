@@ -27,7 +27,7 @@ from reasoning_lab.sampler.ancestral import Temperature
 from reasoning_lab.sampler.base import Prompt, Sample, Sampler
 from reasoning_lab.sampler.power import Power
 from tests.engine.completions_server import CompletionsServer, served
-from tests.engine.oracle import PROMPT, STOP, matrix, p_value, power_law, tempered, unchecked
+from tests.engine.oracle import PROMPT, STOP, matrix, p_value, tempered, unchecked
 from tests.sampler.test_contract import LENGTH, SAMPLERS, sampler
 from tests.sampler.test_contract import prompt as toy_prompt
 

@@ -154,7 +154,7 @@ def _is_choice(form: Form) -> bool:
 
 
 def _models(form: Any, form_of: Callable[[str], Form | None]) -> frozenset[str]:
-    """All models and engines that a result rests on, by what they say that they are; what is upstream of it included."""
+    """All models and engines that a result rests on, by what they say they are; what is upstream of it included."""
     if isinstance(form, (list, tuple)):
         return frozenset().union(*(_models(each, form_of) for each in form))
     if not isinstance(form, dict):

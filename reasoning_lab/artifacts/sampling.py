@@ -49,8 +49,9 @@ def draw_completions(
     """All answers of an arm in the order of problems, then chains; those in `log` are not drawn again.
 
     Arguments: `engine` draws from the model of `reader`; `prompts` maps problem ids to prompt ids; `vote` reads from a
-    text the answer in the form in which it votes; `on_done` hears of every answer, logged ones first, and of what was drawn so far; finished answers and, at
-    most every `checkpoint_seconds` per chain, states of long chains are appended to `log`.
+    text the answer in the form in which it votes; `on_done` hears of every answer, logged ones first, and of what was
+    drawn so far; finished answers and, at most every `checkpoint_seconds` per chain, states of long chains are appended
+    to `log`.
     """
     items = [AnswerId(problem, chain) for problem in prompts for chain in range(*chains)]
     done, states, counts = _logged(log, set(items))

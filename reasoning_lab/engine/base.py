@@ -1,8 +1,8 @@
 """The Engine contract: whatever answers Requests with Chains. A sampler's coroutine never learns which one did.
 
 An engine is an option of the config, a frozen dataclass; opened for a model it is an `Answering`, which runs
-coroutines. What changes a number that it gives (its kind, its version, what it serves) is its identity and enters the key of all
-that is drawn by it; its address, its devices and how much it does at once do not.
+coroutines. What changes a number that it gives (its kind, its version, what it serves) is its identity and enters the
+key of all that is drawn by it; its address, its devices and how much it does at once do not.
 """
 
 from abc import ABC, abstractmethod
@@ -19,8 +19,8 @@ Name = TypeVar("Name")
 T = TypeVar("T")
 
 Need = Literal["top_k", "top_p", "hot", "forced", "excluded", "alternatives", "negentropy"]
-"""What a sampler's law may rest on beside draws at a temperature: q cut to its top k or top p, log Z at a temperature above 1, log p of given
-tokens, ids that may not be drawn, the most probable ids of a position, sum_v p log p."""
+"""What a sampler's law may rest on beside draws at a temperature: q cut to its top k or top p, log Z at a temperature
+above 1, log p of given tokens, ids that may not be drawn, the most probable ids of a position, sum_v p log p."""
 
 
 @dataclass(frozen=True)

@@ -105,8 +105,9 @@ class ServerEngine(Engine):
     def note(self) -> str:
         """A sentence for the table's footer."""
         return (
-            f"Drawn by a server of {self.model} ({self.declared}): log p is the server's, log Z is known within certified "
-            "bounds, sum p log p is the most that they allow; a rerun draws from the same law, but not the same bits."
+            f"Drawn by a server of {self.model} ({self.declared}): log p is the server's, log Z is known within "
+            "certified bounds, sum p log p is the most that they allow; a rerun draws from the same law, but not the "
+            "same bits."
         )
 
     def check(self) -> None:
@@ -263,9 +264,9 @@ class _Answer:
         if len(drawn.ids) < n:
             why = "with none" if not drawn.ids else f"behind id {drawn.ids[-1]}"
             raise EngineError(
-                f"{self.link.where}: ended {why} of {n} tokens drawn, and neither a stop id of the model nor the cap is "
-                "there; let engine.extra switch off other ends (ignore_eos: true), or let the model's generation config "
-                "name the id."
+                f"{self.link.where}: ended {why} of {n} tokens drawn, and neither a stop id of the model nor the "
+                "cap is there; let engine.extra switch off other ends (ignore_eos: true), or let the model's generation "
+                "config name the id."
             )
         return None
 
@@ -325,8 +326,8 @@ class _Link:
         """The last `n` of `ids` scored, with as many logprobs as there are to be had."""
         if not self.scores_given:
             raise EngineError(
-                f"{self.where}: does not score given tokens (echo with logprobs={self.option.most_logprobs}), and a request "
-                "asks for that; lower engine.most_logprobs to what it gives, or use another server."
+                f"{self.where}: does not score given tokens (echo with logprobs={self.option.most_logprobs}), and a "
+                "request asks for that; lower engine.most_logprobs to what it gives, or use another server."
             )
         return self._scored(self._ask(self._echo(ids)), ids, n)
 
@@ -362,8 +363,8 @@ class _Link:
                 )
         if found.model != self.option.model:
             raise EngineError(
-                f"{self.where}: says that it serves {found.model}, and engine.model={self.option.model}; set it to what "
-                "is served, and engine.declared to what that is."
+                f"{self.where}: says that it serves {found.model}, and engine.model={self.option.model}; set it "
+                "to what is served, and engine.declared to what that is."
             )
         return found
 

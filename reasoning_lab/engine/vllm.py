@@ -61,8 +61,9 @@ class VllmEngine(Engine):
     def note(self) -> str:
         """Its promise."""
         return (
-            f"Drawn by vLLM {installed_version()}: log p, log q and log Z are exact for the logits that it computed; those "
-            "depend on the batch in their last bits, so that a rerun draws from the same law, but may differ in a token."
+            f"Drawn by vLLM {installed_version()}: log p, log q and log Z are exact for the logits that it computed; "
+            "those depend on the batch in their last bits, so a rerun draws from the same law, but may differ "
+            "in a token."
         )
 
     def check(self) -> None:

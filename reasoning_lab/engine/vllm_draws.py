@@ -1,4 +1,4 @@
-"""Our own draws inside of vLLM: `draw_tokens` at our keyed uniforms for the rows of a batch, and a book of their scalars.
+"""Our own draws inside of vLLM: `draw_tokens` at our keyed uniforms for the rows of a batch, and their scalars.
 
 It knows nothing of vLLM: its logits processors call `Draws.emitted` and mask all other ids. Requests come to a worker
 as plain data (SamplingParams.extra_args), for it may be another process.
@@ -32,7 +32,7 @@ class Drawn(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Asked:
+class WorkerRequest:
     """A request as a worker knows it: what is drawn at each position, and when to give up."""
 
     name: str
@@ -78,7 +78,7 @@ def plain(name: str, request: Request) -> dict[str, Any]:
     }
 
 
-def asked_of(data: dict[str, Any]) -> Asked:
+def asked_of(data: dict[str, Any]) -> WorkerRequest:
     """The request of `plain`."""
     heat, excluded = data["temperature"], data["excluded"]
     parent = Chain((), (0,) * data["keep"], inserted=tuple(data["inserted"]))
@@ -99,7 +99,7 @@ def asked_of(data: dict[str, Any]) -> Asked:
         data["want_negentropy"],
         data["n_alternatives"],
     )
-    return Asked(data["name"], request)
+    return WorkerRequest(data["name"], request)
 
 
 class Draws:
@@ -108,7 +108,7 @@ class Draws:
     def __init__(self) -> None:
         self._book: dict[str, list[Drawn]] = {}
 
-    def emitted(self, logits: Float[Tensor, "row vocab"], rows: Sequence[tuple[Asked, int]]) -> list[int]:
+    def emitted(self, logits: Float[Tensor, "row vocab"], rows: Sequence[tuple[WorkerRequest, int]]) -> list[int]:
         """Draw a token for each row and write it down; the ids that vLLM is to produce.
 
         Arguments: `rows` are the requests with the number of tokens that they have so far: a row that is computed
@@ -131,7 +131,7 @@ class Draws:
         )
         return [self._written(i, *row, forced[i] is not None, drawn) for i, row in enumerate(rows)]
 
-    def _written(self, row: int, asked: Asked, j: int, is_forced: bool, drawn: Any) -> int:
+    def _written(self, row: int, asked: WorkerRequest, j: int, is_forced: bool, drawn: Any) -> int:
         request, tokens = asked.request, self._book.setdefault(asked.name, [])
         del tokens[j:]
         tokens.append(

@@ -10,7 +10,7 @@ import torch
 from vllm.v1.sample.logits_processor import LogitsProcessor  # pyright: ignore[reportMissingImports]
 from vllm.v1.sample.logits_processor.builtin import process_dict_updates  # pyright: ignore[reportMissingImports]
 
-from reasoning_lab.engine.vllm_draws import DRAWS, EXTRA, Asked, asked_of
+from reasoning_lab.engine.vllm_draws import DRAWS, EXTRA, WorkerRequest, asked_of
 
 
 def mask_all_but(logits: torch.Tensor, rows: list[int], ids: list[int]) -> torch.Tensor:
@@ -25,7 +25,7 @@ class KeyedDraws(LogitsProcessor):
     """Of model runner V1: a row is a place in the batch, and requests move between them."""
 
     def __init__(self, vllm_config: Any, device: torch.device, is_pin_memory: bool) -> None:
-        self._rows: dict[int, tuple[Asked, list[int]]] = {}
+        self._rows: dict[int, tuple[WorkerRequest, list[int]]] = {}
         """By row the request and the list of its tokens, which vLLM extends."""
 
     def is_argmax_invariant(self) -> bool:
@@ -45,7 +45,7 @@ class KeyedDraws(LogitsProcessor):
         return mask_all_but(logits, rows, DRAWS.emitted(logits[rows], asked))
 
 
-def _row_of(params: Any, _prompt: list[int] | None, output: list[int]) -> tuple[Asked, list[int]] | None:
+def _row_of(params: Any, _prompt: list[int] | None, output: list[int]) -> tuple[WorkerRequest, list[int]] | None:
     extra = params.extra_args or {}
     return (asked_of(extra[EXTRA]), output) if EXTRA in extra else None
 
@@ -62,7 +62,7 @@ class KeyedDrawsOfSlots(SlotLogitsProcessor):
     """Of model runner V2: requests keep a slot, and rows say whose they are. NEVER RUN: written by the interface."""
 
     def __init__(self, vllm_config: Any, req_states: Any) -> None:
-        self._slots: dict[int, Asked] = {}
+        self._slots: dict[int, WorkerRequest] = {}
         self._prompt_len = req_states.prompt_len
 
     def add_request(self, req_idx: int, sampling_params: Any) -> bool:

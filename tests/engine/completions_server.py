@@ -58,7 +58,10 @@ class CompletionsServer:
         )  # fmt: skip
         with self._lock:
             [(_, chain)] = run(self.policy, [(0, _one(request))], 1, len(ids) + body["max_tokens"] + 1)
-        tops = [dict(top) | {id: log_p} for top, id, log_p in zip(chain.alternatives, chain.tokens, chain.log_p)]
+        tops = [
+            dict(top) | {id: log_p}
+            for top, id, log_p in zip(chain.alternatives, chain.tokens, chain.log_p, strict=True)
+        ]
         if self.processed:
             tops = [
                 {id: log_p / temperature - log_z for id, log_p in top.items()}

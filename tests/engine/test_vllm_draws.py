@@ -1,4 +1,4 @@
-"""What engine=vllm does inside of vLLM and around it, over a stand-in for vLLM's steps; vLLM itself is in test_vllm.py."""
+"""What engine=vllm does inside of vLLM and around it, over a stand-in for its steps; vLLM itself is in test_vllm.py."""
 
 import json
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from reasoning_lab.engine.policy import Chain, Policy, Request
 from reasoning_lab.engine.rng import Key
 from reasoning_lab.engine.scheduler import Counts, run
 from reasoning_lab.engine.vllm import chain_of, is_all_given
-from reasoning_lab.engine.vllm_draws import Asked, Drawn, Draws, asked_of, plain
+from reasoning_lab.engine.vllm_draws import Drawn, Draws, WorkerRequest, asked_of, plain
 from reasoning_lab.engine.work import Work
 from reasoning_lab.model_pair.toy import ToyPolicy
 from reasoning_lab.sampler.base import Sample
@@ -27,7 +27,7 @@ class Steps:
 
     def __init__(self, policy: Policy) -> None:
         self.policy, self.draws = policy, Draws()
-        self.at_work: dict[str, tuple[Asked, list[int], list[int]]] = {}
+        self.at_work: dict[str, tuple[WorkerRequest, list[int], list[int]]] = {}
 
     def add(self, name: str, request: Request) -> None:
         asked = asked_of(json.loads(json.dumps(plain(name, request))))

@@ -1,6 +1,6 @@
 """vLLM held against the transformers engine and an exact law, in an environment that has vLLM: prints one JSON object.
 
-    python -m tests.engine.vllm_check
+python -m tests.engine.vllm_check
 """
 
 import itertools

@@ -195,19 +195,25 @@ def _footer(arms: Arms, context: Context) -> list[str]:
 
 
 def _open_verdicts(arms: Arms, context: Context) -> list[str]:
-    """Of each arm with verdicts that bounds on log Z left open: how many, and what became of them."""
-    lines = []
-    for name, row in arms.rows.items():
-        answers = [answer for draw in row.draws for answer in context.get(draw.completions)]
-        n, rescored, undecided = (
-            sum(getattr(answer, field) for answer in answers) for field in ("n_proposals", "n_rescored", "n_undecided")
-        )
-        if rescored + undecided:
-            lines.append(
-                f"Arm {name}: of {n:,} proposals the bounds on log Z left {rescored + undecided:,} open; {rescored:,} were "
-                f"settled by more logprobs, {undecided:,} stayed open and were decided by the middle of the interval."
-            )
-    return lines
+    """Of each arm, what became of verdicts that bounds on log Z left open."""
+    drawn = {
+        name: [answer for draw in row.draws for answer in context.get(draw.completions)]
+        for name, row in arms.rows.items()
+    }
+    return [line for name, answers in drawn.items() if (line := open_verdict_words(name, answers))]
+
+
+def open_verdict_words(arm: str, answers: Sequence[Completion]) -> str:
+    """How many of an arm's proposals the bounds on log Z left open, and what decided those; '' where they left none."""
+    n, rescored, undecided = (
+        sum(getattr(answer, field) for answer in answers) for field in ("n_proposals", "n_rescored", "n_undecided")
+    )
+    if not rescored + undecided:
+        return ""
+    return (
+        f"Arm {arm}: of {n:,} proposals the bounds on log Z left {rescored + undecided:,} open; {rescored:,} were settled "
+        f"by more logprobs, {undecided:,} stayed open and were decided by the middle of the interval."
+    )
 
 
 def sample_table(report: Report) -> tuple[list[str], list[list[Any]]]:

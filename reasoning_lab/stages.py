@@ -319,13 +319,15 @@ def bench_stage(run: Run) -> Metrics:
     model = context.model(pair.base, pair.dtype)
     prompts = list(problems.encoded(model).values())
     capacity = context.runtime.max_prompt_tokens + sampler.max_new_tokens
+    studied = run.arms.rows[run.arms.studied].draws[0].completions
     found = measure(
-        model, load_plain(pair.base, pair.dtype, context.device), sampler, prompts, context.runtime.rows, capacity,
+        model, load_plain(pair.base, pair.dtype, context.device), sampler, prompts, context.shape_of(studied).rows,
+        capacity,
         load_footprint(pair.base), pair.dtype, experiment.seed, run.print,
     )  # fmt: skip
     for table in (speed_table(found), savings_table(found)):
         context.console.print(table)
-    told = bench_json(found, dict(context.witness()) | {"model": pair.base.path, "sampler": describe(sampler)})
+    told = bench_json(found, context.witness(studied) | {"model": pair.base.path, "sampler": describe(sampler)})
     write_text(run.folder / "bench.json", json.dumps(told, indent=1, default=str))
     return bench_metrics(found)
 

@@ -24,7 +24,7 @@ ALLOWED = {
     "taxonomy": FREE | {"engine", "model_pair", "judge", "statistics"},
     "steering": FREE | {"engine", "model_pair", "sampler", "taxonomy"},
     "training": FREE | {"engine", "benchmark"},
-    "experiment": FREE | GROUPS,
+    "experiment": FREE | GROUPS | {"engine"},
     "artifacts": FREE | GROUPS | {"engine", "experiment", "statistics"},
     "checkup": FREE | GROUPS | {"artifacts", "engine", "experiment"},
     "report": FREE | GROUPS | {"artifacts", "experiment", "statistics"},
@@ -69,7 +69,8 @@ def test_the_house_has_eleven_floors_at_most_and_no_circle() -> None:
     for file in FILES:
         own = file.relative_to(PACKAGE).parts[0].removesuffix(".py")
         rooms = {room(module) for module in imports(file) if module.startswith("reasoning_lab.")}
-        below.setdefault(own, set()).update(rooms - {own})
+        # What every room may import is the ground that the house stands on.
+        below.setdefault(own, set()).update(rooms - FREE - {own})
     floors = {name: floor_of(name, below, ()) for name in below}
     assert max(floors.values()) <= 11, floors
 

@@ -18,6 +18,7 @@ from reasoning_lab.artifacts.taxonomy import TaxonomyClusters
 from reasoning_lab.artifacts.traces import Traces
 from reasoning_lab.artifacts.vectors import SteeringVectors
 from reasoning_lab.cue.search import CueSearch
+from reasoning_lab.engine.local import TransformersEngine
 from reasoning_lab.experiment import Arm, Experiment, NoJudge, PassK, Taxonomy
 from reasoning_lab.model_pair.pair import ModelPair, Role
 from reasoning_lab.sampler.ancestral import Temperature
@@ -213,13 +214,13 @@ def _completions(
     caption = name + (f"@{draw}" if draw else "") + (" (pass@k)" if chains[0] > 0 else "")
     law = _law(experiment, arm, arm.steering.draws()[draw], problems, chains)
     plain = _plain(experiment, arm.role, arm.sampler, problems, caption, "hybrid" if law else arm.role)
-    return replace(plain, law=law, chains=chains, budget_of=budget_of)
+    return replace(plain, engine=experiment.engine, law=law, chains=chains, budget_of=budget_of)
 
 
 def _plain(
     experiment: Experiment, role: Role, sampler: Sampler, problems: ProblemSet, caption: str, writer: str = ""
 ) -> Completions:
-    """One chain per problem of a model as it is."""
+    """One chain per problem of a model as it is, drawn in this process, where its layers are read too."""
     pair = experiment.model_pair
     return Completions(
         pair=pair.name,
@@ -227,6 +228,7 @@ def _plain(
         caption=caption,
         model=pair.source(role),
         dtype=pair.dtype,
+        engine=TransformersEngine(),
         law=None,
         sampler=sampler,
         problems=problems,

@@ -23,6 +23,7 @@ from reasoning_lab.artifacts.telling import Drawing
 from reasoning_lab.benchmark.base import Benchmark, problems_of
 from reasoning_lab.checks import require
 from reasoning_lab.cue.search import FoundCue
+from reasoning_lab.engine.base import Engine, Subject
 from reasoning_lab.engine.policy import Policy
 from reasoning_lab.engine.scheduler import Counts
 from reasoning_lab.model_pair.loaded import LoadedModel
@@ -124,6 +125,8 @@ class Completions(Artifact[tuple[Completion, ...]]):
     model: Annotated[ModelSource, IDENTITY]
     """Whose prompts and ids the answers are in."""
     dtype: str
+    engine: Annotated[Engine, IDENTITY]
+    """Who draws."""
     law: Law | None
     """What steers the model; None for the model as it is."""
     sampler: Sampler
@@ -174,8 +177,8 @@ class Completions(Artifact[tuple[Completion, ...]]):
 
     def loads(self) -> tuple[Weights, ...]:
         """The model and those of the law; none where a pool is chosen from."""
-        own = (self.model, self.dtype)
-        return () if self.pool else tuple(dict.fromkeys((own, *(self.law.loads() if self.law else ()))))
+        own = ((self.model, self.dtype),) if self.engine.holds_weights else ()
+        return () if self.pool else tuple(dict.fromkeys((*own, *(self.law.loads() if self.law else ()))))
 
     def n_rows(self, context: Context) -> int:
         """Its answers; 0 where none is drawn."""
@@ -253,15 +256,16 @@ class Completions(Artifact[tuple[Completion, ...]]):
         self, context: Context, whole: "Artifact[tuple[Completion, ...]]", problems: Sequence[Problem], caption: str
     ) -> tuple[list[Completion], Counts] | None:
         """As `drawn`; None where memory ran out, and half of the rows are to go on from the log."""
-        sampler, model = self.resolved(context), self._model(context)
-        encoded = self.problems.encoded(model)
+        sampler, reader = self.resolved(context), load_reader(self.model)
+        encoded, engine = self.problems.encoded(reader), self.engine.open(self._subject(context))
         prompts = {problem.id: encoded[problem.id] for problem in problems}
         with context.log(whole) as log:
             log.adopt(self._found_elsewhere(context.store, whole, log, prompts))
             try:
                 return draw_completions(
-                    model, sampler, prompts, self.chains, self.seed, self.problems.vote, context.shape_of(self), log,
-                    context.runtime.checkpoint_seconds, self._counting(context, len(problems), caption),
+                    engine, reader, sampler, prompts, self.chains, self.seed, self.problems.vote,
+                    context.shape_of(self), log, context.runtime.checkpoint_seconds,
+                    self._counting(context, len(problems), caption),
                 )  # fmt: skip
             except OUT_OF_MEMORY as error:
                 reason = str(error).partition("\n")[0]
@@ -310,10 +314,16 @@ class Completions(Artifact[tuple[Completion, ...]]):
         spent = [answer.decode_tokens for answer in context.get(self.budget_of)]
         return sampler.with_budget(sum(spent) / len(spent))
 
-    def _model(self, context: Context) -> LoadedModel:
+    def _subject(self, context: Context) -> Subject:
         """What the answers are drawn from."""
-        model = context.model(self.model, self.dtype)
-        return model if self.law is None else LoadedModel(self.law.policy(context, self.problems), model.reader)
+
+        def policy() -> Policy:
+            model = context.model(self.model, self.dtype)
+            return model.policy if self.law is None else self.law.policy(context, self.problems)
+
+        folder, layers = self.model.folder(), load_reader(self.model).n_layers
+        path, revision = (self.model.path, self.model.commit) if folder is None else (str(folder), None)
+        return Subject(policy, path, revision, self.dtype, context.device, layers, self.model.gguf_file)
 
     def _counting(self, context: Context, n_problems: int, caption: str) -> Callable[[Completion, Counts], None]:
         """Reports every answer with the tokens so far, and now and then how the drawing goes."""

@@ -13,6 +13,7 @@ from reasoning_lab.artifacts.key import APART, IDENTITY, Enters
 from reasoning_lab.artifacts.memory import Memory, RowDemand, of_drawing
 from reasoning_lab.artifacts.sampling import Shape
 from reasoning_lab.cue.search import CueCandidate, FoundCue, Opening, answer_entropy, find_openings, ranked
+from reasoning_lab.engine.local import TransformersEngine
 from reasoning_lab.engine.scheduler import Counts
 from reasoning_lab.model_pair.pair import ModelSource
 from reasoning_lab.sampler.base import Sampler
@@ -118,7 +119,8 @@ class Cue(Artifact[FoundCue]):
         opened = self.openings
         return Completions(
             pair=opened.pair, writer="cue_search", caption="cue search: none", model=opened.model, dtype=opened.dtype,
-            law=None, sampler=self.sampler, problems=self.problems, seed=self.seed, chains=(0, self.n_samples),
+            engine=TransformersEngine(), law=None, sampler=self.sampler, problems=self.problems, seed=self.seed,
+            chains=(0, self.n_samples),
         )  # fmt: skip
 
     def _behind(self, opening: Opening) -> Completions:

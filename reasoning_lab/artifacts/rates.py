@@ -161,13 +161,13 @@ def _is_choice(form: Form) -> bool:
 
 
 def _models(form: Any, form_of: Callable[[str], Form | None]) -> frozenset[str]:
-    """All models that a result rests on, by what they say that they are; what is upstream of it included."""
+    """All models and engines that a result rests on, by what they say they are; what is upstream of it included."""
     if isinstance(form, (list, tuple)):
         return frozenset().union(*(_models(each, form_of) for each in form))
     if not isinstance(form, dict):
         return frozenset()
     if set(form) == {"key"}:
         return _models(form_of(form["key"]), form_of)
-    if "prompt_format" in form:
+    if {"prompt_format", "engine"} & set(form) and "class" not in form:
         return frozenset({json.dumps(form, sort_keys=True)})
     return _models(list(form.values()), form_of)

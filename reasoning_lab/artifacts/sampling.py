@@ -9,11 +9,13 @@ import torch
 
 from reasoning_lab.artifacts.runlog import RunLog
 from reasoning_lab.artifacts.stopping import saved_by
+from reasoning_lab.engine.base import Answering
 from reasoning_lab.engine.policy import Chain, Coroutine, score
 from reasoning_lab.engine.rng import Key
 from reasoning_lab.engine.scheduler import Counts, run
 from reasoning_lab.engine.work import Work
 from reasoning_lab.model_pair.loaded import LoadedModel
+from reasoning_lab.model_pair.reader import Reader
 from reasoning_lab.records import Candidate, Completion, Compute, Passes
 from reasoning_lab.sampler.base import Prompt, Sample, Sampler
 
@@ -34,7 +36,8 @@ class Shape:
 
 
 def draw_completions(
-    model: LoadedModel,
+    engine: Answering,
+    reader: Reader,
     sampler: Sampler,
     prompts: dict[str, tuple[int, ...]],
     chains: tuple[int, int],
@@ -47,21 +50,23 @@ def draw_completions(
 ) -> tuple[list[Completion], Counts]:
     """All answers of an arm in the order of problems, then chains; those in `log` are not drawn again.
 
-    Arguments: `prompts` maps problem ids to prompt ids; `vote` reads from a text the answer in the form in which it
-    votes; `on_done` hears of every answer, logged ones first, and of what was drawn so far; finished answers and, at
-    most every `checkpoint_seconds` per chain, states of long chains are appended to `log`.
+    Arguments: `engine` draws from the model of `reader`; `prompts` maps problem ids to prompt ids; `vote` reads from a
+    text the answer in the form in which it votes; `on_done` hears of every answer, logged ones first, and of what was
+    drawn so far; finished answers and, at most every `checkpoint_seconds` per chain, states of long chains are appended
+    to `log`.
     """
     items = [AnswerId(problem, chain) for problem in prompts for chain in range(*chains)]
     done, states, counts = _logged(log, set(items))
     for completion in done.values():
         on_done(completion, counts)
-    candidate, encode = _reader(model, vote), model.reader.encode_inserted
+    candidate = _candidates(reader, vote)
 
     def tasks() -> Iterator[tuple[AnswerId, Any]]:
         for item in items:
             if item not in done:
                 prompt = Prompt(
-                    prompts[item.problem], model.stop_ids, Key(seed, item.problem, item.chain), candidate, encode
+                    prompts[item.problem], reader.stop_ids, Key(seed, item.problem, item.chain), candidate,
+                    reader.encode_inserted,
                 )  # fmt: skip
                 yield item, _let_go(sampler.sample(prompt, states.get(item)))
 
@@ -69,7 +74,7 @@ def draw_completions(
     newest = _States(log, checkpoint_seconds, counts)
     with saved_by(newest.save):
         try:
-            for item, sample in run(model.policy, tasks(), shape.rows, capacity, newest.put, counts):
+            for item, sample in engine.run(tasks(), shape.rows, capacity, newest.put, counts):
                 done[item] = completion = _completion(item, sample, candidate, _compute(counts.work.pop(item)))
                 log.append({"completion": completion.to_json()})
                 newest.drop(item)
@@ -137,10 +142,10 @@ class _States:
         self._log.sync()
 
 
-def _reader(model: LoadedModel, vote: Callable[[str], str | None]) -> Callable[[Chain], Candidate]:
+def _candidates(reader: Reader, vote: Callable[[str], str | None]) -> Callable[[Chain], Candidate]:
     def candidate(chain: Chain) -> Candidate:
-        text = model.decode(chain.tokens)
-        finish = "stop" if chain.tokens[-1] in model.stop_ids else "cap"
+        text = reader.decode(chain.tokens)
+        finish = "stop" if chain.tokens[-1] in reader.stop_ids else "cap"
         negentropy = sum(chain.negentropy) / chain.n_scored
         return Candidate(text, chain.tokens, finish, sum(chain.log_p), negentropy, vote(text), chain.inserted)
 
@@ -166,6 +171,8 @@ def _completion(
         tuple(map(candidate, sample.candidates)),
         chosen.inserted,
         compute,
+        n_rescored=sum(move.settled == "rescored" for move in sample.moves),
+        n_undecided=sum(move.settled == "undecided" for move in sample.moves),
     )  # fmt: skip
 
 

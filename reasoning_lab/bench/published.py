@@ -66,7 +66,8 @@ class PublishedStream:
         cut = self._chance.randrange(len(state.ids))
         new = self.generate([*prompt, *state.ids[:cut]], len(state.ids) - cut)
         until = cut + len(new.ids)
-        ratio = self._weight(new) - self._weight(Stretch(*(column[cut:until] for column in state)))
+        old = Stretch(state.ids[cut:until], state.log_p[cut:until], state.log_q[cut:until])
+        ratio = self._weight(new) - self._weight(old)
         return _joined(state, cut, new) if math.log(self._chance.random() or 5e-324) < ratio else state
 
     def _weight(self, stretch: Stretch) -> float:
@@ -93,4 +94,4 @@ class PublishedStream:
 
 
 def _joined(state: Stretch, keep: int, more: Stretch) -> Stretch:
-    return Stretch(*(old[:keep] + new for old, new in zip(state, more, strict=True)))
+    return Stretch(state.ids[:keep] + more.ids, state.log_p[:keep] + more.log_p, state.log_q[:keep] + more.log_q)

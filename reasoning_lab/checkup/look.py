@@ -43,12 +43,12 @@ def look_at(experiment: Experiment, arms: Arms, context: Context) -> Iterator[Fi
     """All findings, as they are made; a claim that can't be looked at for an earlier one is left out."""
     runtime, benchmark = experiment.runtime, experiment.benchmark
     capacity, roles = runtime.max_prompt_tokens + benchmark.max_new_tokens, _roles(experiment, arms)
-    problems = arms.problems.problems
+    problems, rows = arms.problems.problems, context.shape_of(arms.rows[arms.studied].draws[0].completions).rows
     ends = [problems[0], problems[-1]]
     yield Claim(
         "run", "prompts, answers and layers fit the models", lambda: _preflight(arms, runtime.max_prompt_tokens)
     ).finding()
-    fit = _fit(experiment, arms, roles, context, runtime.rows * (capacity + 1)).finding()
+    fit = _fit(experiment, arms, roles, context, rows * (capacity + 1)).finding()
     yield fit
     prompts = {problem.id: benchmark.prompt(problem) for problem in ends}
     models: dict[Role, LoadedModel[HuggingFacePolicy]] = {}
@@ -63,7 +63,7 @@ def look_at(experiment: Experiment, arms: Arms, context: Context) -> Iterator[Fi
         if fit.holds:  # Else the system would end this process before it has said a word.
             yield Claim(each.role, "weights load", lambda each=each: _load(each, arms, context, models)).finding()
         if each.role in models:
-            yield from _of_model(each, models[each.role], list(prompts.values()), runtime.rows, capacity)
+            yield from _of_model(each, models[each.role], list(prompts.values()), rows, capacity)
     for each in roles:
         if each.role != "base" and {"base", each.role} <= models.keys():
             other, is_thinking = models[each.role].reader, each.role == "thinking"
@@ -72,10 +72,10 @@ def look_at(experiment: Experiment, arms: Arms, context: Context) -> Iterator[Fi
             ):
                 yield claim.finding()
     if _steers(experiment) and {"base", "thinking"} <= models.keys():
-        yield from _of_hybrid(experiment, arms, models, prompts[ends[0].id], runtime.rows, capacity)
+        yield from _of_hybrid(experiment, arms, models, prompts[ends[0].id], rows, capacity)
     yield from _of_benchmark(experiment, ends[0])
     if "base" in models:
-        yield from _of_drawing(experiment, arms, models["base"], prompts[ends[0].id], ends[0])
+        yield from _of_drawing(experiment, arms, models["base"], prompts[ends[0].id], ends[0], rows)
 
 
 def _steers(experiment: Experiment) -> bool:
@@ -187,7 +187,12 @@ def _judge(experiment: Experiment) -> str:
 
 
 def _of_drawing(
-    experiment: Experiment, arms: Arms, model: LoadedModel[HuggingFacePolicy], prompt: str, problem: Problem
+    experiment: Experiment,
+    arms: Arms,
+    model: LoadedModel[HuggingFacePolicy],
+    prompt: str,
+    problem: Problem,
+    rows: int,
 ) -> Iterator[Finding]:
     """One problem, answered in all rows."""
     counts, seconds, text = Counts(), [0.0], [""]
@@ -196,12 +201,11 @@ def _of_drawing(
         runtime, ids = experiment.runtime, model.encode(prompt)
         sampler = Temperature(min(DRAWN, experiment.benchmark.max_new_tokens), 1.0)
         tasks = (
-            (n, sampler.sample(Prompt(ids, model.stop_ids, Key(experiment.seed, problem.id, n))))
-            for n in range(runtime.rows)
+            (n, sampler.sample(Prompt(ids, model.stop_ids, Key(experiment.seed, problem.id, n)))) for n in range(rows)
         )
         capacity = runtime.max_prompt_tokens + experiment.benchmark.max_new_tokens
         started = time.monotonic()
-        drawn = dict(run(model.policy, tasks, runtime.rows, capacity, counts=counts))
+        drawn = dict(run(model.policy, tasks, rows, capacity, counts=counts))
         seconds[0] = time.monotonic() - started
         chain = drawn[0].chain
         text[0] = model.decode(chain.tokens)

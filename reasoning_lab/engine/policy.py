@@ -64,6 +64,9 @@ class Chain:
     Their scalars are 0, so that no sum counts them, and a request may not cut at them."""
     cache: tuple[Segment, ...] = field(default=(), repr=False, compare=False)
     """Saved state of the positions before the last token, in order and without gaps; may be empty."""
+    log_z_slack: tuple[float, ...] = ()
+    """Of an engine that does not see the whole law: per token by how much the true log Z may lie above log_z (and the
+    true log q below log_q); () where both are exact."""
 
     def __len__(self) -> int:
         return len(self.tokens)
@@ -80,6 +83,7 @@ class Chain:
         return Chain(
             self.prompt, self.tokens[:n], self.log_p[:n], self.log_q[:n], self.log_z[:n],
             self.negentropy[:n], self.alternatives[:n], inserted=self.inserted_before(n), cache=self.cache,
+            log_z_slack=self.log_z_slack[:n],
         )  # fmt: skip
 
     def inserted_before(self, n: int) -> tuple[int, ...]:
@@ -88,9 +92,11 @@ class Chain:
 
     def plain(self) -> State:
         """Tokens and scalars as plain data, without prompt and cache: what a checkpoint stores."""
+        slack = {"log_z_slack": list(self.log_z_slack)} if self.log_z_slack else {}
         return {name: list(getattr(self, name)) for name in ("tokens", "log_p", "log_q", "log_z", "negentropy")} | {
             "finish": self.finish,
             "inserted": list(self.inserted),
+            **slack,
         }
 
     @classmethod
@@ -100,7 +106,8 @@ class Chain:
         # States that were saved before there were insertions have none.
         inserted = tuple(plain.get("inserted", ()))
         return cls(
-            prompt, *columns, alternatives=((),) * len(plain["tokens"]), finish=plain["finish"], inserted=inserted
+            prompt, *columns, alternatives=((),) * len(plain["tokens"]), finish=plain["finish"], inserted=inserted,
+            log_z_slack=tuple(plain.get("log_z_slack", ())),
         )  # fmt: skip
 
 

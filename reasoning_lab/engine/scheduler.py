@@ -31,8 +31,7 @@ from reasoning_lab.engine.policy import (
     Session,
     State,
 )
-from reasoning_lab.engine.rng import uniform
-from reasoning_lab.engine.token import TokenPlan, Tokens, draw_tokens
+from reasoning_lab.engine.token import TokenPlan, Tokens, draw_tokens, plan_at
 from reasoning_lab.engine.work import Work
 
 Name = TypeVar("Name")
@@ -483,15 +482,8 @@ def _plan(work: _Work | None) -> TokenPlan:
     """Forced while given ids are left, then drawn; an idle row's plan where nothing follows yet."""
     if work is None or work.read < work.base:
         return _IDLE
-    request, position = work.request, work.read - len(work.request.parent.prompt)
-    temperature = request.temperature_at(position)
-    if work.read < len(work.ids):
-        return TokenPlan(temperature, forced=work.ids[work.read], top_k=request.top_k, top_p=request.top_p)
-    drawn = TokenPlan(temperature, uniform(request.key, position, "token"), None, request.top_k, request.top_p)
-    if work.drawn or request.excluded is None:
-        return drawn
-    out = request.excluded if isinstance(request.excluded, frozenset) else frozenset({request.excluded})
-    return drawn._replace(excluded=out, scores_excluded=request.scores_excluded)
+    forced = work.ids[work.read] if work.read < len(work.ids) else None
+    return plan_at(work.request, work.read - len(work.request.parent.prompt), forced, work.drawn == 0)
 
 
 def _finish(work: _Work, id: int, forced: bool) -> Finish | None:

@@ -7,6 +7,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from reasoning_lab.engine.policy import Request
+from reasoning_lab.engine.rng import uniform
+
 _ROUNDING = 1e-12
 """Of a sum of float64 probabilities."""
 
@@ -21,6 +24,21 @@ class TokenPlan(NamedTuple):
     top_p: float = 1.0
     excluded: frozenset[int] = frozenset()
     scores_excluded: bool = False
+
+
+def plan_at(request: Request, position: int, forced: int | None, is_first: bool) -> TokenPlan:
+    """How a request's token at a generated position is chosen.
+
+    Arguments: `forced` is the id that it has to be, if any; `is_first` says whether it is the first one to be drawn.
+    """
+    temperature = request.temperature_at(position)
+    if forced is not None:
+        return TokenPlan(temperature, forced=forced, top_k=request.top_k, top_p=request.top_p)
+    plan = TokenPlan(temperature, uniform(request.key, position, "token"), None, request.top_k, request.top_p)
+    if not is_first or request.excluded is None:
+        return plan
+    out = request.excluded if isinstance(request.excluded, frozenset) else frozenset({request.excluded})
+    return plan._replace(excluded=out, scores_excluded=request.scores_excluded)
 
 
 class Tokens(NamedTuple):

@@ -1,17 +1,17 @@
 """A judge behind any OpenAI-compatible endpoint; the key comes from the environment alone."""
 
-import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import urlsplit
 
 from reasoning_lab.checks import require, require_count, require_positive
+from reasoning_lab.engine.client.address import check_address, check_key_name, is_loopback
+from reasoning_lab.engine.client.http import Endpoint
+from reasoning_lab.engine.client.secret import Secret, from_environment
 from reasoning_lab.judge.base import JudgeOption
 from reasoning_lab.judge.chat import ChatJudge
 from reasoning_lab.judge.client.chat import ChatService, OpenAIChat
-from reasoning_lab.judge.client.http import Endpoint
-from reasoning_lab.judge.client.secret import Secret, from_environment
+from reasoning_lab.judge.client.completion import ChatCompletion, read_completion
 
 _RESERVED = {"model", "messages", "n", "stream", "temperature", "max_tokens", "max_completion_tokens"}
 """Parameters of the body that are fields of their own or that this client can't read the answer to."""
@@ -54,13 +54,8 @@ class OpenAI(ChatService, JudgeOption):
     """Or: most prompt and reply tokens of one run."""
 
     def __post_init__(self) -> None:
-        self._check_address()
-        name = self.api_key_env
-        if name is not None and not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
-            raise ValueError(
-                "api_key_env: must be the NAME of an environment variable, such as OPENAI_API_KEY (what is there is "
-                "not shown, for it may be a key); export the key in the shell and name its variable."
-            )
+        check_address(self.base_url, "judge")
+        check_key_name(self.api_key_env)
         require(bool(self.model.strip()), "model", repr(self.model), "a model's name", "set it as the server calls it")
         require_count(self, "max_tokens", "concurrency")
         require(self.retries >= 0, "retries", self.retries, "at least 0", "0 tries once")
@@ -70,16 +65,6 @@ class OpenAI(ChatService, JudgeOption):
         taken = sorted(_RESERVED & set(self.extra))
         require(not taken, "extra", ", ".join(taken), "parameters without a field of their own", "remove these")
         self._check_cap()
-
-    def _check_address(self) -> None:
-        parts = urlsplit(self.base_url)
-        if "@" in parts.netloc or parts.query or parts.fragment:
-            raise ValueError(
-                "base_url: must have no user, password, query or fragment (it is not shown, for it may hold a secret); "
-                "name the key's environment variable in judge.api_key_env."
-            )
-        good = parts.scheme in ("http", "https") and bool(parts.hostname)
-        require(good, "base_url", self.base_url, "http://HOST... or https://HOST...", "it usually ends in /v1")
 
     def _check_cap(self) -> None:
         for field in ("price_input", "price_output", "cap_dollars", "cap_tokens"):
@@ -100,8 +85,7 @@ class OpenAI(ChatService, JudgeOption):
     @property
     def is_loopback(self) -> bool:
         """Whether the server is this machine."""
-        host = urlsplit(self.base_url).hostname or ""
-        return host in ("localhost", "::1") or re.fullmatch(r"127(\.\d+){3}", host) is not None
+        return is_loopback(self.base_url)
 
     def open(self, cache: Path, device: str) -> ChatJudge:
         """The judge; nothing is sent before its first question."""
@@ -125,11 +109,12 @@ class OpenAI(ChatService, JudgeOption):
 
     def key(self) -> Secret | None:
         """The key, None where none is needed and none is set."""
-        return from_environment(self.api_key_env, optional=self.is_loopback or self.api_key_env is None)
+        optional = self.is_loopback or self.api_key_env is None
+        return from_environment(self.api_key_env, optional, "judge", "judge=lexical or judge=local, which need none")
 
-    def connect(self) -> Endpoint:
+    def connect(self) -> Endpoint[ChatCompletion]:
         """A connection to the server."""
-        return Endpoint(self.url, self.key(), self.concurrency, self.timeout_s, self.is_loopback)
+        return Endpoint(self.url, self.key(), self.concurrency, self.timeout_s, self.is_loopback, read_completion)
 
     def body_of(self, prompt: str) -> dict[str, Any]:
         """The request's body."""

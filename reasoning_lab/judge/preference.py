@@ -17,10 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from reasoning_lab.checks import require
+from reasoning_lab.engine.client.http import BadReply, Endpoint, Redact
 from reasoning_lab.engine.rng import Key, uniform
 from reasoning_lab.judge.base import Chat, ChatRequest
 from reasoning_lab.judge.chat import ChatJudge
-from reasoning_lab.judge.client.http import Attempt, BadReply, ChatCompletion, Endpoint, read_completion
+from reasoning_lab.judge.client.completion import ChatCompletion, read_completion
 from reasoning_lab.judge.openai import OpenAI
 from reasoning_lab.records import Record
 
@@ -73,23 +74,20 @@ class PreferenceOption(OpenAI):
         turns = [{"role": role, "content": text} for role, text in _TURN.findall(prompt)]
         return super().body_of(prompt) | ({"messages": turns} if turns else {})
 
-    def connect(self) -> Endpoint:
+    def connect(self) -> Endpoint[ChatCompletion]:
         """An endpoint whose texts are the first token's log probabilities."""
-        return _LogprobEndpoint(self.url, self.key(), self.concurrency, self.timeout_s, self.is_loopback)
+        return Endpoint(self.url, self.key(), self.concurrency, self.timeout_s, self.is_loopback, _read_weights)
 
 
 _ROUNDING = 1e-3
 """By how much a server's log probability may lie above 0."""
 
 
-class _LogprobEndpoint(Endpoint):
-    def _read(self, content: bytes) -> Attempt:
-        try:
-            done = read_completion(content)
-            weights = json.dumps(_first_token(json.loads(content)), sort_keys=True)
-        except BadReply as bad:
-            return Attempt("lost", failure=f"senseless reply: {bad}", status=200)
-        return Attempt("done", ChatCompletion(weights, False, done.prompt_tokens, done.completion_tokens), status=200)
+def _read_weights(body: bytes, redact: Redact) -> ChatCompletion:
+    """A completion whose text is its first token's log probabilities, as JSON."""
+    done = read_completion(body, redact)
+    weights = json.dumps(_first_token(json.loads(body)), sort_keys=True)
+    return ChatCompletion(redact(weights), False, done.prompt_tokens, done.completion_tokens)
 
 
 def _first_token(reply: dict[str, Any]) -> dict[str, float]:

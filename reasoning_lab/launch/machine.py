@@ -63,8 +63,10 @@ def check_machine(experiment: Experiment, launcher: Mapping[str, Any] | None = N
         for device in () if experiment.runtime.devices == "auto" else experiment.runtime.devices:
             check_device("runtime.devices", device, is_remote)
         check_extras(experiment)
+        if experiment.stage in OF_ARMS:
+            experiment.engine.check()
         for key, source in models_of(experiment):
-            check_model(key, source)
+            check_model(key, source, experiment.engine.holds_weights or experiment.stage not in OF_ARMS)
         check_layers(experiment)
         for key, benchmark in benchmarks_of(experiment):
             check_problems_there(key, benchmark)
@@ -168,8 +170,9 @@ def models_of(experiment: Experiment) -> list[tuple[str, ModelSource]]:
     return [(key, source) for key, source in found if source is not None]
 
 
-def check_model(key: str, source: ModelSource) -> None:
-    """ValueError for a folder without a model, or a hub id that can't be had here."""
+def check_model(key: str, source: ModelSource, needs_weights: bool = True) -> None:
+    """ValueError for a folder without a model, or a hub id that can't be had here; of a model whose weights are
+    elsewhere the tokenizer and the config are looked for."""
     folder = source.folder()
     if folder is None:
         bound = "a hub id such as Qwen/Qwen2.5-7B, or a local folder"
@@ -190,7 +193,7 @@ def check_model(key: str, source: ModelSource) -> None:
         raise ValueError(
             f"{key}.path={source.path}: has no config.json; set it to a folder that save_pretrained wrote."
         )
-    if not any(folder.glob("*.safetensors")) and not any(folder.glob("*.bin")):
+    if needs_weights and not any(folder.glob("*.safetensors")) and not any(folder.glob("*.bin")):
         raise ValueError(f"{key}.path={source.path}: has no weights (*.safetensors, *.bin); copy them there.")
 
 

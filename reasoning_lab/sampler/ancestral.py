@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from reasoning_lab.checks import require, require_count
+from reasoning_lab.engine.base import Need
 from reasoning_lab.engine.policy import Chain, Coroutine, Request, State
 from reasoning_lab.sampler.base import Prompt, Sample, Sampler, require_temperature
 
@@ -36,6 +37,11 @@ class Temperature(Sampler):
     @property
     def n_held(self) -> int:
         return 0
+
+    @property
+    def needs(self) -> frozenset[Need]:
+        """The cuts that it makes."""
+        return cuts(self.top_k, self.top_p)
 
     def sample(self, prompt: Prompt, resume: State | None = None) -> Coroutine[Sample]:
         """One request."""
@@ -94,3 +100,9 @@ class Greedy(Sampler):
     def expected_tokens(self, mean_length: float) -> float:
         """The answer's own length."""
         return mean_length
+
+
+def cuts(top_k: int, top_p: float = 1.0) -> frozenset[Need]:
+    """What draws from a law that is cut so need of an engine."""
+    made: dict[Need, bool] = {"top_k": top_k > 0, "top_p": top_p < 1}
+    return frozenset(need for need, is_made in made.items() if is_made)

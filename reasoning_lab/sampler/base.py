@@ -10,6 +10,7 @@ from itertools import chain, count
 from typing import NamedTuple
 
 from reasoning_lab.checks import require, require_count
+from reasoning_lab.engine.base import Need
 from reasoning_lab.engine.policy import Chain, Checkpoint, Coroutine, Request, State
 from reasoning_lab.engine.rng import Key
 from reasoning_lab.records import Candidate, Move
@@ -97,6 +98,11 @@ class Sampler(ABC):
         return 1
 
     @property
+    def needs(self) -> frozenset[Need]:
+        """What its law rests on beside draws at a temperature: an engine may not give it."""
+        return frozenset()
+
+    @property
     def matched_to(self) -> str | None:
         """Arm whose mean decode tokens per problem set this sampler's budget."""
         return None
@@ -154,6 +160,11 @@ class AnyPool(Sampler):
         """The same pool with this budget in place of its own size."""
         # Every pool is a dataclass, which its annotation here can't say.
         return replace(self, n=None, tokens_matched_to=None, budget=tokens)  # pyright: ignore[reportArgumentType]
+
+    @property
+    def needs(self) -> frozenset[Need]:
+        """As the sampler of one candidate."""
+        return self.drawn_by().needs
 
     @property
     def waits_for_cue(self) -> bool:
@@ -252,6 +263,11 @@ class Selection(Sampler):
     @property
     def reads_answers(self) -> bool:
         return True
+
+    @property
+    def needs(self) -> frozenset[Need]:
+        """As the pool."""
+        return self.pool.needs
 
     @property
     def matched_to(self) -> str | None:

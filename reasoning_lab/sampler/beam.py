@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from reasoning_lab.checks import require, require_count
+from reasoning_lab.engine.base import Need
 from reasoning_lab.engine.policy import Chain, Checkpoint, Coroutine, Finish, Request, State
 from reasoning_lab.sampler.base import Prompt, Sample, Sampler
 
@@ -50,6 +51,11 @@ class Beam(Sampler):
     def n_held(self) -> int:
         """All live prefixes."""
         return self.width
+
+    @property
+    def needs(self) -> frozenset[Need]:
+        """The extensions of a prefix."""
+        return frozenset({"alternatives"})
 
     def sample(self, prompt: Prompt, resume: State | None = None) -> Coroutine[Sample]:
         """One request per live prefix and length."""

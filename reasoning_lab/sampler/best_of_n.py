@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from reasoning_lab.checks import require, require_count
+from reasoning_lab.engine.base import Need
 from reasoning_lab.records import Candidate
 from reasoning_lab.sampler.ancestral import Temperature
 from reasoning_lab.sampler.base import AnyPool, Prompt, Sampler, Selection, require_temperature
@@ -99,6 +100,11 @@ class BestOfN(Selection):
     """mean_log_p or sum_log_p over the candidate's tokens, the sum preferring short answers; confidence: the mean over
     its positions of sum_v p log p (Karan & Du 2025, eq. 13)."""
 
+    @property
+    def needs(self) -> frozenset[Need]:
+        """What the score rests on, too."""
+        return self.pool.needs | _read_by(self.score)
+
     def choose(self, candidates: Sequence[Candidate]) -> int:
         """argmax of the score."""
         per = [_score(candidate, self.score) for candidate in candidates]
@@ -144,6 +150,11 @@ class WeightedVote(Selection):
         holds = 1 <= self.alpha < math.inf
         require(holds, "alpha", self.alpha, "at least 1 and finite", "1 is the plain vote")
 
+    @property
+    def needs(self) -> frozenset[Need]:
+        """What the score rests on, too."""
+        return self.pool.needs | _read_by(self.score)
+
     def choose(self, candidates: Sequence[Candidate]) -> int:
         """Index of the best candidate that gives the winning answer."""
         voters = [i for i, candidate in enumerate(candidates) if candidate.answer is not None]
@@ -157,6 +168,10 @@ class WeightedVote(Selection):
             weights[answer] = weights.get(answer, 0.0) + math.exp(exponents[i] - top)
         winner = max(weights, key=lambda answer: weights[answer])  # A dict keeps the order of first sight.
         return max((i for i in voters if candidates[i].answer == winner), key=lambda i: (exponents[i], -i))
+
+
+def _read_by(score: Score) -> frozenset[Need]:
+    return frozenset({"negentropy"}) if score == "confidence" else frozenset()
 
 
 def _score(candidate: Candidate, score: Score) -> float:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from reasoning_lab.checks import require, require_count
+from reasoning_lab.engine.base import Need
 from reasoning_lab.engine.policy import Chain, Checkpoint, Coroutine, Request, State
 from reasoning_lab.sampler.base import Prompt, Sample, Sampler, Words
 
@@ -70,6 +71,11 @@ class BudgetForcing(Sampler):
     @property
     def inserts(self) -> bool:
         return True
+
+    @property
+    def needs(self) -> frozenset[Need]:
+        """What it puts in for an early end is not that end again."""
+        return frozenset({"excluded"}) if self.n_waits else frozenset()
 
     def check(self, words: Words) -> None:
         """ValueError for a text that the model can't write, a tag of several tokens, or a cap that is too short."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from reasoning_lab.checks import is_count, require
+from reasoning_lab.engine.base import Need
 from reasoning_lab.engine.policy import Chain, Checkpoint, Coroutine, Request, State
 from reasoning_lab.sampler.base import AnyPool, Prompt, Sample, Sampler, Selection, Words
 
@@ -67,6 +68,11 @@ class Cued(Sampler):
     @property
     def inserts(self) -> bool:
         return True
+
+    @property
+    def needs(self) -> frozenset[Need]:
+        """As `of`: the cue is not scored."""
+        return self.of.needs
 
     @property
     def waits_for_cue(self) -> bool:
@@ -168,13 +174,15 @@ class _Opening:
             chain, prompt=self.prompt, tokens=(*self.cue, *chain.tokens),
             alternatives=((),) * n + chain.alternatives,
             inserted=(*range(n), *(n + position for position in chain.inserted)),
+            log_z_slack=(0.0,) * n + chain.log_z_slack if chain.log_z_slack else (),
             **{name: (0.0,) * n + getattr(chain, name) for name in SCALARS},
         )  # fmt: skip
 
     def inside(self, chain: Chain) -> Chain:
         """The chain of what follows the cue."""
         n = len(self.cue)
-        columns = [f.name for f in fields(Chain) if f.name in {"tokens", "alternatives", *SCALARS}]
+        names = {"tokens", "alternatives", "log_z_slack", *SCALARS}
+        columns = [f.name for f in fields(Chain) if f.name in names]
         return replace(
             chain, prompt=(*self.prompt, *self.cue),
             inserted=tuple(position - n for position in chain.inserted if position >= n),

@@ -16,11 +16,11 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 from reasoning_lab.engine.policy import Chain, Checkpoint, Coroutine, Request, State
 from reasoning_lab.engine.rng import Key, index, uniform
-from reasoning_lab.records import Move
+from reasoning_lab.records import Move, Settled
 from reasoning_lab.sampler.base import Prompt, Sample
 
 StopRule = Literal["full_ladder", "jump_to_final_cap", "first_eos"]
@@ -33,6 +33,12 @@ class AcceptanceRule(ABC):
     @abstractmethod
     def log_ratio(self, current: Chain, proposal: Chain, cut: int) -> float:
         """log of the acceptance ratio; accepted where log u is below it."""
+
+    def log_ratio_bounds(self, current: Chain, proposal: Chain, cut: int) -> tuple[float, float]:
+        """Least and greatest log ratio that the bounds on log Z behind the cut allow; twice the log ratio where log Z
+        is exact. Chain.log_z is the lower bound, and the ratio rises with the proposal's."""
+        ratio = self.log_ratio(current, proposal, cut)
+        return ratio - sum(current.log_z_slack[cut:]), ratio + sum(proposal.log_z_slack[cut:])
 
     def floor(self, current: Chain, cut: int, log_u: float) -> float | None:
         """Request.floor below which rejection is certain, or None where there is none."""
@@ -162,7 +168,7 @@ class Ladder:
             return None
         return self._request(prompt, chain, len(chain), cap, prompt.key._replace(rung=rung, step=0), floor=None)
 
-    def _move(self, prompt: Prompt, state: "_Climb", cap: int, step: int) -> Generator[Request, Chain, None]:
+    def _move(self, prompt: Prompt, state: "_Climb", cap: int, step: int) -> Generator[Any, Any, None]:
         """One Metropolis-Hastings step."""
         current, key = state.chain, prompt.key._replace(rung=state.rung, step=step)
         cut, log_u = _cut(key, current), _log_u(key)
@@ -173,7 +179,9 @@ class Ladder:
             rung = state.rung
             proposal = yield replace(request, ahead=lambda: self._ahead(prompt, current, rung, step, cap))
         state.decode_tokens += proposal.n_drawn
-        ratio = None if proposal.finish == "floor" else self.rule.log_ratio(current, proposal, cut)
+        ratio, settled = None, "exact"
+        if proposal.finish != "floor":
+            ratio, settled = yield from self._weighed(key, current, proposal, cut, log_u)
         accepted = ratio is not None and log_u < ratio
         state.moves.append(
             Move(
@@ -184,10 +192,32 @@ class Ladder:
                 proposal.tokens[cut:],
                 ratio if ratio is None or math.isfinite(ratio) else None,
                 accepted,
+                settled,
             )
         )
         if accepted:
             state.chain = proposal
+
+    def _weighed(
+        self, key: Key, current: Chain, proposal: Chain, cut: int, log_u: float
+    ) -> Generator[list[Request], list[Chain], tuple[float, Settled]]:
+        """The log ratio, or the middle of its bounds, and what it took to settle the verdict.
+
+        Where log u lies between the bounds both suffixes are scored again, for an engine bounds log Z the closest when
+        it only scores; both, because what was drawn and what was scored again are not mixed in one ratio.
+        """
+        low, high = self.rule.log_ratio_bounds(current, proposal, cut)
+        if not low <= log_u < high:
+            return (low + high) / 2, "exact"
+        scored_current, scored_proposal = yield [
+            Request(
+                chain, cut, key, len(chain), frozenset(), self.temperature, self.top_k, forced=chain.tokens[cut:],
+                want_negentropy=True,
+            )
+            for chain in (current, proposal)
+        ]  # fmt: skip
+        low, high = self.rule.log_ratio_bounds(scored_current, scored_proposal, cut)
+        return (low + high) / 2, "undecided" if low <= log_u < high else "rescored"
 
     def _proposal(self, prompt: Prompt, current: Chain, rung: int, step: int, cap: int) -> Request | None:
         """What draws a step's proposal; None where it is found to be the state itself."""

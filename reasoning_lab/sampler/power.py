@@ -4,7 +4,9 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from reasoning_lab.checks import require, require_count
+from reasoning_lab.engine.base import Need
 from reasoning_lab.engine.policy import Coroutine, State
+from reasoning_lab.sampler.ancestral import cuts
 from reasoning_lab.sampler.base import Prompt, Sample, Sampler, require_temperature
 from reasoning_lab.sampler.metropolis import Ladder, OverlapRule, PowerRule, Redraw, StopRule, UphillRule
 
@@ -69,6 +71,12 @@ class Power(Sampler):
         )  # fmt: skip
 
     @property
+    def needs(self) -> frozenset[Need]:
+        """The cut of the proposal, its log Z, and a first token that differs."""
+        hot: frozenset[Need] = frozenset({"hot"} if self.temperature > 1 else ())
+        return cuts(self.ladder.top_k) | hot | _differing(self.redraw)
+
+    @property
     def is_chain(self) -> bool:
         return True
 
@@ -117,6 +125,11 @@ class PowerLimit(Sampler):
         )
 
     @property
+    def needs(self) -> frozenset[Need]:
+        """A first token that differs."""
+        return _differing(self.redraw)
+
+    @property
     def is_chain(self) -> bool:
         return True
 
@@ -127,6 +140,11 @@ class PowerLimit(Sampler):
     def expected_tokens(self, mean_length: float) -> float:
         """Those of the ladder."""
         return self.ladder.expected_tokens(mean_length)
+
+
+def _differing(redraw: Redraw) -> frozenset[Need]:
+    """What drawing from the first difference on needs: a token that is not the state's."""
+    return frozenset({"excluded"} if redraw == "from_difference" else ())
 
 
 def _require_schedule(sampler: Power | PowerLimit) -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from reasoning_lab.artifacts.runlog import RunLog
 from reasoning_lab.artifacts.sampling import Shape, draw_completions
+from reasoning_lab.engine.local import Rows
 from reasoning_lab.model_pair.loaded import LoadedModel, load_model
 from reasoning_lab.model_pair.pair import ModelSource
 from reasoning_lab.records import Completion
@@ -33,7 +34,7 @@ def model() -> LoadedModel[Any]:
 def drawn(model: LoadedModel[Any], sampler: Any, log: RunLog, shape: Shape = SHAPE) -> list[Completion]:
     prompts = {name: model.encode(text) for name, text in QUESTIONS.items()}
     answers, _ = draw_completions(
-        model, sampler, prompts, (0, 2), 0, lambda _: None, shape, log, 0.0, lambda *_: None
+        Rows(model.policy), model.reader, sampler, prompts, (0, 2), 0, lambda _: None, shape, log, 0.0, lambda *_: None
     )  # fmt: skip
     return answers
 

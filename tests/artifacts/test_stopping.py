@@ -20,6 +20,7 @@ from pathlib import Path
 from reasoning_lab.artifacts import sampling
 from reasoning_lab.artifacts.stopping import end_on_signals
 from reasoning_lab.artifacts.store import RunLog
+from reasoning_lab.engine.local import Rows
 from reasoning_lab.model_pair.loaded import load_model
 from reasoning_lab.model_pair.pair import ModelSource
 from reasoning_lab.sampler.power import Power
@@ -36,8 +37,9 @@ sampling._States.put = told
 model = load_model(ModelSource("package:embedded/base"), "float32", "cpu")
 prompts = {name: model.encode(text) for name, text in QUESTIONS.items()}
 log = RunLog(Path(sys.argv[1]), KEY)
-sampling.draw_completions(model, Power(96, 4.0, 8, 2), prompts, (0, 3), 0, lambda _: None, SHAPE, log, 1e9,
-                          lambda one, counts: print(json.dumps([one.problem, one.chain, None]), flush=True))
+sampling.draw_completions(Rows(model.policy), model.reader, Power(96, 4.0, 8, 2), prompts, (0, 3), 0,
+    lambda _: None, SHAPE, log, 1e9,
+    lambda one, counts: print(json.dumps([one.problem, one.chain, None]), flush=True))
 """
 
 

@@ -1,24 +1,18 @@
 """A chat model behind a server: cached, capped, retried."""
 
 import threading
-import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from reasoning_lab.engine.rng import Key, uniform
+from reasoning_lab.engine.client.http import Attempt, Endpoint
+from reasoning_lab.engine.client.patience import Patience
 from reasoning_lab.judge.base import ChatRequest, CountingChat, JudgeError, Reply, Usage
 from reasoning_lab.judge.client.budget import Budget
 from reasoning_lab.judge.client.cache import ReplyCache, json_sha256
-from reasoning_lab.judge.client.http import (
-    Attempt,
-    ChatCompletion,
-    Endpoint,
-    most_prompt_tokens,
-    usual_prompt_tokens,
-)
+from reasoning_lab.judge.client.completion import ChatCompletion, most_prompt_tokens, usual_prompt_tokens
 
 
 class ChatService(ABC):
@@ -44,7 +38,7 @@ class ChatService(ABC):
         """The request's body."""
 
     @abstractmethod
-    def connect(self) -> Endpoint:
+    def connect(self) -> Endpoint[ChatCompletion]:
         """A connection to the server."""
 
     @abstractmethod
@@ -66,9 +60,7 @@ class OpenAIChat(CountingChat):
         self.name = option.model
         self._cache = ReplyCache(cache)
         self._budget = Budget(float((option.cap_tokens if option.cap_dollars is None else option.cap_dollars) or 0))
-        self._lock = threading.Lock()
-        self._hold_until = 0.0
-        """No request goes out before this moment of the monotonic clock: a server asked all of us to wait."""
+        self._patience = Patience(option.first_wait_s, option.longest_wait_s)
 
     @property
     def spent(self) -> float:
@@ -114,12 +106,14 @@ class OpenAIChat(CountingChat):
             raise JudgeError(f"{replies[0].failure}; correct judge.model or judge.extra. Nothing was answered.")
         return replies
 
-    def _reply(self, endpoint: Endpoint, stop: threading.Event, request: ChatRequest) -> Reply | Attempt:
+    def _reply(
+        self, endpoint: Endpoint[ChatCompletion], stop: threading.Event, request: ChatRequest
+    ) -> Reply | Attempt[ChatCompletion]:
         """The reply to one request, or the attempt that is fatal for all."""
         option = self.option
         dollars = 0.0
         for number in range(option.retries + 1):
-            self._wait_for_hold(stop)
+            self._patience.wait_for_hold(stop)
             if stop.is_set():
                 return Reply(None, "stopped", attempts=number, dollars=dollars)
             if (sent := self._attempt(endpoint, request)) is None:
@@ -138,7 +132,9 @@ class OpenAIChat(CountingChat):
             self._back_off(stop, request, number, attempt.wait_s)
         raise AssertionError("the last attempt returns")
 
-    def _attempt(self, endpoint: Endpoint, request: ChatRequest) -> tuple[Attempt, float] | None:
+    def _attempt(
+        self, endpoint: Endpoint[ChatCompletion], request: ChatRequest
+    ) -> tuple[Attempt[ChatCompletion], float] | None:
         """One attempt and its dollars; None, with nothing sent, where its worst case does not fit under the cap."""
         most = self._cost(most_prompt_tokens(request.prompt), self.option.max_tokens)
         if not self._budget.reserve(most):
@@ -148,7 +144,7 @@ class OpenAIChat(CountingChat):
         self._budget.settle(most, cost)
         return attempt, self._dollars_of(attempt) if self.option.cap_dollars is None else cost
 
-    def _explained(self, fatal: Attempt) -> str:
+    def _explained(self, fatal: Attempt[ChatCompletion]) -> str:
         """A fatal failure with the next move."""
         option = self.option
         advice = {
@@ -163,19 +159,8 @@ class OpenAIChat(CountingChat):
     # -- waiting ---------------------------------------------------------------------------------------------------
 
     def _back_off(self, stop: threading.Event, request: ChatRequest, number: int, asked: float | None) -> None:
-        """Where the server asks for a wait, hold back all requests; else wait 2^number times the first wait, jittered
-        by up to a half."""
-        if asked is not None:
-            with self._lock:
-                self._hold_until = max(self._hold_until, time.monotonic() + asked)
-            return
-        longest = min(self.option.longest_wait_s, self.option.first_wait_s * 2**number)
-        jitter = uniform(Key(0, json_sha256(self._name(request)), step=number), 0, "back-off")
-        stop.wait(longest * (0.5 + 0.5 * jitter))
-
-    def _wait_for_hold(self, stop: threading.Event) -> None:
-        while (wait := self._hold_until - time.monotonic()) > 0 and not stop.wait(wait):
-            pass
+        """As Patience, by the name under which a reply is kept."""
+        self._patience.back_off(stop, json_sha256(self._name(request)), number, asked)
 
     # -- cache -----------------------------------------------------------------------------------------------------
 
@@ -218,6 +203,6 @@ class OpenAIChat(CountingChat):
             return most
         return self._cost(done.prompt_tokens, done.completion_tokens)
 
-    def _dollars_of(self, attempt: Attempt) -> float:
+    def _dollars_of(self, attempt: Attempt[ChatCompletion]) -> float:
         done = attempt.completion
         return self.option.dollars(done.prompt_tokens or 0, done.completion_tokens or 0) if done else 0.0

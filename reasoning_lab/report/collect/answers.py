@@ -185,12 +185,35 @@ def _footer(arms: Arms, context: Context) -> list[str]:
         *([pair.note] if pair.note else []),
         f"Model pair {pair.name}, {pair.dtype}; benchmark {type(benchmark).__name__} version {benchmark.version}; "
         f"seed {asked.seed}; {asked.chains[1]} chain(s) per problem; at most {asked.sampler.max_new_tokens} tokens.",
-        "At one physical shape (rows, lengths, device) results do not depend on neighbours, order or resumes.",
+        asked.engine.note,
+        *_open_verdicts(arms, context),
         *untrained_lines(arms, context),
         *benchmark.notes(),
         *([f"{len(skipped)} bad rows were skipped: {skipped[0]}"] if skipped else []),
         f"Artifacts: {', '.join(keys)}.",
     ]
+
+
+def _open_verdicts(arms: Arms, context: Context) -> list[str]:
+    """Of each arm, what became of verdicts that bounds on log Z left open."""
+    drawn = {
+        name: [answer for draw in row.draws for answer in context.get(draw.completions)]
+        for name, row in arms.rows.items()
+    }
+    return [line for name, answers in drawn.items() if (line := open_verdict_words(name, answers))]
+
+
+def open_verdict_words(arm: str, answers: Sequence[Completion]) -> str:
+    """How many of an arm's proposals the bounds on log Z left open, and what decided those; '' where they left none."""
+    n, rescored, undecided = (
+        sum(getattr(answer, field) for answer in answers) for field in ("n_proposals", "n_rescored", "n_undecided")
+    )
+    if not rescored + undecided:
+        return ""
+    return (
+        f"Arm {arm}: of {n:,} proposals the bounds on log Z left {rescored + undecided:,} open; {rescored:,} were "
+        f"settled by more logprobs, {undecided:,} stayed open and were decided by the middle of the interval."
+    )
 
 
 def sample_table(report: Report) -> tuple[list[str], list[list[Any]]]:

@@ -82,8 +82,9 @@ def _origins(artifacts: Iterable[Artifact[Any]], context: Context) -> list[Origi
 
 def _origin(artifact: Artifact[Any], manifest: Mapping[str, Any]) -> Origin:
     built_by = manifest.get("runtime", {})
-    earlier = [_settings(each) for each in manifest.get("earlier_attempts", ())]
-    now = _settings(built_by)
+    engine = _engine(artifact)
+    earlier = [_settings(each, engine) for each in manifest.get("earlier_attempts", ())]
+    now = _settings(built_by, engine)
     return Origin(
         name=artifact.caption if isinstance(artifact, Completions) else artifact.kind,
         key=artifact.key,
@@ -94,9 +95,9 @@ def _origin(artifact: Artifact[Any], manifest: Mapping[str, Any]) -> Origin:
     )
 
 
-def _settings(runtime: Mapping[str, Any]) -> tuple[str, ...]:
+def _settings(runtime: Mapping[str, Any], engine: tuple[str, bool]) -> tuple[str, ...]:
     """Code, machine and shape in words, what was not recorded left out."""
-    return tuple(filter(None, (commit_words(runtime.get("git")), _versions(runtime), _shape(runtime))))
+    return tuple(filter(None, (commit_words(runtime.get("git")), _versions(runtime), _shape(runtime, engine))))
 
 
 def commit_words(git: Mapping[str, Any] | None) -> str:
@@ -110,13 +111,22 @@ def _versions(runtime: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} {version}" for name, version in runtime.get("versions", {}).items())
 
 
-def _shape(runtime: Mapping[str, Any]) -> str:
-    """Engine, device and physical shape."""
+def _engine(artifact: Artifact[Any]) -> tuple[str, bool]:
+    """What computed an artifact's numbers, and whether it did so on this machine."""
+    if isinstance(artifact, Completions):
+        return artifact.engine.name, artifact.engine.holds_weights
+    return "transformers", True
+
+
+def _shape(runtime: Mapping[str, Any], engine: tuple[str, bool]) -> str:
+    """Engine, device and physical shape; a server's device is not ours."""
     if "device" not in runtime:
         return ""
     threads, rows = (counted(runtime[each], each[:-1]) for each in ("threads", "rows"))
     prompts = f"prompts of at most {runtime['max_prompt_tokens']} tokens"
-    return f"engine transformers on {runtime['device']}, {threads}, {rows}, {prompts}"
+    name, is_here = engine
+    where = f" on {runtime['device']}, {threads}" if is_here else ""
+    return f"engine {name}{where}, {rows}, {prompts}"
 
 
 # --- models and data ------------------------------------------------------------------------------------------------

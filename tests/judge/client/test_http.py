@@ -7,13 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reasoning_lab.judge.client.http import (
-    BadReply,
+from reasoning_lab.engine.client.http import BadReply, retry_after, server_words
+from reasoning_lab.judge.client.completion import (
     ChatCompletion,
-    error_words,
     most_prompt_tokens,
     read_completion,
-    retry_after,
 )
 
 NOW = 1_700_000_000.0
@@ -43,7 +41,7 @@ def test_no_retry_after_raises(value: str) -> None:
 def test_no_body_is_a_completion_by_accident(body: bytes) -> None:
     with pytest.raises(BadReply):
         read_completion(body)
-    assert len(error_words(body)) <= 200 and "\n" not in error_words(body)
+    assert len(server_words(body)) <= 200 and "\n" not in server_words(body)
 
 
 def test_a_completion_is_its_first_choice() -> None:
@@ -52,10 +50,10 @@ def test_a_completion_is_its_first_choice() -> None:
     assert read_completion(body) == ChatCompletion("a?b", True, 3, None)
 
 
-def test_error_words() -> None:
-    assert error_words(b'{"error": {"message": "no such\\nmodel", "code": 7}}') == "no such model"
-    assert error_words(b'{"error": "down"}') == "down"
-    assert error_words(b"<h1>\x1b[31mBad Gateway</h1>\n") == "<h1> [31mBad Gateway</h1>"
+def test_server_words() -> None:
+    assert server_words(b'{"error": {"message": "no such\\nmodel", "code": 7}}') == "no such model"
+    assert server_words(b'{"error": "down"}') == "down"
+    assert server_words(b"<h1>\x1b[31mBad Gateway</h1>\n") == "<h1> [31mBad Gateway</h1>"
 
 
 def test_prompts_are_bounded_by_their_bytes() -> None:

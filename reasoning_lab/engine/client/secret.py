@@ -32,20 +32,20 @@ class Secret:
         return text.replace(self.__value, "***") if len(self.__value) >= SHORTEST else text
 
 
-def from_environment(name: str | None, optional: bool) -> Secret | None:
+def from_environment(name: str | None, optional: bool, group: str, instead: str) -> Secret | None:
     """The key in the environment variable `name`, None where none is set and `optional`.
 
-    No message shows a value, for it may be a key in the wrong place.
+    Arguments: `group` is the config group whose field api_key_env is, `instead` what to choose without a key. No
+    message shows a value, for it may be a key in the wrong place.
     """
     value = os.environ.get(name, "").strip() if name else ""
     if value and not (value.isascii() and value.isprintable() and " " not in value):
         raise ValueError(
-            f"judge.api_key_env={name}: the variable's value has characters that no key has; set it again."
+            f"{group}.api_key_env={name}: the variable's value has characters that no key has; set it again."
         )
     if not value and not optional:
         export = f"export {name}" if name else "export one and name its variable"
         raise ValueError(
-            f"judge.api_key_env={name}: no key is set there; {export} in the shell, or choose judge=lexical or "
-            "judge=local, which need none."
+            f"{group}.api_key_env={name}: no key is set there; {export} in the shell, or choose {instead}."
         )
     return Secret(value) if value else None

@@ -1,6 +1,6 @@
 """The HTTP client: one request to an OpenAI-compatible server, and what came of it.
 
-`Endpoint.post` raises, retries and remembers nothing; the pure functions above it read what is on the wire.
+`Endpoint.post` raises, retries and remembers nothing; what a reply says is read by a function that it is given.
 """
 
 import asyncio
@@ -10,27 +10,22 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC
-from typing import Any, Literal
+from typing import Any, Generic, Literal, TypeVar
 
-from reasoning_lab.judge.client.secret import Secret
+from reasoning_lab.engine.client.secret import Secret
 
-MESSAGE_TOKENS = 64
-"""Most tokens that a chat template puts around one user turn (role marks, a default system turn)."""
 MOST_BYTES = 16 * 2**20
 """Longest body that is read [bytes]."""
-MOST_COUNT = 10**8
-"""Most tokens that a server is believed to have counted, beyond any model's context: more is nonsense, and integers of
-hundreds of digits are no prices."""
 TRANSIENT = frozenset({408, 409, 425, 429})
 """Statuses below 500 that may pass."""
 GATEWAY_TIMEOUTS = frozenset({504, 524})
 """Statuses behind which the model may have worked to the end."""
 
 AttemptKind = Literal["done", "busy", "lost", "refused", "unreachable", "fatal"]
-"""done: a completion; busy: turned away without a reply (429, 5xx); lost: sent, but no sensible reply, perhaps billed;
+"""done: a reply; busy: turned away without a reply (429, 5xx); lost: sent, but no sensible reply, perhaps billed;
 refused: this request would fail again; unreachable: no connection, which may pass; fatal: so would every other
 request."""
 
@@ -38,48 +33,17 @@ request."""
 
 
 class BadReply(Exception):
-    """A body that is no chat completion; the message says why."""
+    """A body that is not what was asked for; the message says why."""
 
 
-@dataclass(frozen=True)
-class ChatCompletion:
-    """What a server answered."""
-
-    text: str
-    cut: bool
-    """Ended at the token limit."""
-    prompt_tokens: int | None
-    """As the server counts; None where it doesn't say."""
-    completion_tokens: int | None
+Reply = TypeVar("Reply")
+Redact = Callable[[str], str]
+"""Strikes the key out of a text."""
+ReadReply = Callable[[bytes, Redact], Reply]
+"""What a body says; BadReply if it says nothing of the kind."""
 
 
-def read_completion(body: bytes) -> ChatCompletion:
-    """The first choice of a chat completion; BadReply if the body is anything else.
-
-    A null content (a model that spent all its tokens on thoughts) is an empty text, not an error: it was paid for.
-    """
-    try:
-        data = json.loads(body)
-        choice = data["choices"][0]
-        content = choice["message"]["content"]
-    except (ValueError, KeyError, IndexError, TypeError, RecursionError) as error:
-        raise BadReply(f"no chat completion ({type(error).__name__})") from None
-    if not isinstance(content, str | None):
-        raise BadReply(f"content is {type(content).__name__}, not text")
-    usage = data.get("usage")
-    usage = usage if isinstance(usage, dict) else {}
-    counts = (_count(usage.get(name)) for name in ("prompt_tokens", "completion_tokens"))
-    # Half a surrogate pair is valid JSON but no text that can be written to a file.
-    text = (content or "").encode("utf-8", "replace").decode("utf-8")
-    return ChatCompletion(text, choice.get("finish_reason") == "length", *counts)
-
-
-def _count(value: object) -> int | None:
-    """A number of tokens; None for what is none."""
-    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MOST_COUNT else None
-
-
-def error_words(body: bytes) -> str:
+def server_words(body: bytes) -> str:
     """What a server says about an error, on one line of at most 200 characters."""
     text = body[:2000].decode("utf-8", "replace")
     try:
@@ -108,16 +72,6 @@ def retry_after(value: str | None, now: float) -> float | None:
     return max(0.0, seconds) if math.isfinite(seconds) else None
 
 
-def most_prompt_tokens(prompt: str) -> int:
-    """A bound on a prompt's tokens in any byte-level vocabulary: no token is shorter than a byte."""
-    return len(prompt.encode("utf-8", "replace")) + MESSAGE_TOKENS
-
-
-def usual_prompt_tokens(prompt: str) -> int:
-    """About how many tokens a prompt has: 4 bytes each."""
-    return math.ceil(len(prompt.encode("utf-8", "replace")) / 4)
-
-
 def _causes(error: BaseException) -> Iterator[BaseException]:
     """An error, those that led to it, and the members of groups of them."""
     yield error
@@ -130,11 +84,11 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 
 
 @dataclass(frozen=True)
-class Attempt:
+class Attempt(Generic[Reply]):
     """One request, and what came of it."""
 
     kind: AttemptKind
-    completion: ChatCompletion | None = None
+    completion: Reply | None = None
     failure: str = ""
     """In words, without the key."""
     status: int | None = None
@@ -142,7 +96,7 @@ class Attempt:
     """What the server asks to wait before the next request [s]."""
 
 
-class Endpoint:
+class Endpoint(Generic[Reply]):
     """A server, by its full URL, for any number of threads; a context manager.
 
     One deadline bounds each exchange, from the name's look-up to the last byte: a limit on each read would let a server
@@ -152,13 +106,21 @@ class Endpoint:
     traceback through the client would show its headers to whoever prints local variables.
     """
 
-    def __init__(self, url: str, key: Secret | None, connections: int, timeout_s: float, is_loopback: bool) -> None:
+    def __init__(
+        self,
+        url: str,
+        key: Secret | None,
+        connections: int,
+        timeout_s: float,
+        is_loopback: bool,
+        read: ReadReply[Reply],
+    ) -> None:
         import httpx2
 
         for library in ("httpx2", "httpcore2"):
             # A line per request at least, and broken replies word for word.
             logging.getLogger(library).setLevel(logging.WARNING)
-        self.url, self._key, self._timeout_s = url, key, timeout_s
+        self.url, self._key, self._timeout_s, self._read_reply = url, key, timeout_s, read
         self._was_reached = False
         self._client = httpx2.AsyncClient(
             auth=key.authorise if key else None,
@@ -168,9 +130,9 @@ class Endpoint:
             trust_env=not is_loopback,
         )
         self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="judge", daemon=True)
+        self._thread = threading.Thread(target=self._loop.run_forever, name="client", daemon=True)
 
-    def __enter__(self) -> "Endpoint":
+    def __enter__(self) -> "Endpoint[Reply]":
         self._thread.start()
         return self
 
@@ -180,11 +142,11 @@ class Endpoint:
         self._thread.join()
         self._loop.close()
 
-    def post(self, body: dict[str, Any]) -> Attempt:
+    def post(self, body: dict[str, Any]) -> Attempt[Reply]:
         """Send one body."""
         return asyncio.run_coroutine_threadsafe(self._attempt(body), self._loop).result()
 
-    async def _attempt(self, body: dict[str, Any]) -> Attempt:
+    async def _attempt(self, body: dict[str, Any]) -> Attempt[Reply]:
         import httpx2
 
         sent = asyncio.Event()
@@ -204,7 +166,7 @@ class Endpoint:
         self._was_reached = True
         return self._read(content) if status == 200 else self._refusal(status, headers, content)
 
-    def _unreached(self, error: Exception) -> Attempt:
+    def _unreached(self, error: Exception) -> Attempt[Reply]:
         """Nothing was sent. At first contact the address is probably wrong, unless the machine is there and refuses:
         its server may be starting, as it may be starting again later."""
         refused = any(isinstance(cause, ConnectionRefusedError) for cause in _causes(error))
@@ -232,16 +194,14 @@ class Endpoint:
                     raise ValueError(f"longer than {MOST_BYTES} bytes")
         return response.status_code, response.headers, bytes(content)
 
-    def _read(self, content: bytes) -> Attempt:
+    def _read(self, content: bytes) -> Attempt[Reply]:
         try:
-            done = read_completion(content)
+            return Attempt("done", self._read_reply(content, self._redact), status=200)
         except BadReply as bad:
             return Attempt("lost", failure=f"senseless reply: {bad}", status=200)
-        text = self._redact(done.text)
-        return Attempt("done", ChatCompletion(text, done.cut, done.prompt_tokens, done.completion_tokens), status=200)
 
-    def _refusal(self, status: int, headers: Mapping[str, str], content: bytes) -> Attempt:
-        said = f"status {status} ({self._redact(error_words(content)) or 'no words'})"
+    def _refusal(self, status: int, headers: Mapping[str, str], content: bytes) -> Attempt[Reply]:
+        said = f"status {status} ({self._redact(server_words(content)) or 'no words'})"
         no_credit = status == 429 and b"insufficient_quota" in content
         if status in (401, 403, 404) or status < 400 or no_credit:
             return Attempt("fatal", failure=said, status=status)

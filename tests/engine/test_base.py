@@ -1,5 +1,6 @@
 """What every engine promises; each yaml of conf/engine enters by itself."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -22,7 +23,7 @@ NEEDING: dict[str, str] = {
 
 
 def engine(name: str) -> Engine:
-    return build(Composer().compose([f"engine={name}", "arms=single"])).engine
+    return build(Composer().compose([f"engine={name}", "arms=single", "sampler.redraw=from_cut"])).engine
 
 
 def asked_by(name: str) -> set[Need]:
@@ -56,7 +57,8 @@ def _asked(request: Request) -> set[Need]:
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_a_sampler_says_what_its_requests_ask_for(name: str) -> None:
     assert asked_by(name) <= sampler(name).needs
-    assert sampler("power").needs == sampler("cue").needs == frozenset(), "what every engine gives"
+    assert sampler("cue").needs == replace(sampler("power"), redraw="from_cut").needs == frozenset(), "what all give"
+    assert sampler("power").needs == {"excluded"}
 
 
 def test_a_choice_by_confidence_needs_what_it_reads() -> None:

@@ -28,8 +28,9 @@ from reasoning_lab.sampler.base import Prompt, Sample, Sampler
 from reasoning_lab.sampler.power import Power
 from tests.engine.completions_server import CompletionsServer, served
 from tests.engine.oracle import PROMPT, STOP, matrix, p_value, tempered, unchecked
-from tests.sampler.test_contract import LENGTH, SAMPLERS, sampler
+from tests.sampler.test_contract import LENGTH, SAMPLERS
 from tests.sampler.test_contract import prompt as toy_prompt
+from tests.sampler.test_contract import sampler as as_configured
 
 QUESTION = "Lily has 40 cards. She sells 5. How many cards now?\n"
 TOY = ToyPolicy.random(5, vocab_size=5, length=LENGTH)
@@ -37,7 +38,7 @@ TOY = ToyPolicy.random(5, vocab_size=5, length=LENGTH)
 
 def option(url: str = "http://localhost:1/v1", **changes: Any) -> ServerEngine:
     """That of the yaml, for a server of the tests."""
-    plain = build(Composer().compose(["engine=server", "arms=single"])).engine
+    plain = build(Composer().compose(["engine=server", "arms=single", "sampler.redraw=from_cut"])).engine
     assert isinstance(plain, ServerEngine)
     base = {"base_url": url, "model": "served", "declared": "of the tests", "first_wait_s": 0.01, "retries": 2}
     return replace(plain, **(base | changes))
@@ -93,7 +94,7 @@ def _log_q(state: tuple[int, ...], temperature: float) -> list[float]:
 def test_a_markov_chain_on_few_logprobs_has_the_law_of_its_kernel(k: int, toy_server: CompletionsServer) -> None:
     """One rung of N steps: the law of the output is the draft's times P^N, whatever the bounds left open. k=1 leaves
     many verdicts open, which the second look at all of the vocabulary settles."""
-    sampler = Power(4, 4.0, 4, 2)
+    sampler = Power(4, 4.0, 4, 2, redraw="from_cut")
     tasks = [(i, sampler.sample(Prompt(PROMPT, STOP, Key(4, "toy", i)))) for i in range(400)]
     with unchecked():
         answers = drawn(toy_server, tasks, logprobs=k, most_logprobs=9, chunk=2)
@@ -108,7 +109,7 @@ def test_a_markov_chain_on_few_logprobs_has_the_law_of_its_kernel(k: int, toy_se
 
 
 def test_a_rescored_verdict_is_that_of_an_engine_that_sees_the_whole_law(toy_server: CompletionsServer) -> None:
-    sampler = Power(4, 4.0, 4, 3)
+    sampler = Power(4, 4.0, 4, 3, redraw="from_cut")
     few, all_of_them = (drawn(toy_server, list(_again(sampler)), logprobs=k, most_logprobs=9, chunk=99) for k in (1, 9))
     assert any(move.settled == "rescored" for sample in few.values() for move in sample.moves)
     for name, sample in few.items():
@@ -123,7 +124,7 @@ def _again(sampler: Sampler) -> Iterator[tuple[int, Any]]:
 
 def test_where_a_server_scores_nothing_the_chain_says_what_stayed_open() -> None:
     with served(CompletionsServer(TOY, echoes=False)) as server:
-        few = drawn(server, list(_again(Power(4, 4.0, 4, 3))), logprobs=1)
+        few = drawn(server, list(_again(Power(4, 4.0, 4, 3, redraw="from_cut"))), logprobs=1)
         settled = Counter(move.settled for sample in few.values() for move in sample.moves)
         assert settled["undecided"] > 5 and settled["rescored"] == 0
         with pytest.raises(EngineError, match=r"does not score given tokens .*; lower engine\.most_logprobs"):
@@ -193,6 +194,13 @@ def test_a_floor_is_passed_for_certain_alone(toy_server: CompletionsServer) -> N
 
 
 # --- the samplers' contract -------------------------------------------------------------------------------------------
+
+
+def sampler(name: str) -> Any:
+    """That of the yaml, its proposals drawn from the cut on: a server leaves out no id."""
+    given = as_configured(name)
+    return replace(given, redraw="from_cut") if hasattr(given, "redraw") else given
+
 
 GIVEN = [name for name in SAMPLERS if not sampler(name).needs & ServerEngine.lacks]
 
@@ -274,23 +282,23 @@ def test_a_server_that_cant_be_used_is_refused_with_the_next_move(
     faults: dict[str, Any], changes: dict[str, Any], words: str
 ) -> None:
     with served(CompletionsServer(TOY, **faults)) as server, pytest.raises(EngineError, match=words):
-        drawn(server, list(_again(Power(4, 4.0, 4, 1))), **changes)
+        drawn(server, list(_again(Power(4, 4.0, 4, 1, redraw="from_cut"))), **changes)
 
 
 def test_nobody_there_is_told_in_one_line() -> None:
     engine = option("http://127.0.0.1:9/v1").open(subject())
     with pytest.raises(EngineError, match=r"cannot be reached \(connection refused\); start the server"):
-        list(engine.run(_again(Power(4, 4.0, 4, 1)), 2, 16))
+        list(engine.run(_again(Power(4, 4.0, 4, 1, redraw="from_cut")), 2, 16))
 
 
 def test_failures_that_pass_are_tried_again() -> None:
     with served(CompletionsServer(TOY, failures=[(503, "busy"), (429, "slow")])) as server:
-        assert len(drawn(server, list(_again(Power(4, 4.0, 4, 1))))) == 60
+        assert len(drawn(server, list(_again(Power(4, 4.0, 4, 1, redraw="from_cut"))))) == 60
 
 
 def test_a_server_without_stop_ids_is_cut_at_ours() -> None:
     with served(CompletionsServer(TOY, knows_stop_ids=False)) as server:
-        answers = drawn(server, list(_again(Power(LENGTH, 4.0, LENGTH, 1))), stop_parameter=None)
+        answers = drawn(server, list(_again(Power(LENGTH, 4.0, LENGTH, 1, redraw="from_cut"))), stop_parameter=None)
     ends = Counter(sample.chain.tokens[-1] in STOP for sample in answers.values())
     assert ends[True] and all(not set(sample.chain.tokens[:-1]) & STOP for sample in answers.values())
 
@@ -298,7 +306,7 @@ def test_a_server_without_stop_ids_is_cut_at_ours() -> None:
 def test_a_law_that_is_certain_everywhere_shows_nothing() -> None:
     certain = ToyPolicy({PROMPT: [0.0, 1.0], (0, 1): [1.0, 0.0]}, 2, 0)
     with served(CompletionsServer(certain)) as server, pytest.raises(EngineError, match="is certain of what follows"):
-        drawn(server, list(_again(Power(2, 4.0, 2, 1))))
+        drawn(server, list(_again(Power(2, 4.0, 2, 1, redraw="from_cut"))))
 
 
 @pytest.mark.parametrize(
@@ -315,11 +323,11 @@ def test_a_law_that_is_certain_everywhere_shows_nothing() -> None:
 def test_a_config_that_cant_work_is_refused_before_anything_is_sent(override: str, words: str) -> None:
     arms = [] if override.startswith("arms=") else ["arms=single"]
     with pytest.raises(ConfigError, match=words):
-        build(Composer().compose(["engine=server", override, *arms]))
+        build(Composer().compose(["engine=server", override, "sampler.redraw=from_cut", *arms]))
 
 
 def test_a_run_asks_what_is_served() -> None:
-    asked = ["engine=server", "arms=single", "runtime.device=cpu"]
+    asked = ["engine=server", "arms=single", "sampler.redraw=from_cut", "runtime.device=cpu"]
     with pytest.raises(ConfigError, match=r"engine\.model=None: must be what the server calls the model"):
         check_machine(build(Composer().compose(asked)))
     check_machine(build(Composer().compose([*asked, "engine.model=m", "engine.declared=weights"])))
@@ -335,7 +343,10 @@ def test_the_address_is_no_part_of_the_key_and_what_is_served_is() -> None:
 def test_few_verdicts_stay_open_at_20_logprobs(model: LoadedModel[Any]) -> None:
     """The embedded base model at alpha 4: what a run would see."""
     ids = model.encode(QUESTION)
-    tasks = [(i, Power(48, 4.0, 16, 6).sample(Prompt(ids, model.stop_ids, Key(6, "lily", i)))) for i in range(6)]
+    tasks = [
+        (i, Power(48, 4.0, 16, 6, redraw="from_cut").sample(Prompt(ids, model.stop_ids, Key(6, "lily", i))))
+        for i in range(6)
+    ]
     with served(CompletionsServer(model.policy)) as server:
         answers = drawn(server, tasks, logprobs=20)
     moves = [move for sample in answers.values() for move in sample.moves]

@@ -25,7 +25,7 @@ from tests.runs import context_of, staged
 
 CONF = Path(conf_dir())
 SMOLLM = "HuggingFaceTB/SmolLM2-135M-Instruct"
-FAST = ("karan2025_math500", "karan2025_math500_phi-3.5-mini", "smollm2_gsm8k", "venhoff2025_math500_r1-llama8b")
+FAST = ("karan2025_math500", "karan2025_math500_phi-3.5-mini", "smollm2_gsm8k")
 """One of each family, in the fast suite: Qwen2 with an RL-trained sibling, Phi-3, Llama, Llama with a distilled one."""
 FILES = {"Math500": "math500.jsonl", "Gsm8k": "gsm8k_test.jsonl"}
 

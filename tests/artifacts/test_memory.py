@@ -16,6 +16,7 @@ from reasoning_lab.artifacts.arms import Arms, arms_of
 from reasoning_lab.artifacts.base import Artifact, Context
 from reasoning_lab.artifacts.memory import Memory, placed
 from reasoning_lab.artifacts.schedule import build_missing, missing
+from reasoning_lab.engine import local
 from reasoning_lab.engine.live import LiveMemory
 from reasoning_lab.engine.transformers import RowSession
 from reasoning_lab.experiment import Experiment
@@ -91,7 +92,7 @@ def test_live_memory_is_that_of_the_tensors_that_are_alive() -> None:
         assert (live.now, live.peak) == (6_000, 26_000)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("dtype", ["float32", pytest.param("bfloat16", marks=pytest.mark.slow)])
 def test_answers_of_a_wide_model_take_what_was_told(dtype: str, wide: str, tmp_path: Path) -> None:
     own = [f"model_pair.base.path={wide}", f"model_pair.dtype={dtype}", "model_pair.grpo=null", *POWER]
     told, peak = measured(arms(*own).rows["power"].draws[0].completions, context_of(experiment(*own), tmp_path))
@@ -201,14 +202,14 @@ def test_a_model_that_no_later_build_loads_is_freed(tmp_path: Path, monkeypatch:
         models[source.path] = weakref.ref(found.policy.model)
         return found
 
-    draw = sampling.run
+    draw = local.run
 
     def watched(*given: Any) -> Any:
         alive[str(len(alive))] = [path for path, model in models.items() if model() is not None]
         return draw(*given)
 
     monkeypatch.setattr(base, "load_model", loaded)
-    monkeypatch.setattr(sampling, "run", watched)
+    monkeypatch.setattr(local, "run", watched)
     build_missing([plain, trained], context)
     assert sorted(map(len, alive.values())) == [1, 1], alive
     context.free_models()

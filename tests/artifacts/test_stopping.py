@@ -37,7 +37,7 @@ sampling._States.put = told
 model = load_model(ModelSource("package:embedded/base"), "float32", "cpu")
 prompts = {name: model.encode(text) for name, text in QUESTIONS.items()}
 log = RunLog(Path(sys.argv[1]), KEY)
-sampling.draw_completions(Rows(model.policy), model.reader, Power(96, 4.0, 8, 2), prompts, (0, 3), 0,
+sampling.draw_completions(Rows(model.policy), model.reader, Power(96, 4.0, 8, 2, redraw="from_cut"), prompts, (0, 3), 0,
     lambda _: None, SHAPE, log, 1e9,
     lambda one, counts: print(json.dumps([one.problem, one.chain, None]), flush=True))
 """
@@ -114,11 +114,11 @@ def test_workers_save_when_their_parent_is_killed(tmp_path: Path) -> None:
         "from pathlib import Path\n"
         "from reasoning_lab.artifacts.stopping import saved_by\n"
         "from reasoning_lab.artifacts.workers import call_all\n"
-        "def slow(report, place):\n"
+        "def slow(report, device, place):\n"
         "    with saved_by(lambda: Path(place).write_text('saved')):\n"
         "        report(os.getpid()); time.sleep(60)\n"
         "if __name__ == '__main__':\n"
-        "    call_all(slow, [(sys.argv[1],)], 1, lambda pid: print(pid, flush=True))\n"
+        "    call_all(slow, [(sys.argv[1],)], ['cpu'], lambda pid: print(pid, flush=True))\n"
     )
     (tmp_path / "parent.py").write_text(code)
     place = tmp_path / "place"

@@ -54,7 +54,10 @@ def test_savings_are_not_compared_where_the_time_ended_first() -> None:
 
 
 def test_the_floor_is_weights_once_and_every_rows_context() -> None:
-    assert step_floor(Footprint(weights=1000, cached=10), "bfloat16", 4, 25.0, 1e3) == 2 * (1000 + 10 * 100) / 1e3
+    assert (
+        step_floor(Footprint(1000, 10, layers=1, width=1, heads=1, inner=1, vocab=1), "bfloat16", 4, 25.0, 1e3)
+        == 2 * (1000 + 10 * 100) / 1e3
+    )
     assert copy_bandwidth(torch.device("cpu")) > 1e7
 
 

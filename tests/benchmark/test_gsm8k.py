@@ -9,6 +9,7 @@ from tests.benchmark.data import shared
 from tests.benchmark.test_contract import build
 
 
+@pytest.mark.slow
 def test_every_reference_is_correct_against_itself() -> None:
     benchmark = build("gsm8k", path=shared("gsm8k_test.jsonl"))
     problems = benchmark.load()

@@ -99,6 +99,7 @@ def test_what_does_not_fit_is_shown_unmarked_and_counted(given: HybridReport, tm
     assert "hybrid, T = 1: 40 answers have no annotation" in html and "bias only: 39 answers" in html
 
 
+@pytest.mark.slow
 def test_page_of_200_problems_and_22_arms_is_small(tmp_path: Path) -> None:
     big = hybrid_synthetic.hybrid(200, n_categories=50, extra=11, draws=1)
     assert len(big.report.arms) == 22

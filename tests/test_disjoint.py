@@ -91,7 +91,7 @@ def test_every_stage_that_fits_is_known() -> None:
     assert set(STAGES) == fits | draws | {"bench", "check", "embedded_pair"}
 
 
-@pytest.mark.parametrize("mode", [[], ["-m", "seed=0,1"]])
+@pytest.mark.parametrize("mode", [[], pytest.param(["-m", "seed=0,1"], marks=pytest.mark.slow)])
 def test_the_command_line_refuses_before_any_work(tmp_path: Path, mode: list[str]) -> None:
     done = lab(tmp_path, *mode, "stage=thinking", *measured("training.benchmark"), "tracking=local")
     assert done.returncode != 0

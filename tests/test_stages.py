@@ -68,6 +68,7 @@ def test_the_report_has_all_its_parts(finished: Path) -> None:
     assert len(rows) == 1 + len(experiment().arms)
 
 
+@pytest.mark.slow
 def test_arms_that_answer_nothing_end_in_a_table(tmp_path: Path) -> None:
     """Three tokens hold no answer: no accuracy above zero, no calibration, and a page that says so."""
     cut = ("benchmark.max_new_tokens=3", "sampler.block_size=1", "sampler.n_steps=1", "benchmark.n_problems=3")

@@ -1,7 +1,8 @@
-"""When a request ends: one rule for engines that learn of tokens after they are drawn."""
+"""When a request ends: one rule for all engines."""
+
+from math import log
 
 from reasoning_lab.engine.policy import Finish, Request
-from reasoning_lab.engine.scheduler import below_floor
 
 
 def finish_of(request: Request, length: int, id: int, is_forced: bool, sum_log_z: float) -> Finish | None:
@@ -16,3 +17,11 @@ def finish_of(request: Request, length: int, id: int, is_forced: bool, sum_log_z
         return "cap"
     inserted = len(request.parent.inserted_before(request.keep)) + len(request.forced) * request.insert
     return "floor" if not is_forced and below_floor(request, sum_log_z, length - inserted) else None
+
+
+def below_floor(request: Request, sum_log_z: float, length: int) -> bool:
+    """Whether r_j - log j (or r_j alone) is below the request's floor: its rejection is then certain, for log Z <= 0
+    makes r_j fall and j grows. `length` is j: insertions are no part of a chain's length."""
+    if request.floor is None:
+        return False
+    return sum_log_z - (log(length) if request.floor_per_length else 0.0) < request.floor

@@ -13,12 +13,13 @@ not, so that answers are the same and only time is won.
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from math import isnan, log
+from math import isnan
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from jaxtyping import Float
 from torch import Tensor
 
+from reasoning_lab.engine.ends import finish_of
 from reasoning_lab.engine.policy import (
     Chain,
     Checkpoint,
@@ -418,7 +419,8 @@ class _Engine(Generic[Name, Result]):
                 self.counts.ahead += 1
             else:
                 self.counts.drawn += 1
-        if (finish := _finish(work, id, forced)) is not None:
+        length = work.read + 1 - len(request.parent.prompt)
+        if (finish := finish_of(request, length, id, forced, work.sum_log_z)) is not None:
             self._end(row, work, finish)
 
     def _end(self, row: int, work: _Work[Name, Result], finish: Finish) -> None:
@@ -484,25 +486,6 @@ def _plan(work: _Work | None) -> TokenPlan:
         return _IDLE
     forced = work.ids[work.read] if work.read < len(work.ids) else None
     return plan_at(work.request, work.read - len(work.request.parent.prompt), forced, work.drawn == 0)
-
-
-def _finish(work: _Work, id: int, forced: bool) -> Finish | None:
-    """Why the request ends with this token, or None."""
-    request, length = work.request, work.read + 1 - len(work.request.parent.prompt)
-    if not forced and id in request.stop_ids:
-        return "stop"
-    if length == request.cap:
-        return "cap"
-    scored = length - len(request.parent.inserted_before(request.keep)) - len(request.forced) * request.insert
-    return "floor" if not forced and below_floor(request, work.sum_log_z, scored) else None
-
-
-def below_floor(request: Request, sum_log_z: float, length: int) -> bool:
-    """Whether r_j - log j (or r_j alone) is below the request's floor: its rejection is then certain, for log Z <= 0
-    makes r_j fall and j grows. `length` is j: insertions are no part of a chain's length."""
-    if request.floor is None:
-        return False
-    return sum_log_z - (log(length) if request.floor_per_length else 0.0) < request.floor
 
 
 def _common(held: list[int], wanted: list[int], most: int) -> int:

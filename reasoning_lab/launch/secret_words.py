@@ -19,8 +19,8 @@ WITHIN = re.compile(
 )
 ENDING = re.compile("(KEYS?|TOKEN|PASS|AUTH)$")
 """Of a part of a key's name: counts are of `tokens`, and a `tokenizer` is none."""
-HOUSE_NAMES = frozenset({"api_key_env"})
-"""Keys of our own that only name a variable."""
+HOUSE_NAMES = frozenset({"api_key_env", "return_token_ids", "return_tokens_as_token_ids"})
+"""Keys of our own that sound like a secret and hold none: the name of a variable, switches of a server."""
 _SIGNED = re.compile("^(SIG|SIGNATURE)$")
 _HASHES = re.compile("revision|commit|sha|hash|digest", re.IGNORECASE)
 """Names of keys whose values may be 40 hexadecimal digits."""

@@ -90,7 +90,7 @@ def _log_q(state: tuple[int, ...], temperature: float) -> list[float]:
     return [math.log(law[id]) for law, id in zip(laws, state, strict=True)]
 
 
-@pytest.mark.parametrize("k", [1, 3])
+@pytest.mark.parametrize("k", [pytest.param(1, marks=pytest.mark.slow), 3])
 def test_a_markov_chain_on_few_logprobs_has_the_law_of_its_kernel(k: int, toy_server: CompletionsServer) -> None:
     """One rung of N steps: the law of the output is the draft's times P^N, whatever the bounds left open. k=1 leaves
     many verdicts open, which the second look at all of the vocabulary settles."""

@@ -61,6 +61,8 @@ def test_every_option_composes_and_builds(composer: Composer, group: str, option
     arms = [] if group == "experiment" else ["arms=single"]
     if group == "steering":  # Vectors need categories, and candidates a greedy sampler.
         arms += ["taxonomy=embedded", "sampler=greedy"]
+    if group == "engine":  # A server leaves out no id.
+        arms += ["sampler.redraw=from_cut"]
     built = experiment(composer, f"{group}={option}", *arms)
     if group == "model_pair":
         assert built.model_pair.name == option

@@ -337,6 +337,7 @@ def test_production_sampler_tends_to_the_power_law() -> None:
     assert p_value(low, target) < 1e-3, "the test must be able to tell low temperature from the power law"
 
 
+@pytest.mark.slow
 def test_other_proposal_temperatures_have_the_same_target() -> None:
     policy, alpha = ToyPolicy.random(5, length=4), 2.0
     target = power_law(policy.states(4), alpha)

@@ -20,6 +20,7 @@ def test_what_used_to_fail_covers(setting: coverage.Setting) -> None:
     assert coverage.simulate(setting, runs=300).share >= 265 / 300
 
 
+@pytest.mark.slow
 def test_a_random_control_is_not_clearly_different_from_its_own_mean() -> None:
     """300 hybrids as good as the mean of the control's draws, which differ by seven points: at most 5 % look different,
     which gives 28 or more once in 10^3 times. With the draws taken as fixed it is 50 and more."""
